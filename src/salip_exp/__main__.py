@@ -1,0 +1,5 @@
+"""`python -m salip_exp`."""
+
+from salip_exp.cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""Equation 5: boxes around the retrieved candidates prompt SAM, and what it gives is united."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.embedding import Embedding, decode, upscale
+from salip_exp.config import OrganConfig
+from salip_exp.models.packages import Sam
+
+BOXES_PER_BATCH = 16
+
+
+def usable_boxes(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """The boxes that may prompt SAM, clipped to the frame; SAM itself would answer any with a plausible mask.
+
+    Args:
+        boxes: float32 (N, 4), x0 y0 x1 y1 with inclusive far edges.
+        image_size: (height, width).
+
+    Returns:
+        float32 (M, 4) in the same order, without boxes that are not finite, inverted, of no extent, or outside.
+    """
+    height, width = image_size
+    finite = boxes[np.isfinite(boxes).all(axis=1)].reshape(-1, 4)
+    clipped = np.clip(finite, 0, np.array([width - 1, height - 1] * 2, np.float32)).astype(np.float32)
+    return clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
+
+
+@torch.no_grad()
+def segment_boxes(
+    net: Sam, embedding: Embedding, boxes: NDArray[np.float32], config: OrganConfig, counters: Counters
+) -> NDArray[np.bool_]:
+    """The union of SAM's masks for the boxes, bool (H, W); empty where no box is usable.
+
+    Args:
+        embedding: of the whole image.
+        boxes: float32 (N, 4), in pixels of the image; those not `usable_boxes` are left out.
+    """
+    mask = np.zeros(embedding.image_size, dtype=bool)
+    usable = torch.from_numpy(usable_boxes(boxes, embedding.image_size)).to(net.device)
+    resize = ResizeLongestSide(net.image_encoder.img_size)
+    for start in range(0, len(usable), BOXES_PER_BATCH):
+        batch = usable[start : start + BOXES_PER_BATCH]
+        prompts = resize.apply_boxes_torch(batch, embedding.crop_size)
+        low, predicted_iou = decode(net, embedding, config.multimask, boxes=prompts)
+        counters.box_decodes += len(batch)
+        logits = upscale(net, low, embedding)
+        best = logits[torch.arange(len(batch), device=logits.device), predicted_iou.argmax(dim=1)]
+        mask |= (best > config.threshold).any(dim=0).cpu().numpy()
+    return mask
+
+
+@torch.no_grad()
+def segment_unprompted(net: Sam, embedding: Embedding, config: OrganConfig) -> NDArray[np.bool_]:
+    """The one mask that SAM's default embedding gives without any prompt (token 0), bool (H, W)."""
+    low, _ = decode(net, embedding, multimask=False)
+    logits = upscale(net, low, embedding)[0, 0]
+    return np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)

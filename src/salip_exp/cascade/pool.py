@@ -1,0 +1,36 @@
+"""The pool: every candidate of one case, as row-aligned arrays that keep their identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates in the order segment-everything mode gave them; row i of every array is one candidate.
+
+    Attributes:
+        ids: int64 (N,), position in the full pool; kept by `select`, so that a crop never meets another's mask.
+        masks: bool (N, H, W).
+        boxes: float32 (N, 4), x0 y0 x1 y1 with inclusive far edges, in pixels of the case.
+        areas: int64 (N,), pixels.
+        predicted_iou: float32 (N,), SAM's own estimate.
+        stability: float32 (N,), stability score.
+    """
+
+    ids: NDArray[np.int64]
+    masks: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    areas: NDArray[np.int64]
+    predicted_iou: NDArray[np.float32]
+    stability: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Pool:
+        """The candidates of the given rows (boolean keep mask, or positions in the wished order)."""
+        return Pool(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})

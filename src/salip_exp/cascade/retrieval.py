@@ -1,0 +1,139 @@
+"""Equation 4: the k candidates whose views are most like the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from textwrap import shorten
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
+
+from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.pool import Pool
+from salip_exp.config import Prototype, ViewFit
+from salip_exp.errors import CaseError, ConfigError
+from salip_exp.models.packages import CLIP, clip
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@torch.no_grad()
+def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> NDArray[np.float32]:
+    """The one embedding, of length 1, that an ensemble of sentences is averaged to, float32 (D,).
+
+    Args:
+        order: normalise each sentence before averaging (OpenAI's recipe), or average first (the authors').
+
+    Raises:
+        ConfigError: there is no sentence, or one has more tokens than CLIP reads; none is ever cut.
+    """
+    if not sentences:
+        raise ConfigError("vdt has no sentences: give vdt.sentences=[...] or vdt.file=FILE.")
+    tokens = torch.cat([_tokens(sentence, net.context_length) for sentence in sentences])
+    embeddings = net.encode_text(tokens.to(_device(net))).float()
+    counters.clip_text_forwards += 1
+    if order == Prototype.normalise_first:
+        embeddings = _normalised(embeddings)
+    return np.asarray(_normalised(embeddings.mean(dim=0)).cpu().numpy(), np.float32)
+
+
+@torch.no_grad()
+def similarities(
+    net: CLIP,
+    views: Sequence[NDArray[np.uint8]],
+    prototype: NDArray[np.float32],
+    fit: ViewFit,
+    batch: int,
+    counters: Counters,
+) -> NDArray[np.float32]:
+    """Cosine similarity of each view with the prototype, float32 (N,).
+
+    Args:
+        views: uint8 (h, w, 3) RGB, of any size.
+        batch: views in one forward.
+    """
+    side = int(net.visual.input_resolution)
+    scores = [np.zeros(0, np.float32)]
+    for start in range(0, len(views), batch):
+        pixels = torch.stack([preprocess(view, side, fit) for view in views[start : start + batch]])
+        embeddings = _normalised(net.encode_image(pixels.to(_device(net))).float()).cpu()
+        counters.clip_image_forwards += 1
+        counters.clip_images += len(pixels)
+        scores.append((embeddings @ torch.from_numpy(prototype)).numpy())
+    return np.concatenate(scores)
+
+
+def retrieve(pool: Pool, scores: NDArray[np.float32], k: int, max_overlap: float) -> NDArray[np.int64]:
+    """Rows of the k candidates with the highest scores, best first; fewer where there are no more.
+
+    Ties go to the larger area, then to the lower id. A candidate whose mask overlaps a better pick by an IoU above
+    `max_overlap` repeats it and is passed over.
+
+    Raises:
+        CaseError: E_SCORE, a score is not finite.
+    """
+    if not np.isfinite(scores).all():
+        bad = int(pool.ids[np.flatnonzero(~np.isfinite(scores))[0]])
+        raise CaseError("E_SCORE", f"CLIP's score of candidate {bad} is not finite: check the weights of CLIP.")
+    picks: list[int] = []
+    for row in np.lexsort((pool.ids, -pool.areas, -scores)):
+        if len(picks) == k:
+            break
+        if all(mask_iou(pool.masks[row], pool.masks[pick]) <= max_overlap for pick in picks):
+            picks.append(int(row))
+    return np.array(picks, dtype=np.int64)
+
+
+def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks; 0 where both are empty."""
+    union = int(np.logical_or(first, second).sum())
+    return int(np.logical_and(first, second).sum()) / union if union else 0.0
+
+
+def preprocess(view: NDArray[np.uint8], side: int, fit: ViewFit) -> torch.Tensor:
+    """A view as CLIP's input, float32 (3, side, side), by the steps of the `clip` package."""
+    picture = Image.fromarray(np.ascontiguousarray(view))
+    if fit == ViewFit.pad:
+        picture = _squared(picture)
+    pixels: torch.Tensor = _steps(side)(picture)
+    return pixels
+
+
+@cache
+def _steps(side: int) -> Compose:
+    resize = Resize(side, interpolation=InterpolationMode.BICUBIC)
+    return Compose([resize, CenterCrop(side), ToTensor(), Normalize(MEAN, STD)])
+
+
+def _squared(picture: Image.Image) -> Image.Image:
+    """The picture centred on a black square, so that the centre crop cuts nothing off."""
+    side = max(picture.size)
+    square = Image.new("RGB", (side, side))
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
+
+
+def _tokens(sentence: str, context_length: int) -> torch.Tensor:
+    try:
+        tokens: torch.Tensor = clip.tokenize(sentence, context_length)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the sentence '{shorten(sentence, 80)}' has more than the {context_length} tokens that CLIP reads: "
+            "shorten or split it."
+        ) from error
+    return tokens
+
+
+def _normalised(embeddings: torch.Tensor) -> torch.Tensor:
+    unit: torch.Tensor = embeddings / embeddings.norm(dim=-1, keepdim=True)
+    return unit
+
+
+def _device(net: CLIP) -> torch.device:
+    device: torch.device = next(net.parameters()).device
+    return device

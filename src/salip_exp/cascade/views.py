@@ -1,0 +1,93 @@
+"""Equation 3: the picture of each candidate that CLIP is shown."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.config import ViewConfig, ViewKind
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]  # x0 y0 x1 y1 as the pool gives it, far edges inclusive
+
+RED = (255, 0, 0)
+VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outside the box
+BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
+
+
+def viewable(pool: Pool, config: ViewConfig) -> Pool:
+    """Candidates of which a view can be made: those with a pixel inside their box.
+
+    Empty masks are dropped and, where the box's far edges do not belong to it, masks one pixel wide or high. They go
+    by row, with everything that belongs to them, so that no view ever meets another candidate's mask.
+    """
+    keep = pool.areas > 0
+    if not config.inclusive:
+        extent = pool.boxes[:, 2:] - pool.boxes[:, :2]
+        keep &= (extent > 0).all(axis=1)
+    return pool.select(keep)
+
+
+def views(image: Image, pool: Pool, config: ViewConfig) -> list[Image]:
+    """One uint8 RGB picture per candidate, row by row; the pool must have passed `viewable`.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+
+    Returns:
+        Pictures of the candidate's box (crop, crop_expand) or of the whole image (box, contour, reverse_blur).
+    """
+    boxes = pool.boxes.astype(int).tolist()
+    return [view(image, mask, tuple(box), config) for mask, box in zip(pool.masks, boxes, strict=True)]
+
+
+def view(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    """The picture of one candidate."""
+    match config.kind:
+        case ViewKind.crop:
+            window = _window(box, config.inclusive)
+            return image[window] * mask[window][:, :, None]
+        case ViewKind.crop_expand:
+            return image[_window(_grown(box, config.margin), config.inclusive)]
+        case ViewKind.box:
+            filled = np.zeros_like(mask)
+            filled[_window(box, inclusive=True)] = True
+            return _outlined(image, filled, config.box_width, cv2.MORPH_RECT)
+        case ViewKind.contour:
+            return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE)
+        case ViewKind.reverse_blur:
+            return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box, config.inclusive)
+
+
+def _window(box: Box, inclusive: bool) -> tuple[slice, slice]:
+    """Rows and columns of a box; parts left of or above the frame are cut off, those beyond it numpy cuts off."""
+    x0, y0, x1, y1 = box
+    return slice(max(y0, 0), y1 + inclusive), slice(max(x0, 0), x1 + inclusive)
+
+
+def _grown(box: Box, margin: int) -> Box:
+    x0, y0, x1, y1 = box
+    return x0 - margin, y0 - margin, x1 + margin, y1 + margin
+
+
+def _outlined(image: Image, mask: Mask, width: int, brush: int) -> Image:
+    """The image with the mask's edge in red, `width` pixels wide (cv2's own lines come out wider than asked)."""
+    area = mask.astype(np.uint8)
+    edge = area - cv2.erode(area, np.ones((3, 3)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    line = cv2.dilate(edge, cv2.getStructuringElement(brush, (width, width)))
+    return np.where(line[:, :, None] > 0, np.array(RED, np.uint8), image)
+
+
+def _veiled_outside(image: Image, box: Box, inclusive: bool) -> Image:
+    window = _window(box, inclusive)
+    veiled = np.round(0.5 * image + 0.5 * np.array(VEIL)).astype(np.uint8)
+    veiled[window] = image[window]
+    return veiled
+
+
+def _blurred_outside(image: Image, mask: Mask) -> Image:
+    blurred = cv2.GaussianBlur(image, (0, 0), BLUR_SHARE * max(mask.shape))
+    return np.where(mask[:, :, None], image, blurred)

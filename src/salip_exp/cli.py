@@ -1,0 +1,182 @@
+"""The command line: compose, validate, dispatch on `task`, and end with one line and the right exit code.
+
+Networks are imported by what a task calls, never here: `--help` and `--cfg job` must answer at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from salip_exp.compose import FAULTS, compose, explain
+from salip_exp.config import Config, Task
+from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
+from salip_exp.run_name import is_unfinished, unfinished
+from salip_exp.validate import typed
+
+log = logging.getLogger(__name__)
+
+FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
+"""Errors of the operating system that say something about the machine and nothing about the program."""
+
+
+class JobEnded(Exception):
+    """A job that a launcher ran in another process ended with an exit code other than 0, and has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def main() -> NoReturn:
+    """Run the command line of the process and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
+    sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda each: each not in ("-m", "--multirun"))
+    # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.exit(command())
+
+
+def command() -> int:
+    """The command in `sys.argv`; complaints go to stderr, one line each.
+
+    Returns:
+        0 ok, 1 a fault of the program, 2 configuration, 3 data, 4 weights, 5 too many failed cases, 6 environment,
+        130 interrupted, 143 terminated; of several jobs (`-m`), the highest.
+    """
+    codes: list[int] = []
+    try:
+        _check_first(sys.argv[1:])
+        _hydra(codes)
+    except JobEnded as error:
+        codes.append(error.code)
+    except SalipError as error:
+        codes.append(_complain(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        codes.append(_complain("interrupted; the same command with resume=true continues", INTERRUPTED))
+    except SystemExit as error:
+        if error.code == TERMINATED and TERMINATED not in codes:
+            _complain("terminated; the same command with resume=true continues", TERMINATED)
+        codes.append(error.code if isinstance(error.code, int) else FAULT if error.code else 0)
+    except Exception as error:
+        codes.append(_complain(_unforeseen(error, _keep_traceback()), FAULT))
+    return max(codes, default=0)
+
+
+def quoted(argument: str) -> str:
+    """`figures=worst:5,best:5` as Hydra must be told it: a value with commas would be several runs."""
+    found = re.fullmatch(r"(figures)=([^'\"\[]*,[^'\"\]]*)", argument)
+    return f"{found[1]}='{found[2]}'" if found else argument
+
+
+def _check_first(arguments: Sequence[str]) -> None:
+    """Validate a plain run before Hydra makes its folder; with flags (-m, --cfg ...) each job validates itself."""
+    if any(each.startswith(("-", "hydra.mode")) for each in arguments):
+        return
+    config = typed(compose(arguments))
+    if config.resume and config.task is Task.run:
+        _check_resumable(config, arguments)
+
+
+def _check_resumable(config: Config, arguments: Sequence[str]) -> None:
+    new = "without resume=true a new one starts"
+    chosen = next((each.partition("=")[2] for each in arguments if each.startswith("hydra.run.dir=")), None)
+    if chosen is not None and not is_unfinished(Path(chosen)):
+        raise ConfigError(f"resume=true: {chosen} holds no unfinished run; {new}")
+    overrides = [each for each in arguments if not each.startswith("hydra.")]
+    if chosen is None and unfinished(config.outputs, config.dataset.name, overrides) is None:
+        raise ConfigError(
+            f"resume=true: below {config.outputs} there is no unfinished run of {config.dataset.name} "
+            f"with the same overrides; {new}"
+        )
+
+
+def _hydra(codes: list[int]) -> None:
+    """Let Hydra run the job, or each of several, or answer its flags; exit codes of jobs are appended to `codes`."""
+    process = os.getpid()
+
+    def job(cfg: DictConfig) -> None:
+        code = _job(cfg)
+        codes.append(code)
+        if code in (INTERRUPTED, TERMINATED):
+            raise SystemExit(code)
+        if code and os.getpid() != process:
+            raise JobEnded(code)
+
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://salip_exp.conf", config_name="config")(job)()
+    except FAULTS as error:
+        raise explain(error) from error
+    except OSError as error:
+        raise EnvironmentFault(f"the run folder cannot be made: {error}; choose another by outputs=DIR") from error
+
+
+def _job(cfg: DictConfig) -> int:
+    """One job from its composed configuration to its exit code; its tracebacks go to run.log."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a full disk must not end in logging's own traceback
+    try:
+        return _dispatch(typed(cfg), folder)
+    except SalipError as error:
+        log.exception("exit code %d", error.exit_code)
+        return _complain(str(error), error.exit_code)
+    except Exception as error:
+        log.exception("not foreseen")
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            return _complain(f"{error}: make room or get access, then resume=true", EnvironmentFault.exit_code)
+        return _complain(_unforeseen(error, folder / "run.log"), FAULT)
+
+
+def _dispatch(config: Config, folder: Path) -> int:
+    if config.task is Task.report:
+        from salip_exp.reporting.report import report
+
+        return report(config)
+    from salip_exp.running.runner import run
+
+    return run(config, folder, _command_line())
+
+
+def _command_line() -> list[str]:
+    """What to type to get this one job again."""
+    program = ["salip-exp"] if Path(sys.argv[0]).stem == "salip-exp" else ["python", "-m", "salip_exp"]
+    settings = HydraConfig.get()
+    alone = settings.mode is not RunMode.MULTIRUN
+    return [*program, *(sys.argv[1:] if alone else settings.overrides.task)]
+
+
+def _complain(sentence: str, code: int) -> int:
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return code
+
+
+def _unforeseen(error: Exception, place: Path) -> str:
+    return f"{type(error).__name__}: {error}; this is a fault of salip_exp, its traceback is in {place}"
+
+
+def _keep_traceback() -> Path:
+    with tempfile.NamedTemporaryFile("w", prefix="salip_exp-", suffix=".log", delete=False) as stream:
+        stream.write(traceback.format_exc())
+    return Path(stream.name)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)

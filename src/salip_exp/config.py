@@ -1,0 +1,346 @@
+"""The typed schema of every configuration key, with its default and the range it may take.
+
+YAML below `conf/` fills it; `validate.py` turns what is wrong into one sentence.
+Ranges are written with `key(default, low, high)`: both ends are allowed, None is open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Task(StrEnum):
+    """What the command does."""
+
+    run = "run"
+    report = "report"
+
+
+class MethodName(StrEnum):
+    """What turns a case into a prediction."""
+
+    salip = "salip"
+    sam_clip = "sam_clip"
+    gt_sam = "gt_sam"
+    unprompted_sam = "unprompted_sam"
+
+
+class Layout(StrEnum):
+    """The native file layout that a reader knows."""
+
+    cc359 = "cc359"
+    hc18 = "hc18"
+    xray = "xray"
+    folder = "folder"
+
+
+class ResizeMode(StrEnum):
+    """How images and masks are brought to working size."""
+
+    fit = "fit"  # longest side to `side`, aspect kept
+    squash = "squash"  # side x side, aspect ignored (the authors' choice)
+    native = "native"  # left as they are
+
+
+class Interpolation(StrEnum):
+    """How images are resampled; masks follow the same grid and are thresholded at one half."""
+
+    area = "area"
+    bilinear = "bilinear"
+
+
+class Channels(StrEnum):
+    """Order of the colour channels that the networks are given; grey images do not notice."""
+
+    rgb = "rgb"
+    bgr = "bgr"  # red and blue swapped, as the authors' x-ray reader leaves them
+
+
+class Axis(StrEnum):
+    """Plane that a volume is cut in, after canonical (RAS+) orientation."""
+
+    sagittal = "sagittal"
+    coronal = "coronal"
+    axial = "axial"
+
+
+class Fill(StrEnum):
+    """Whether an annotation outline is turned into a filled region."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class MissingMasks(StrEnum):
+    """What happens to images without a mask."""
+
+    exclude = "exclude"  # left out by name, and counted
+    error = "error"  # exit 3
+    predict = "predict"  # predicted without a score
+
+
+class NonFinite(StrEnum):
+    """What happens to NaN and infinite voxels."""
+
+    fail = "fail"
+    replace = "replace"  # type: ignore[assignment]  # hides str.replace, which no one calls on it
+
+
+class EmptyTarget(StrEnum):
+    """How a case whose target is empty is scored when the prediction is empty too."""
+
+    skip = "skip"
+    one = "one"
+    zero = "zero"
+
+
+class AreaUnit(StrEnum):
+    """Unit of the area threshold."""
+
+    fraction = "fraction"
+    pixels = "pixels"
+
+
+class ViewKind(StrEnum):
+    """The picture of a candidate that CLIP sees."""
+
+    crop = "crop"
+    crop_expand = "crop_expand"
+    box = "box"
+    contour = "contour"
+    reverse_blur = "reverse_blur"
+
+
+class ViewFit(StrEnum):
+    """How a view is brought to CLIP's square input."""
+
+    pad = "pad"  # black to a square first: nothing is lost
+    center_crop = "center_crop"  # CLIP's own preprocessing: the long side is cut
+
+
+class Prototype(StrEnum):
+    """Order of averaging and normalising sentence embeddings."""
+
+    normalise_first = "normalise_first"
+    mean_first = "mean_first"
+
+
+class Precision(StrEnum):
+    """Floating-point format that CLIP computes in."""
+
+    float32 = "float32"
+    float16 = "float16"  # CLIP's own on GPUs: scores in steps of about 1/64 of the logit, so real ties
+
+
+class Ties(StrEnum):
+    """Which of two candidates with the same score is retrieved."""
+
+    area = "area"  # the larger, then the first
+    first = "first"  # the first of the pool, as a stable sort leaves it
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def key(default: Any, low: float | None = None, high: float | None = None) -> Any:
+    """A schema field whose numbers must lie in [low, high]; None leaves an end open."""
+    metadata = {"low": low, "high": high}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Resize:
+    """Working size of images and masks."""
+
+    mode: ResizeMode = ResizeMode.fit
+    side: int = key(256, 16, 4096)
+    interpolation: Interpolation = Interpolation.area
+
+
+@dataclass
+class Volume:
+    """How NIfTI volumes become slices."""
+
+    axis: Axis = Axis.sagittal
+    skip_empty: bool = True  # leave out slices whose target is empty
+    trim_mm: float = key(20.0, 0, 200)  # left out at each end of the target's extent
+    per_volume: int | None = key(None, 1, None)  # this many slices, evenly spaced; None: all
+    window_low: float = key(0.5, 0, 50)  # percentiles of the non-zero voxels of the volume that become 0 and 255
+    window_high: float = key(99.5, 50, 100)
+    non_finite: NonFinite = NonFinite.fail
+
+
+@dataclass
+class Files:
+    """Which files `dataset=folder` takes; globs are relative to the root."""
+
+    images: str = "images/**/*"
+    masks: str | None = "masks/**/*"
+    mask_suffix: str = "_mask"  # removed from a mask's stem before it is matched to an image's
+    label: int | None = key(None, 1, 255)  # of a mask with several labels: the one to segment
+    follow_links: bool = False  # follow symbolic links that leave the root
+
+
+@dataclass
+class Phantom:
+    """How many phantoms are drawn where the data set is made of them."""
+
+    n: int = key(12, 1, 100_000)  # images, or volumes for brains
+    seed: int = key(1234, 0, None)
+
+
+@dataclass
+class DatasetConfig:
+    """A data set: where it is, how it is read, which cases are taken."""
+
+    name: str = MISSING
+    layout: Layout = MISSING
+    root: str | None = None
+    phantom: Phantom | None = None  # None: real files
+    group: str = "all"  # group of data sets that have only one
+    roi: str = "organ"  # name of what is segmented, for tables and pictures
+    k: int = key(1, 1, 16)  # how many ROIs an image holds
+    resize: Resize = field(default_factory=Resize)
+    volume: Volume = field(default_factory=Volume)
+    files: Files = field(default_factory=Files)
+    fill: Fill = Fill.auto
+    channels: Channels = Channels.rgb
+    missing_masks: MissingMasks = MissingMasks.exclude
+    limit: int | None = key(None, 1, None)  # the first N cases
+    sample: int | None = key(None, 1, None)  # N cases drawn with the seed
+    subset: str | None = None  # a file of case ids, one a line
+
+
+@dataclass
+class SamConfig:
+    """SAM: which weights, and how segment-everything mode uses them (names as in SamAutomaticMaskGenerator)."""
+
+    name: str = MISSING
+    weights: str | None = None  # a file; None: the registry's
+    sha256: str | None = None  # of `weights`; None: the registry's
+    points_per_side: int = key(32, 1, 256)
+    points_per_batch: int = key(64, 1, 65_536)
+    pred_iou_thresh: float = key(0.88, 0, 1)
+    stability_score_thresh: float = key(0.95, 0, 1)
+    stability_score_offset: float = key(1.0, 0, 100)
+    box_nms_thresh: float = key(0.7, 0, 1)
+    crop_n_layers: int = key(0, 0, 4)
+    crop_nms_thresh: float = key(0.7, 0, 1)
+    crop_overlap_ratio: float = key(512 / 1500, 0, 0.99)
+    crop_n_points_downscale_factor: int = key(1, 1, 16)
+    min_mask_region_area: int = key(0, 0, None)
+
+
+@dataclass
+class ClipConfig:
+    """CLIP: which weights."""
+
+    name: str = MISSING
+    weights: str | None = None
+    sha256: str | None = None
+    batch_size: int = key(64, 1, 4096)
+    precision: Precision = Precision.float32
+
+
+@dataclass
+class VdtConfig:
+    """The text: visually descriptive sentences, in the YAML or in a file (authors' JSON, or one a line)."""
+
+    name: str = MISSING
+    sentences: list[str] = field(default_factory=list)
+    file: str | None = None
+
+
+@dataclass
+class AreaConfig:
+    """Equation 2: candidates larger than the threshold are dropped."""
+
+    enabled: bool = True
+    threshold: float = key(0.5, 0, None)
+    unit: AreaUnit = AreaUnit.fraction
+
+
+@dataclass
+class ViewConfig:
+    """Equation 3: what CLIP is shown of a candidate."""
+
+    kind: ViewKind = ViewKind.crop
+    fit: ViewFit = ViewFit.pad
+    inclusive: bool = True  # the box's last row and column belong to the crop
+    margin: int = key(10, 0, 1000)  # pixels around the box for crop_expand
+    box_width: int = key(5, 1, 100)
+    contour_width: int = key(3, 1, 100)
+    color: list[int] = key([255, 0, 0], 0, 255)  # of box and contour, RGB
+    true_blur: bool = False  # reverse_blur: a Gaussian blur outside the mask, not the authors' veil outside the box
+
+
+@dataclass
+class RetrievalConfig:
+    """Equation 4: the k candidates most like the text."""
+
+    prototype: Prototype = Prototype.normalise_first
+    max_overlap: float = key(0.5, 0, 1)  # IoU above which a second pick repeats the first; 1 allows any
+    ties: Ties = Ties.area
+
+
+@dataclass
+class OrganConfig:
+    """Equation 5: box prompts, and the union of what they give."""
+
+    multimask: bool = False
+    threshold: float = key(0.0, -100, 100)  # logits above it are organ
+
+
+@dataclass
+class PromptConfig:
+    """Ground-truth boxes of `method=gt_sam`."""
+
+    min_component_area: int = key(10, 1, None)  # smaller components of the target are specks, not ROIs
+
+
+@dataclass
+class ScoreConfig:
+    """How predictions are scored."""
+
+    empty_target: EmptyTarget = EmptyTarget.skip
+    resamples: int = key(2000, 100, 1_000_000)  # of the bootstrap
+    confidence: float = key(0.95, 0.5, 0.999)
+
+
+@dataclass
+class Config:
+    """Everything a command can be told."""
+
+    task: Task = Task.run
+    method: MethodName = MethodName.salip
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    sam: SamConfig = field(default_factory=SamConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    vdt: VdtConfig = field(default_factory=VdtConfig)
+    area: AreaConfig = field(default_factory=AreaConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    organ: OrganConfig = field(default_factory=OrganConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    preset: str = "default"  # name of the preset composed, for the record
+    seed: int = key(1234, 0, 2**32 - 1)
+    device: Device = Device.auto
+    download: bool = True  # fetch official weights that are absent
+    outputs: str = "outputs"
+    resume: bool = False  # continue the newest unfinished run of the same configuration
+    max_failed: float = key(0.0, 0, 1)  # share of cases that may fail before the exit code is 5
+    figures: str = "worst:3,median:3,best:3"  # overlay pictures, by rule:count; none for no pictures
+    progress: bool = True

@@ -1,0 +1,68 @@
+"""What every reader yields: cases, lazily, by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Case:
+    """One 2-D image to segment.
+
+    Attributes:
+        case_id: unique within the data set; for volumes `<volume>/<axis>_<slice>`.
+        group: what results are averaged by, e.g. `GE 1.5`.
+        image: uint8 (H, W, 3) RGB after resizing.
+        mask: bool (H, W) target, or None where the data set has none.
+        spacing: millimetres per pixel (row, column) after resizing, or None where unknown.
+        subject: unit of splitting (patient, fetus, volume).
+        volume: volume the slice is cut from, or None for 2-D data.
+        slice: index along the slice axis, or None.
+        facts: numbers the data set gives, e.g. `head_circumference_mm`.
+        notes: what the reader did that a user should know (alpha dropped, outline filled, ...).
+    """
+
+    case_id: str
+    dataset: str
+    group: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_] | None
+    spacing: tuple[float, float] | None
+    subject: str
+    volume: str | None = None
+    slice: int | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseRef:
+    """A case not read yet: its identity, and `load()` which reads it (raises CaseError)."""
+
+    case_id: str
+    group: str
+    subject: str
+    load: Callable[[], Case]
+    volume: str | None = None
+    slice: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as an ordered sequence of case references.
+
+    Attributes:
+        name: configured name, e.g. `hc18`.
+        refs: the cases, in a fixed order (natural order of ids).
+        excluded: (id, reason) of images found but left out, e.g. without a mask.
+        found: number of images found before exclusion and selection.
+    """
+
+    name: str
+    refs: Sequence[CaseRef]
+    excluded: Sequence[tuple[str, str]] = ()
+    found: int = 0

@@ -1,0 +1,170 @@
+"""What lies in and over the regions of a chest: bones, vessels, airways, gas, breasts, each as projected thickness.
+
+Every function returns float64 (H, W) layers, mostly between 0 and 1, in the frame of `chest_anatomy`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from salip_exp.data.phantoms.chest_anatomy import A_TABLE, Bools, Floats, Frame, Rng, Side, bump, chance, ramp
+
+_TUBE_AT: Floats = np.linspace(0.0, 1.2, 121)
+_TUBE: Floats = (0.42 + 0.58 * np.minimum(_TUBE_AT, 1.0) ** 3) * ramp((1.15 - _TUBE_AT) / 0.3)
+
+
+def _tube(distance: Floats) -> Floats:
+    """Projection of a hollow bone: 1 at its edges, less between, nothing beyond a distance of 1."""
+    return np.interp(np.abs(distance), _TUBE_AT, _TUBE)
+
+
+def _rib_set(rng: Rng, frame: Frame, side: Side, front: bool) -> Floats:
+    """All back or all front ribs of one side at once: bands of equal phase that turn at the side wall."""
+    spacing = float(rng.uniform(0.085, 0.125))
+    fall = float(rng.uniform(0.12, 0.35)) * (-0.8 if front else 1.0)
+    at = np.linspace(0.0, 1.0, 201)
+    arch = np.sqrt(1.03 - at * at)
+    slope = abs(fall) * at / (arch + 0.05) * frame.aspect
+    shift = (fall * arch - (0.03 if front else -0.05) * (1.0 - at) * (1.0 - at)) / spacing + float(rng.uniform())
+    slimness = 1.0 / (float(rng.uniform(0.24, 0.4)) * np.minimum(np.sqrt(1.0 + slope * slope), 1.7))
+    reach = ramp((at - 0.3) / 0.2) if front else ramp((at - 0.12) / 0.04)
+    s = side.a / (side.cage * 1.04)
+    phase = frame.v / spacing + np.interp(s, at, shift)
+    centred = phase - np.floor(phase) - 0.5
+    inside = ramp((side.cage * 1.05 - side.a) / 0.05) * ramp((frame.v + 0.1) / 0.1) * ramp((1.5 - frame.v) / 0.3)
+    return np.asarray(_tube(centred * np.interp(s, at, slimness)) * np.interp(s, at, reach) * inside, dtype=np.float64)
+
+
+def draw_ribs(rng: Rng, frame: Frame, sides: tuple[Side, Side]) -> Floats:
+    """Back and front ribs of both sides."""
+    front = float(rng.uniform(0.3, 0.9))
+    layer = np.zeros(frame.u.shape)
+    for side in sides:
+        layer += _rib_set(rng, frame, side, front=False) + front * _rib_set(rng, frame, side, front=True)
+    return layer
+
+
+def draw_clavicles(rng: Rng, frame: Frame) -> Floats:
+    """The two collar bones, S-shaped, across the apices or above them."""
+    start, rise = float(rng.uniform(0.04, 0.2)), float(rng.uniform(-0.05, 0.28))
+    sway, half = float(rng.uniform(0.02, 0.06)), float(rng.uniform(0.02, 0.032))
+    layer = np.zeros(frame.u.shape)
+    for sign in (-1, 1):
+        t = np.clip((A_TABLE - 0.1) / 1.2, 0.0, 1.0)
+        centre = start + float(rng.normal(0.0, 0.02)) - rise * t + sway * np.sin(t * 6.2832)
+        width = half * (1.0 + 0.6 * bump(t * 4.0) + 0.3 * t)
+        ends = ramp((A_TABLE - 0.1) / 0.03) * ramp((1.32 - A_TABLE) / 0.05)
+        middle, slim, seen = (np.interp(sign * frame.u, A_TABLE, table) for table in (centre, 1.0 / width, ends))
+        layer += _tube((frame.v - middle) * slim) * seen
+    return layer
+
+
+def draw_scapulae(rng: Rng, frame: Frame) -> Floats:
+    """Shoulder blades: thin triangles with a dense outer border, over the lung's edge or clear of it."""
+    shift, top = float(rng.uniform(-0.1, 0.3)), float(rng.uniform(-0.08, 0.08))
+    length, plate = float(rng.uniform(0.4, 0.65)), float(rng.uniform(0.3, 0.7))
+    layer = np.zeros(frame.u.shape)
+    for sign in (-1, 1):
+        a = sign * frame.u - shift - float(rng.normal(0.0, 0.03))
+        t = (frame.v - top) / length
+        medial, lateral = 0.78 + 0.12 * t, 1.3 - 0.33 * t
+        inside = ramp((a - medial) / 0.04) * ramp((lateral - a) / 0.04) * ramp(t / 0.12) * ramp((1.0 - t) / 0.08)
+        border = bump((lateral - 0.03 - a) / 0.06) + 0.5 * bump((medial + 0.02 - a) / 0.04)
+        spine = bump((frame.v - top - 0.1 * length + 0.25 * (a - 1.0)) / 0.05) * ramp((a - 0.8) / 0.1)
+        layer += inside * (plate + border) + 0.6 * spine * ramp((1.45 - a) / 0.1)
+    return layer
+
+
+def draw_spine(rng: Rng, frame: Frame) -> tuple[Floats, Floats]:
+    """The column of vertebrae with discs, pedicles and spinous processes, and its distance from the midline."""
+    half = float(rng.uniform(0.1, 0.16))
+    bend = float(rng.normal(0.0, 0.03))
+    off = frame.u - bend * np.sin(3.0 * frame.v + float(rng.uniform(0.0, 6.0)))
+    phase = frame.v / float(rng.uniform(0.085, 0.115)) + float(rng.uniform(0.0, 1.0))
+    centred = phase - np.floor(phase) - 0.5
+    body = ramp((half - np.abs(off)) / 0.04)
+    disc = 1.0 - float(rng.uniform(0.1, 0.4)) * ramp((np.abs(centred) - 0.36) / 0.1)
+    pedicles = bump((np.abs(off) - 0.6 * half) / 0.035) * bump((centred + 0.15) / 0.2)
+    process = bump(off / 0.03) * bump((centred - 0.1) / 0.25)
+    wings = 0.35 * ramp((1.7 * half - np.abs(off)) / 0.05) * bump(centred / 0.22)
+    layer = body * disc + wings * (1.0 - body) + 0.35 * (pedicles + process)
+    return np.asarray(layer, dtype=np.float64), np.abs(off) / half
+
+
+def draw_airway(rng: Rng, frame: Frame) -> Floats:
+    """The windpipe, a dark column down to its fork, and the two main bronchi."""
+    half, fork = float(rng.uniform(0.05, 0.085)), float(rng.uniform(0.28, 0.42))
+    shift = float(rng.normal(0.0, 0.03))
+    v, u = frame.v, frame.u - shift * ramp((frame.v + 0.2) / 0.5)
+    trunk = np.sqrt(np.maximum(1.0 - (u / half) ** 2, 0.0)) * ramp((fork - v) / 0.03)
+    lean = np.abs(u) - np.clip((v - fork) * 1.3, 0.0, 1.0)
+    below = ramp((v - fork + 0.02) / 0.03) * ramp((fork + 0.14 - v) / 0.1)
+    return np.asarray(trunk + 0.6 * bump(lean / (1.2 * half)) * below, dtype=np.float64)
+
+
+def draw_vessels(rng: Rng, frame: Frame, lungs: Bools) -> Floats:
+    """Vessels that leave the hila, fork and thin out towards the chest wall."""
+    layer = np.zeros(frame.u.shape)
+    pixel = max(frame.u.shape) / 256.0
+    hilum = float(rng.uniform(0.36, 0.48))
+    for sign in (-1, 1):
+        count = int(rng.integers(7, 12))
+        u, v = np.full(count, 0.2), hilum + rng.uniform(-0.05, 0.07, count)
+        heading = np.linspace(-1.35, 1.5, count) + rng.normal(0.0, 0.12, count)
+        length = 0.32
+        for generation, weight in enumerate((1.0, 0.6, 0.4, 0.28)):
+            steps = rng.normal(0.0, 0.07, (len(u), 24)).cumsum(axis=1) + heading[:, None]
+            path_u = u[:, None] + (np.cos(steps) * length / 24).cumsum(axis=1)
+            path_v = v[:, None] + (np.sin(steps) * length / 24 / frame.aspect).cumsum(axis=1)
+            dots = np.zeros(frame.u.shape)
+            dots[frame.pixels(sign * path_u, path_v)] = 1.0
+            width = (1.5 - 0.35 * generation) * pixel
+            layer += weight * 2.0 * width * ndimage.gaussian_filter(dots, width, truncate=2.5)
+            at = rng.integers(10, 24, (2, len(u)))
+            row = np.arange(len(u))
+            u, v = path_u[row, at].ravel(), path_v[row, at].ravel()
+            turn = rng.uniform(0.2, 0.6, at.shape) * np.array([[1.0], [-1.0]])
+            heading, length = (steps[row, at] + turn).ravel(), length * 0.72
+    return np.asarray(np.minimum(layer, 1.5) * lungs, dtype=np.float64)
+
+
+def draw_hila(rng: Rng, frame: Frame) -> Floats:
+    """Soft dense roots of both lungs."""
+    layer = np.zeros(frame.u.shape)
+    for sign in (-1, 1):
+        du = sign * frame.u - float(rng.uniform(0.2, 0.32))
+        dv = (frame.v - float(rng.uniform(0.38, 0.5))) * frame.aspect
+        layer += float(rng.uniform(0.3, 1.0)) * bump(np.sqrt((du / 0.22) ** 2 + (dv / 0.32) ** 2))
+    return layer
+
+
+def draw_breasts(rng: Rng, frame: Frame) -> Floats:
+    """Breast shadows with a crisp lower edge; nothing in most patients."""
+    layer = np.zeros(frame.u.shape)
+    if chance(rng, 0.55):
+        return layer
+    size, level = float(rng.uniform(0.35, 0.62)), float(rng.uniform(0.7, 1.0))
+    for sign in (-1, 1):
+        du = sign * frame.u - float(rng.uniform(0.5, 0.75))
+        dv = (frame.v - level) * frame.aspect
+        radius = np.sqrt(du * du + np.where(dv > 0, dv, 0.7 * dv) ** 2) / size
+        layer += np.power(np.maximum(1.0 - radius, 0.0), 0.4) * ramp((dv / size + 1.0) / 1.2)
+    return layer
+
+
+def draw_gas(rng: Rng, frame: Frame, level: float) -> Floats:
+    """Stomach bubble below the left dome, often with a flat fluid level, and loops of bowel gas lower down."""
+    du, dv = frame.u - float(rng.uniform(0.3, 0.6)), (frame.v - level - float(rng.uniform(0.08, 0.16))) * frame.aspect
+    wide, tall = float(rng.uniform(0.12, 0.32)), float(rng.uniform(0.08, 0.2))
+    bubble = ramp((1.0 - (du / wide) ** 2 - (dv / tall) ** 2) / 0.35)
+    if chance(rng, 0.6):
+        bubble = bubble * ramp((float(rng.uniform(0.0, 0.6)) * tall - dv) / 0.03)
+    layer = bubble if chance(rng, 0.75) else np.zeros(frame.u.shape)
+    for _ in range(int(rng.integers(0, 8)) // 2):
+        du = frame.u - float(rng.uniform(-0.8, 0.9))
+        dv = (frame.v - level - float(rng.uniform(0.25, 0.5))) * frame.aspect
+        wide, tall = float(rng.uniform(0.06, 0.2)), float(rng.uniform(0.05, 0.15))
+        loop = ramp((1.0 - (du / wide) ** 2 - (dv / tall) ** 2) / 0.5)
+        layer = np.maximum(layer, float(rng.uniform(0.2, 0.7)) * loop)
+    return np.asarray(layer, dtype=np.float64)

@@ -1,0 +1,54 @@
+"""The errors a user can meet: each is one line saying what, where and what to do, and carries its exit code."""
+
+from __future__ import annotations
+
+
+class SalipError(Exception):
+    """Base of every error meant for people; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(SalipError):
+    """The configuration is wrong: unknown key, wrong type, out of range, contradictory (exit 2)."""
+
+    exit_code = 2
+
+
+class DataError(SalipError):
+    """The data set cannot be used: absent, wrong layout, no images (exit 3)."""
+
+    exit_code = 3
+
+
+class WeightsError(SalipError):
+    """Network weights are absent, damaged, unverified or of another variant (exit 4)."""
+
+    exit_code = 4
+
+
+class TooManyFailures(SalipError):
+    """The run ended, but more cases failed than `max_failed` allows (exit 5)."""
+
+    exit_code = 5
+
+
+class EnvironmentFault(SalipError):
+    """The machine stands in the way: disk, permissions, locks, packages (exit 6)."""
+
+    exit_code = 6
+
+
+class CaseError(SalipError):
+    """One case cannot be processed; the run records it as `failed(CODE)` and goes on.
+
+    Args:
+        code: short reason, e.g. `E_READ`, `E_SHAPE`, `E_NONFINITE`, `E_DIMS`, `E_AFFINE`, `E_PATH`.
+        message: one sentence naming the file and what to do.
+    """
+
+    exit_code = 3
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

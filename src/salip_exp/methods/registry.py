@@ -1,0 +1,44 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from salip_exp.config import Config, MethodName
+from salip_exp.errors import ConfigError
+from salip_exp.methods.gt_sam import GtSam
+from salip_exp.methods.prediction import Method
+from salip_exp.methods.salip import Salip
+from salip_exp.methods.sam_clip import SamClip
+from salip_exp.methods.unprompted_sam import UnpromptedSam
+from salip_exp.models.clip import LoadedClip
+from salip_exp.models.sam import LoadedSam
+
+WITH_CLIP = (MethodName.salip, MethodName.sam_clip)
+WITHOUT_CLIP = (MethodName.gt_sam, MethodName.unprompted_sam)
+
+
+def needs_sam(name: MethodName) -> bool:
+    """Whether the method asks SAM."""
+    return name in WITH_CLIP + WITHOUT_CLIP
+
+
+def needs_clip(name: MethodName) -> bool:
+    """Whether the method asks CLIP, and so has sentences."""
+    return name in WITH_CLIP
+
+
+def build_method(config: Config, sam: LoadedSam | None, clip: LoadedClip | None, sentences: Sequence[str]) -> Method:
+    """The configured method around its networks; its text is encoded here, once.
+
+    Raises:
+        ConfigError: a network that the method needs is None, or a sentence is too long for CLIP.
+    """
+    if sam is None:
+        raise ConfigError(f"method={config.method} needs SAM: choose one with sam=NAME.")
+    if config.method in WITHOUT_CLIP:
+        return GtSam(config, sam) if config.method == MethodName.gt_sam else UnpromptedSam(config, sam)
+    if clip is None:
+        raise ConfigError(f"method={config.method} needs CLIP: choose one with clip=NAME.")
+    method = Salip if config.method == MethodName.salip else SamClip
+    return method(config, sam, clip, sentences)

@@ -1,0 +1,95 @@
+"""CLIP, official or embedded, from proven weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from salip_exp.config import ClipConfig
+from salip_exp.errors import WeightsError
+from salip_exp.models import checkpoint, registry, weights
+from salip_exp.models.embedded import files
+from salip_exp.models.packages import CLIP, build_model
+from salip_exp.models.registry import Entry
+
+PATCHES = "visual.conv1.weight"
+POSITIONS = "visual.positional_embedding"
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A CLIP ready for inference: float32, evaluation mode, no gradients.
+
+    Attributes:
+        net: the network, on `device`.
+        name: registered name of the variant.
+        sha256: of the file that the weights were read from.
+        device: where it runs.
+    """
+
+    net: CLIP
+    name: str
+    sha256: str
+    device: torch.device
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square views it sees, in pixels."""
+        return int(self.net.visual.input_resolution)
+
+
+def load_clip(config: ClipConfig, device: torch.device, download: bool) -> LoadedClip:
+    """Find or fetch the configured weights, prove and read them, and build the network around them.
+
+    Official files are TorchScript archives; a plain state dict (`torch.save`) registered by its hash is taken too.
+    The network is made by the clip package's own `build_model`, which rounds what it computes with to float16 as
+    the official files are stored, and then runs in float32 on every device.
+
+    Args:
+        config: `name`, and `weights` with `sha256` for a file of the user's.
+        device: where the network is to run.
+        download: whether absent official weights may be fetched.
+
+    Raises:
+        ConfigError: unknown name, or a bad hash.
+        WeightsError: absent, damaged, unverified, of another variant, or no CLIP weights at all.
+        EnvironmentFault: the cache cannot be written.
+    """
+    entry = registry.find("clip", config.name, config.weights, config.sha256)
+    state = _read(weights.obtain(entry, download), entry)
+    _require_variant(state, entry)
+    net = _build(state, entry)
+    return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
+
+
+def _read(path: Path, entry: Entry) -> checkpoint.State:
+    if entry.embedded:
+        return files.read_clip(path)
+    read = checkpoint.read_torchscript if checkpoint.is_torchscript(path) else checkpoint.read_state_dict
+    return read(path, entry)
+
+
+def _require_variant(state: checkpoint.State, entry: Entry) -> None:
+    patches, positions = state.get(PATCHES), state.get(POSITIONS)
+    if patches is not None and positions is not None and patches.ndim == 4 and positions.ndim == 2:
+        width, patch = patches.shape[0], patches.shape[-1]
+        side = patch * round((positions.shape[0] - 1) ** 0.5)
+        described = f"a CLIP of vision width {width}, patch {patch}, input {side}"
+        checkpoint.require_shape((width, patch, side), described, entry)
+    else:
+        other = "SAM weights" if any(name.startswith("image_encoder.") for name in state) else "no CLIP transformer"
+        checkpoint.require_shape(None, other, entry)
+
+
+def _build(state: checkpoint.State, entry: Entry) -> CLIP:
+    try:
+        net: CLIP = build_model(state)
+    except RuntimeError as fault:
+        raise checkpoint.misfit(entry, fault) from fault
+    except (KeyError, IndexError) as fault:
+        raise WeightsError(
+            f"{entry.option}: {entry.path or entry.file} lacks {fault} of a CLIP; give a whole state dict"
+        ) from fault
+    return net.float()

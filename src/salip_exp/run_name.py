@@ -1,0 +1,81 @@
+"""Names of run folders, `<dataset>/<overrides>/<time>`, and the folder that `resume=true` continues."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from salip_exp.config import Task
+
+UNSAID = {"dataset", "dataset.root", "dataset.name", "outputs", "resume", "progress", "download", "task"}
+"""Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
+FREE = {"outputs", "resume", "progress", "download"}
+"""Overrides in which a run may differ from the one it continues."""
+GROUPS = {"ablation", "preset", "method"}
+"""Keys whose value says enough by itself."""
+LONGEST = 100
+
+
+def label(overrides: Sequence[str]) -> str:
+    """Overrides as one file name of at most 100 characters, `default` if none matters; their order does not count."""
+    parts = sorted(_part(each) for each in overrides if _key(each) not in UNSAID)
+    name = "+".join(part for part in parts if part)
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], resume: bool) -> str:
+    """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one."""
+    if task is Task.report:
+        return "report"
+    found = unfinished(outputs, dataset, overrides) if resume else None
+    time = found.name if found else f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return str(_parent(dataset, overrides) / time)
+
+
+def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | None:
+    """The newest folder that holds a part of a run on the same data set with the same overrides, or None."""
+    folders = sorted(Path(outputs, _parent(dataset, overrides)).glob("*"), reverse=True)
+    return next((each for each in folders if is_unfinished(each) and _told(each) == _said(overrides)), None)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run began here and has no summary yet; one that failed before it wrote anything never began."""
+    if (folder / "summary.json").exists() or not folder.is_dir():
+        return False
+    return any(each.name not in (".hydra", "run.log") for each in folder.iterdir())
+
+
+def _parent(dataset: str, overrides: Sequence[str]) -> Path:
+    return Path(_safe(dataset) or "dataset", label(overrides))
+
+
+def _told(folder: Path) -> set[str] | None:
+    path = folder / ".hydra" / "overrides.yaml"
+    return _said([str(each) for each in OmegaConf.load(path)]) if path.exists() else None
+
+
+def _said(overrides: Sequence[str]) -> set[str]:
+    return {str(each) for each in overrides if _key(each) not in FREE}
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _part(override: str) -> str:
+    key, _, value = override.lstrip("+").partition("=")
+    return _safe(value if key in GROUPS else f"{key}-{value}" if value else key)
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-.")
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -1,0 +1,123 @@
+"""Equation 4: scores equal those of the clip package, and picks do not depend on chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from clip.clip import _transform
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.retrieval import mask_iou, preprocess, retrieve, similarities, text_prototype
+from salip_exp.config import Prototype, ViewFit
+from salip_exp.errors import CaseError, ConfigError
+from salip_exp.models.packages import clip
+
+SENTENCES = ["a bright oval with a dark rim", "an oval head", "the outline of a skull on black"]
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(2)
+    return [rng.integers(0, 255, (h, w, 3)).astype(np.uint8) for h, w in [(20, 50), (64, 64), (1, 9), (90, 31)]]
+
+
+def test_scores_equal_the_clip_package(random_clip, pictures):
+    transform = _transform(64)
+    with torch.no_grad():
+        text = random_clip.encode_text(clip.tokenize(SENTENCES))
+        text = (text / text.norm(dim=-1, keepdim=True)).mean(dim=0)
+        text = text / text.norm()
+        image = random_clip.encode_image(torch.stack([transform(Image.fromarray(each)) for each in pictures]))
+        expected = (image / image.norm(dim=-1, keepdim=True)) @ text
+    prototype = text_prototype(random_clip, SENTENCES, Prototype.normalise_first, Counters())
+    scores = similarities(random_clip, pictures, prototype, ViewFit.center_crop, 3, Counters())
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected.numpy(), atol=1e-4)
+
+
+def test_padding_loses_nothing_and_changes_no_square(pictures):
+    wide = np.zeros((10, 40, 3), np.uint8)
+    wide[:, :4] = 255
+    assert preprocess(wide, 64, ViewFit.pad).max() > preprocess(wide, 64, ViewFit.center_crop).max()
+    square = pictures[1]
+    torch.testing.assert_close(preprocess(square, 64, ViewFit.pad), preprocess(square, 64, ViewFit.center_crop))
+
+
+def test_orders_of_averaging_differ_as_documented(random_clip):
+    with torch.no_grad():
+        raw = random_clip.encode_text(clip.tokenize(SENTENCES)).numpy()
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    for order, mean in [(Prototype.normalise_first, unit.mean(axis=0)), (Prototype.mean_first, raw.mean(axis=0))]:
+        prototype = text_prototype(random_clip, SENTENCES, order, Counters())
+        np.testing.assert_allclose(prototype, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_forwards_are_counted(random_clip, pictures):
+    counters = Counters()
+    prototype = text_prototype(random_clip, SENTENCES, Prototype.mean_first, counters)
+    similarities(random_clip, pictures, prototype, ViewFit.pad, 3, counters)
+    assert len(similarities(random_clip, [], prototype, ViewFit.pad, 3, counters)) == 0
+    assert counters == Counters(clip_text_forwards=1, clip_image_forwards=2, clip_images=4)
+    assert (counters + counters).clip_images == 8
+
+
+def test_long_sentences_are_named_not_cut(random_clip):
+    long = "a very long description " * 30
+    with pytest.raises(ConfigError, match=r"a very long description .* 77 tokens"):
+        text_prototype(random_clip, ["short", long], Prototype.normalise_first, Counters())
+    with pytest.raises(ConfigError, match="no sentences"):
+        text_prototype(random_clip, [], Prototype.normalise_first, Counters())
+
+
+def stripes(*spans: tuple[int, int]) -> np.ndarray:
+    masks = np.zeros((len(spans), 4, 100), bool)
+    for mask, (start, stop) in zip(masks, spans, strict=True):
+        mask[:, start:stop] = True
+    return masks
+
+
+def test_ties_go_to_the_larger_area_then_to_the_lower_id(make_pool):
+    pool = make_pool(stripes((0, 10), (20, 40), (50, 70), (80, 90)))
+    scores = np.float32([0.3, 0.3, 0.3, 0.2])
+    assert retrieve(pool, scores, 4, 0.5).tolist() == [1, 2, 0, 3]
+    shuffled = np.array([2, 0, 3, 1])
+    picks = retrieve(pool.select(shuffled), scores[shuffled], 4, 0.5)
+    assert shuffled[picks].tolist() == [1, 2, 0, 3]
+
+
+def test_a_second_pick_never_repeats_the_first(make_pool):
+    pool = make_pool(stripes((0, 20), (0, 21), (50, 70)))
+    scores = np.float32([0.9, 0.8, 0.1])
+    assert retrieve(pool, scores, 2, 0.5).tolist() == [0, 2]
+    assert retrieve(pool, scores, 2, 1.0).tolist() == [0, 1]
+    assert retrieve(pool.select(np.array([0, 1])), scores[:2], 2, 0.5).tolist() == [0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_not_finite_fail_the_case(make_pool, bad):
+    with pytest.raises(CaseError, match="candidate 1 ") as caught:
+        retrieve(make_pool(stripes((0, 1), (1, 2))), np.float32([0.1, bad]), 1, 0.5)
+    assert caught.value.code == "E_SCORE"
+
+
+pools = hnp.arrays(bool, st.tuples(st.integers(0, 8), st.just(3), st.just(4)))
+
+
+@given(pools, st.integers(1, 5), st.floats(0, 1), st.randoms(use_true_random=False))
+def test_picks_are_few_distinct_and_best_first(make_pool, masks, k, max_overlap, random):
+    pool = make_pool(masks)
+    scores = np.float32([random.choice([0.1, 0.2, 0.3]) for _ in masks])
+    picks = retrieve(pool, scores, k, max_overlap)
+    assert len(picks) == min(len(pool), 1) if k == 1 else len(picks) <= min(k, len(pool))
+    assert len(set(picks.tolist())) == len(picks)
+    assert (np.diff(scores[picks]) <= 0).all()
+    for i, first in enumerate(picks):
+        assert all(mask_iou(masks[first], masks[second]) <= max_overlap for second in picks[:i])
+    order = np.array(random.sample(range(len(masks)), len(masks)), dtype=np.int64)
+    again = retrieve(pool.select(order), scores[order], k, max_overlap)
+    np.testing.assert_array_equal(pool.select(order).ids[again], pool.ids[picks])

@@ -1,0 +1,78 @@
+"""Sentences come from the configuration or from a file; anything else is one clear sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from salip_exp.cascade.sentences import read_sentences
+from salip_exp.config import VdtConfig
+from salip_exp.errors import ConfigError
+
+
+def vdt(file=None, sentences=(), name="lungs"):
+    return VdtConfig(name=name, sentences=list(sentences), file=None if file is None else str(file))
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_list_is_taken_as_it_is():
+    assert read_sentences(vdt(sentences=[" a ", "b"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("s.txt", "a\n\nb\n"),
+        ("s.txt", "\ufeffa\r\nb"),
+        ("s.json", ["a", "b"]),
+        ("s.JSON", {"brain": ["a", "b"]}),
+        ("s.json", {"heart": ["c"], "lungs": ["a", "b"]}),
+    ],
+)
+def test_files_are_read(tmp_path, name, content):
+    assert read_sentences(vdt(write(tmp_path, name, content))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("s.txt", "\n \n", "no sentences"),
+        ("s.json", [], "no sentences"),
+        ("s.json", {}, "no sentences"),
+        ("s.json", ["a", "  "], r"empty sentence \(number 2\)"),
+        ("s.json", "{", "not JSON"),
+        ("s.json", ["a", 3], "list of sentences"),
+        ("s.json", {"lungs": "a"}, "list of sentences"),
+        ("s.json", '"a"', "list of sentences"),
+        ("s.json", {"heart": ["a"], "liver": ["b"]}, r"heart, liver.*vdt.name"),
+        ("s.csv", "a", "unknown kind"),
+    ],
+)
+def test_wrong_files_are_explained(tmp_path, name, content, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_sentences(vdt(write(tmp_path, name, content)))
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_and_unreadable_files_are_explained(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_sentences(vdt(tmp_path / "absent.txt"))
+    (tmp_path / "folder.txt").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_sentences(vdt(tmp_path / "folder.txt"))
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_sentences(vdt(tmp_path / "latin.txt"))
+
+
+def test_both_or_neither_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="exclude each other"):
+        read_sentences(vdt(write(tmp_path, "s.txt", "a"), ["b"]))
+    with pytest.raises(ConfigError, match="no sentences"):
+        read_sentences(vdt())

@@ -1,0 +1,109 @@
+"""Networks and pools small enough for every test: SAM with smooth random blobs, the tiny CLIP with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.models.embedded.architecture import build_clip, build_sam
+from salip_exp.models.packages import CLIP, Sam
+
+SIDE, GRID, WIDTH = 128, 8, 16
+
+# Machines that run tests are slow and shared; a property is not wrong because it took long.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
+
+
+class ColourEncoder(torch.nn.Module):
+    """Stands for SAM's encoder: features are pooled colours, so that every crop has its own."""
+
+    img_size = SIDE
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        pooled = torch.nn.functional.adaptive_avg_pool2d(pixels, GRID)
+        return pooled.repeat(1, WIDTH // 3 + 1, 1, 1)[:, :WIDTH]
+
+
+class BlobDecoder(torch.nn.Module):
+    """Stands for SAM's decoder: each mask is a wavy ellipse drawn from prompt and image, now and then nothing at all.
+
+    Random weights of the real decoder give speckle, of which suppression leaves one mask. Row by row it computes the
+    same whatever the batch is, as the real one does on CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.register_buffer("weights", 1.5 * torch.randn(4, 7, WIDTH, generator=generator))
+
+    def forward(
+        self,
+        image_embeddings: torch.Tensor,
+        image_pe: torch.Tensor,
+        sparse_prompt_embeddings: torch.Tensor,
+        dense_prompt_embeddings: torch.Tensor,
+        multimask_output: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        code = sparse_prompt_embeddings.sum(dim=1) + 0.3 * image_embeddings.mean(dim=(2, 3))
+        numbers = torch.sigmoid((code[:, None, None, :] * self.weights).sum(-1))
+        x, y, rx, ry, wave, empty, iou = numbers[..., None, None].unbind(2)
+        axis = torch.linspace(0, 1, 4 * GRID)
+        distance = ((axis[None, :] - x) / (0.05 + 0.4 * rx)) ** 2 + ((axis[:, None] - y) / (0.05 + 0.4 * ry)) ** 2
+        logits = 4 * (1 - distance) + 5 * wave * torch.sin(40 * axis)[None, :] * torch.sin(40 * axis)[:, None]
+        logits = torch.where(empty > 0.95, torch.full_like(logits, -30.0), logits)
+        tokens = slice(1, None) if multimask_output else slice(0, 1)
+        return logits[:, tokens], iou[:, tokens, 0, 0]
+
+
+@pytest.fixture(scope="session")
+def blob_sam() -> Sam:
+    """SAM for 128-pixel input whose masks are blobs; the real prompt encoder."""
+    torch.manual_seed(3)
+    real = build_sam()
+    prompts = type(real.prompt_encoder)(WIDTH, (GRID, GRID), (SIDE, SIDE), 4)
+    return Sam(ColourEncoder(), prompts, BlobDecoder()).eval()
+
+
+@pytest.fixture(scope="session")
+def random_sam() -> Sam:
+    """The tiny SAM of the package with random weights."""
+    torch.manual_seed(0)
+    return build_sam()
+
+
+@pytest.fixture(scope="session")
+def random_clip() -> CLIP:
+    """The tiny CLIP of the package with random weights."""
+    torch.manual_seed(1)
+    return build_clip()
+
+
+@pytest.fixture(scope="session")
+def make_pool() -> Callable[[NDArray[np.bool_]], Pool]:
+    """A pool of given masks, bool (N, H, W), with their tight boxes."""
+    return pool_of
+
+
+def pool_of(masks: NDArray[np.bool_]) -> Pool:
+    masks = np.asarray(masks, dtype=bool)
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for box, mask in zip(boxes, masks, strict=True):
+        y, x = np.nonzero(mask)
+        if len(x):
+            box[:] = x.min(), y.min(), x.max(), y.max()
+    ones = np.ones(len(masks), np.float32)
+    return Pool(np.arange(len(masks)), masks, boxes, masks.sum(axis=(1, 2)), ones, ones)
+
+
+@pytest.fixture
+def picture() -> NDArray[np.uint8]:
+    """A smooth random RGB image of 96 x 128 pixels."""
+    coarse = np.random.default_rng(0).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    return np.kron(coarse, np.ones((16, 16, 1), np.uint8))

@@ -1,0 +1,87 @@
+"""The whole cascade against the same steps written out on the public packages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from clip.clip import _transform
+from PIL import Image
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+
+from salip_exp.config import (
+    ClipConfig,
+    Config,
+    DatasetConfig,
+    Layout,
+    RetrievalConfig,
+    SamConfig,
+    VdtConfig,
+    ViewConfig,
+    ViewFit,
+)
+from salip_exp.data.case import Case
+from salip_exp.methods.registry import build_method
+from salip_exp.models.clip import LoadedClip
+from salip_exp.models.packages import clip
+from salip_exp.models.sam import LoadedSam
+
+SENTENCES = ["a smooth bright oval", "a dark shape with a thin rim"]
+CPU = torch.device("cpu")
+
+
+@torch.no_grad()
+def published(sam, net, image, settings, k):
+    """Records chosen and final mask, candidate by candidate."""
+    records = SamAutomaticMaskGenerator(sam, **settings).generate(image)
+    records = [record for record in records if 0 < record["area"] < 0.5 * image.shape[0] * image.shape[1]]
+    transform = _transform(net.visual.input_resolution)
+    text = net.encode_text(clip.tokenize(SENTENCES))
+    text = (text / text.norm(dim=-1, keepdim=True)).mean(dim=0)
+    scores = []
+    for record in records:
+        x, y, w, h = record["bbox"]
+        crop = (image * record["segmentation"][..., None])[y : y + h + 1, x : x + w + 1]
+        embedding = net.encode_image(transform(Image.fromarray(crop))[None])[0]
+        scores.append(torch.cosine_similarity(embedding, text, dim=0).item())
+    chosen = [records[i] for i in sorted(range(len(records)), key=lambda i: -scores[i])[:k]]
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    final = np.zeros(image.shape[:2], bool)
+    for record in chosen:
+        x, y, w, h = record["bbox"]
+        final |= predictor.predict(box=np.array([x, y, x + w, y + h]), multimask_output=False)[0][0]
+    return chosen, final
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_same_candidates_and_same_final_mask(blob_sam, random_clip, seed, k, layers):
+    height, width = np.random.default_rng(seed).integers(90, 170, 2)
+    coarse = np.random.default_rng(seed).integers(0, 255, (9, 9, 3)).astype(np.uint8)
+    image = np.kron(coarse, np.ones((20, 20, 1), np.uint8))[:height, :width]
+    settings = {
+        "points_per_side": 6,
+        "pred_iou_thresh": 0.2,
+        "stability_score_thresh": 0.3,
+        "crop_n_layers": layers,
+        "min_mask_region_area": 20,
+    }
+    config = Config(
+        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=k),
+        sam=SamConfig(name="stub", **settings),
+        clip=ClipConfig(name="stub"),
+        vdt=VdtConfig(name="stub"),
+        view=ViewConfig(fit=ViewFit.center_crop),
+        retrieval=RetrievalConfig(max_overlap=1.0),
+    )
+    chosen, final = published(blob_sam, random_clip, image, settings, k)
+    sam, net = LoadedSam(blob_sam, "stub", "0", CPU), LoadedClip(random_clip, "stub", "0", CPU)
+    prediction = build_method(config, sam, net, SENTENCES).predict(
+        Case("case", "stub", "all", image, None, None, "subject")
+    )
+    assert len(prediction.selected_ids) == len(chosen) == k
+    for i, record in zip(prediction.selected_ids, chosen, strict=True):
+        np.testing.assert_array_equal(prediction.pool.masks[i], record["segmentation"])
+    np.testing.assert_array_equal(prediction.mask, final)

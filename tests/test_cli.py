@@ -1,0 +1,304 @@
+"""The command line from the outside: run folders, exit codes, one line per error, nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from salip_exp import cli
+from salip_exp.config import Config
+from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures, WeightsError
+from salip_exp.run_name import label, unfinished
+
+Runner = Callable[[Config, Path, Sequence[str]], int]
+Calls = list[tuple[Config, Path, list[str]]]
+
+
+class Line:
+    """Types commands in an empty folder, with a runner in place of the real one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.patch, self.capture = patch, capture
+        self.calls: Calls = []
+        self.then: Runner = lambda config, folder, command: 0
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and what stands on stderr."""
+        self.patch.setattr(sys, "argv", ["salip-exp", *arguments])
+        self.patch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, self.capture.readouterr().err
+
+    def run(self, config: Config, folder: Path, command: Sequence[str]) -> int:
+        self.calls.append((config, folder, list(command)))
+        return self.then(config, folder, command)
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Line:
+    typed_line = Line(monkeypatch, capsys)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: main() sets it
+    module = types.ModuleType("salip_exp.running.runner")
+    module.__dict__["run"] = typed_line.run
+    monkeypatch.setitem(sys.modules, "salip_exp.running.runner", module)
+    return typed_line
+
+
+def fails(error: BaseException) -> Runner:
+    def runner(config: Config, folder: Path, command: Sequence[str]) -> int:
+        raise error
+
+    return runner
+
+
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "salip_exp", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_run_gets_its_folder_its_configuration_and_its_command(line: Line, tmp_path: Path) -> None:
+    assert line("dataset=phantom_hc18", "sam=vit_b", "+ablation=no_filter") == (0, "")
+    (config, folder, command) = line.calls[0]
+    assert (config.dataset.name, config.sam.name, config.area.enabled) == ("phantom_hc18", "vit_b", False)
+    assert folder.parent == tmp_path / "outputs" / "phantom_hc18" / "no_filter+sam-vit_b"
+    assert folder.is_dir()
+    assert command == ["salip-exp", "dataset=phantom_hc18", "sam=vit_b", "+ablation=no_filter"]
+
+
+def test_a_run_without_overrides_is_called_default_and_two_never_share_a_folder(line: Line, tmp_path: Path) -> None:
+    line()
+    line()
+    first, second = line.calls[0][1], line.calls[1][1]
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "outputs" / "phantom_cc359" / "default"
+
+
+def test_figures_are_typed_without_quotes(line: Line) -> None:
+    assert line("figures=worst:5,best:5,random:5") == (0, "")
+    assert line("figures='worst:1,best:2'") == (0, "")
+    assert [call[0].figures for call in line.calls] == ["worst:5,best:5,random:5", "worst:1,best:2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sam=vit_x"], "sam=vit_x does not exist: the nearest is sam=vit_"),
+        (["+typo=1"], "typo is not a key of the configuration: the nearest is"),
+        (["sam.points_per_side=0"], "sam.points_per_side=0 is out of range: allowed is 1 to 256"),
+        (["--cfg", "job", "sam=vit_x"], "sam=vit_x does not exist"),
+        (["-m", "sam=tiny,vit_x"], "sam=vit_x does not exist"),
+        (["resume=true"], "there is no unfinished run of phantom_cc359"),
+        (["resume=true", "hydra.run.dir=nowhere"], "nowhere holds no unfinished run"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_leaves_nothing_behind(
+    line: Line, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    code, err = line(*arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "HYDRA_FULL_ERROR" not in err
+    assert not line.calls
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("no images below x: give dataset.root=DIR"), 3),
+        (WeightsError("no file y: put it there"), 4),
+        (TooManyFailures("3 of 4 cases failed"), 5),
+        (EnvironmentFault("the disk is full"), 6),
+        (OSError(28, "No space left on device"), 6),
+    ],
+)
+def test_an_error_of_a_run_is_one_line_with_its_exit_code_and_the_traceback_is_in_the_log(
+    line: Line, error: Exception, code: int
+) -> None:
+    line.then = fails(error)
+    got, err = line()
+    assert got == code
+    assert str(error) in err
+    assert err.count("\n") == 1
+    assert "Traceback" in (line.calls[0][1] / "run.log").read_text()
+
+
+def test_a_fault_of_the_program_says_where_its_traceback_is(line: Line) -> None:
+    line.then = fails(ZeroDivisionError("division by zero"))
+    code, err = line()
+    log = line.calls[0][1] / "run.log"
+    assert code == 1
+    assert err.count("\n") == 1
+    assert f"its traceback is in {log}" in err
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_signals_end_with_their_exit_codes(line: Line) -> None:
+    line.then = fails(KeyboardInterrupt())
+    code, err = line()
+    assert (code, err.count("\n")) == (130, 1)
+    assert "resume=true" in err
+    line.then = fails(SystemExit(143))
+    code, err = line()
+    assert (code, err.count("\n")) == (143, 1)
+    line.then = lambda config, folder, command: 130
+    assert line("-m", "seed=1,2") == (130, "")
+    assert len(line.calls) == 3
+
+
+def test_several_jobs_all_run_and_the_worst_exit_code_is_the_commands(line: Line, tmp_path: Path) -> None:
+    codes = {1: 0, 2: 5, 3: 3, 4: 0}
+    line.then = lambda config, folder, command: codes[config.seed]
+    assert line("figures=worst:1,best:1", "-m", "seed=1,2,3,4") == (5, "")
+    assert [call[0].seed for call in line.calls] == [1, 2, 3, 4]
+    assert len({call[1] for call in line.calls}) == 4
+    assert line.calls[1][1].parent == tmp_path / "outputs" / "phantom_cc359" / "figures-worst-1-best-1+seed-2"
+    assert line.calls[1][2][-1] == "seed=2"
+
+
+def test_one_wrong_job_of_several_does_not_stop_the_others(line: Line) -> None:
+    code, err = line("-m", "seed=1,-2,3")
+    assert code == 2
+    assert "seed=-2 is out of range" in err
+    assert [call[0].seed for call in line.calls] == [1, 3]
+
+
+def began(folder: Path) -> None:
+    (folder / "cases").mkdir()
+
+
+def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: Line) -> None:
+    for overrides in (["seed=1"], ["seed=1"], ["seed=1"], ["seed=1"], ["seed=2"]):
+        line(*overrides)
+    first, second, third, fourth, other = (call[1] for call in line.calls)
+    for folder in (first, second, third, other):
+        began(folder)  # the fourth failed before it wrote anything
+    (third / "summary.json").touch()
+    line("resume=true", "seed=1", "progress=false")
+    assert line.calls[-1][1] == second
+    assert line.calls[-1][0].resume
+    line("seed=1", "resume=true")
+    assert line.calls[-1][1] == second
+
+
+def test_resume_takes_the_folder_it_is_told(line: Line, tmp_path: Path) -> None:
+    line("hydra.run.dir=mine")
+    began(tmp_path / "mine")
+    assert line("hydra.run.dir=mine", "resume=true") == (0, "")
+    assert line.calls[-1][1] == tmp_path / "mine"
+    (tmp_path / "mine" / "summary.json").touch()
+    code, err = line("hydra.run.dir=mine", "resume=true")
+    assert code == 2
+    assert "mine holds no unfinished run" in err
+
+
+def test_the_report_has_one_place_and_no_run_folder(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("salip_exp.reporting.report")
+    module.__dict__["report"] = lambda config: 0
+    monkeypatch.setitem(sys.modules, "salip_exp.reporting.report", module)
+    assert line("task=report") == (0, "")
+    assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["report"]
+
+
+def test_an_output_folder_that_cannot_be_made_ends_with_6(line: Line, tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file in the way")
+    code, err = line()
+    assert code == 6
+    assert "outputs=DIR" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "default"),
+        (["dataset=hc18", "dataset.root=/data/x", "resume=true", "progress=false", "outputs=o"], "default"),
+        (["sam=vit_b", "+ablation=no_filter"], "no_filter+sam-vit_b"),
+        (["method=gt_sam", "preset=paper"], "gt_sam+paper"),
+        (["+ablation=[no_filter,other]"], "no_filter-other"),
+        (["vdt.file=../../etc/pass wd"], "vdt.file-..-..-etc-pass-wd"),
+    ],
+)
+def test_a_run_is_named_by_what_changes_its_numbers(overrides: list[str], name: str) -> None:
+    assert label(overrides) == name
+    assert label(overrides[::-1]) == name
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    names = {label([f"vdt.sentences=['{'a long sentence, ' * 20}{end}']"]) for end in ("x", "y")}
+    assert len(names) == 2
+    assert all(len(name) <= 100 for name in names)
+
+
+def test_runs_whose_names_agree_are_told_apart_by_their_overrides(tmp_path: Path) -> None:
+    folder = tmp_path / "hc18" / "view.kind-a-b" / "2026-01-01"
+    (folder / ".hydra").mkdir(parents=True)
+    began(folder)
+    OmegaConf.save(OmegaConf.create(["view.kind=a/b", "resume=true"]), folder / ".hydra" / "overrides.yaml")
+    assert unfinished(str(tmp_path), "hc18", ["view.kind=a/b"]) == folder
+    assert unfinished(str(tmp_path), "hc18", ["view.kind=a:b"]) is None
+
+
+def test_help_and_cfg_answer_without_any_heavy_import(tmp_path: Path) -> None:
+    heavy = "torch segment_anything clip scipy cv2 pandas matplotlib wandb optuna plotly".split()
+    program = (
+        "import sys\nfrom salip_exp import cli\n"
+        "try: cli.main()\nfinally: print('HEAVY', [m for m in sys.argv[1:] and {heavy} if m in sys.modules])"
+    ).replace("{heavy}", repr(heavy))
+    for arguments in (["--help"], ["--cfg", "job"]):
+        answer = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert "HEAVY []" in answer.stdout
+        assert "phantom_cc359" in answer.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_entry_points_answer_from_any_folder(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("salip-exp")
+    answer = subprocess.run([script, "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout == process("--cfg", "job", cwd=tmp_path).stdout
+    ended = process("sam=vit_x", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, types\nmodule = types.ModuleType('salip_exp.running.runner')\n"
+        "module.run = lambda *_: (print('started', flush=True), time.sleep(60))\n"
+        "sys.modules[module.__name__] = module\nfrom salip_exp import cli\ncli.main()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "started\n"
+    os.kill(child.pid, signal.SIGTERM)
+    before = time.monotonic()
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 143
+    assert time.monotonic() - before < 20
+    assert err.startswith("error: terminated")
+    assert err.count("\n") == 1

@@ -1,0 +1,168 @@
+"""Every YAML composes, says how it is used, and the presets settle every open choice."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salip_exp.compose import compose
+from salip_exp.config import Config
+from salip_exp.validate import typed
+
+CONF = Path(str(resources.files("salip_exp.conf")))
+YAMLS = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
+SENTENCES = "vdt.sentences=['A kidney on black.', 'A bean-shaped organ, smooth.']"
+
+# Audit 1C, key by key: what the paper leaves open. `sam.*` belongs to preset=paper alone: sam=tiny has its own generator.
+OPEN = {
+    "C1": ["dataset.resize.mode", "dataset.resize.side", "dataset.resize.interpolation"],
+    "C2": ["dataset.channels"],
+    "C3": ["view.kind", "view.fit", "view.inclusive", "view.margin"],
+    "C4": ["retrieval.prototype"],
+    "C5": ["clip.precision", "retrieval.ties"],
+    "C6": ["retrieval.max_overlap"],
+    "C7": ["organ.multimask", "organ.threshold", "prompt.min_component_area"],
+    "C8": ["view.box_width", "view.contour_width", "view.color", "view.true_blur"],
+    "C9": ["score.empty_target"],
+    "B4": ["area.enabled", "area.threshold", "area.unit"],
+    "B11": [f"dataset.volume.{key}" for key in ("axis", "skip_empty", "trim_mm", "window_low", "window_high")],
+}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@cache
+def config(*overrides: str) -> Config:
+    return typed(compose(overrides))
+
+
+def told(path: str) -> list[str]:
+    """The overrides of the command that a YAML opens with."""
+    lines = (CONF / path).read_text().splitlines()
+    first = next(line for line in lines if not line.startswith("# @package"))
+    assert first.startswith("# python -m salip_exp"), f"{path} does not open with its command"
+    return shlex.split(first)[4:]
+
+
+@pytest.mark.parametrize("path", YAMLS)
+def test_the_command_that_opens_a_yaml_composes_and_uses_it(path: str) -> None:
+    overrides = told(path)
+    group, name = Path(path).parent.name, Path(path).stem
+    chosen = config(*overrides)
+    assert isinstance(chosen, Config)
+    if group in ("ablation", "preset"):
+        assert any(each.lstrip("+") == f"{group}={name}" for each in overrides)
+    elif group:
+        assert getattr(chosen, group).name == name
+
+
+@pytest.mark.parametrize("dataset", options("dataset"))
+def test_every_network_and_text_goes_with_every_data_set(dataset: str) -> None:
+    for sam, clip, vdt in [("tiny", "tiny", "lungs"), ("vit_b", "vit_b_32", "fetal_head")]:
+        chosen = config(f"dataset={dataset}", f"sam={sam}", f"clip={clip}", f"vdt={vdt}")
+        assert (chosen.sam.name, chosen.clip.name, chosen.vdt.name) == (sam, clip, vdt)
+
+
+@pytest.mark.parametrize("name", options("sam"))
+def test_every_sam_composes(name: str) -> None:
+    assert config(f"sam={name}").sam.name == name
+
+
+@pytest.mark.parametrize("name", options("clip"))
+def test_every_clip_composes(name: str) -> None:
+    assert config(f"clip={name}").clip.name == name
+
+
+@pytest.mark.parametrize(
+    ("dataset", "networks", "vdt", "k"),
+    [
+        ("phantom_cc359", ("tiny", "tiny"), "brain", 1),
+        ("phantom_hc18", ("tiny", "tiny"), "fetal_head", 1),
+        ("phantom_xray", ("tiny", "tiny"), "lungs", 2),
+        ("cc359", ("vit_h", "vit_l_14"), "brain", 1),
+        ("hc18", ("vit_h", "vit_l_14"), "fetal_head", 1),
+        ("xray", ("vit_h", "vit_l_14"), "lungs", 2),
+    ],
+)
+def test_a_data_set_brings_its_networks_text_and_k(dataset: str, networks: tuple[str, str], vdt: str, k: int) -> None:
+    chosen = config(f"dataset={dataset}")
+    assert (chosen.sam.name, chosen.clip.name) == networks
+    assert (chosen.vdt.name, chosen.dataset.k, chosen.dataset.name) == (vdt, k, dataset)
+
+
+def test_a_folder_takes_its_text_from_the_command_line() -> None:
+    chosen = config("dataset=folder", "dataset.root=x", SENTENCES)
+    assert chosen.vdt.sentences == ["A kidney on black.", "A bean-shaped organ, smooth."]
+    assert config("dataset=folder", "vdt.file=organ.txt").vdt.file == "organ.txt"
+
+
+@pytest.mark.parametrize("dataset", options("dataset"))
+def test_the_ablation_switches_the_area_filter_off_on_every_data_set(dataset: str) -> None:
+    text = [SENTENCES] if dataset == "folder" else []
+    assert not config(f"dataset={dataset}", "+ablation=no_filter", *text).area.enabled
+
+
+def test_the_ablation_wins_over_a_preset() -> None:
+    assert config("preset=paper").area.enabled
+    assert not config("+ablation=no_filter", "preset=paper").area.enabled
+
+
+@pytest.mark.parametrize("preset", options("preset"))
+def test_a_preset_sets_every_open_choice(preset: str) -> None:
+    written = leaves(yaml.safe_load((CONF / "preset" / f"{preset}.yaml").read_text()))
+    missing = {row: sorted(set(wanted) - set(written)) for row, wanted in OPEN.items()}
+    assert not {row: left for row, left in missing.items() if left}
+    assert config(f"preset={preset}").preset == preset
+
+
+def test_the_paper_preset_is_the_authors_code() -> None:
+    paper = config("dataset=hc18", "preset=paper")
+    assert (paper.dataset.resize.mode, paper.dataset.resize.interpolation) == ("squash", "bilinear")
+    assert (paper.view.fit, paper.view.inclusive) == ("center_crop", False)
+    assert (paper.retrieval.prototype, paper.retrieval.max_overlap) == ("mean_first", 1.0)
+    assert (paper.sam.crop_n_layers, paper.sam.crop_n_points_downscale_factor) == (1, 2)
+    assert (paper.sam.box_nms_thresh, paper.sam.crop_nms_thresh, paper.sam.min_mask_region_area) == (0.9, 0.9, 200)
+    assert (paper.area.threshold, paper.area.unit, paper.score.empty_target) == (40000, "pixels", "one")
+
+
+def test_the_default_preset_is_the_schema_and_leaves_the_generator_to_sam() -> None:
+    chosen, schema = config(), Config()
+    written = leaves(yaml.safe_load((CONF / "preset" / "default.yaml").read_text()))
+    assert not [key for key in written if key.startswith("sam.")]
+    for key in written:
+        assert attribute(chosen, key) == attribute(schema, key), key
+    assert (chosen.sam.points_per_side, chosen.sam.stability_score_thresh) != (32, 0.95)
+
+
+def test_the_command_line_wins_over_every_preset() -> None:
+    for preset in options("preset"):
+        chosen = config(f"preset={preset}", "view.fit=pad", "dataset.resize.side=128", "sam.box_nms_thresh=0.5")
+        assert (chosen.view.fit, chosen.dataset.resize.side, chosen.sam.box_nms_thresh) == ("pad", 128, 0.5)
+
+
+@pytest.mark.parametrize("name", ["brain", "fetal_head", "lungs"])
+def test_shipped_sentences_are_an_ensemble_that_clip_can_read(name: str) -> None:
+    sentences = config(f"vdt={name}").vdt.sentences
+    assert 10 <= len(sentences) == len(set(sentences)) <= 14
+    assert all(each.endswith(".") and len(each.split()) < 40 for each in sentences)
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def attribute(node: Any, key: str) -> Any:
+    for name in key.split("."):
+        node = getattr(node, name)
+    return node

@@ -1,0 +1,70 @@
+"""What is installed is what is in the repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from configparser import ConfigParser
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SETTINGS = ConfigParser(comment_prefixes=("#",))
+SETTINGS.read(REPOSITORY / "setup.cfg")
+
+
+def listed(section: str, key: str) -> list[str]:
+    return [line for line in SETTINGS[section][key].splitlines() if line]
+
+
+def test_every_package_folder_is_listed() -> None:
+    found = {
+        ".".join(path.parent.relative_to(REPOSITORY / "src").parts) for path in REPOSITORY.glob("src/**/__init__.py")
+    }
+    assert set(listed("options", "packages")) == found | {"salip_exp.conf"}
+
+
+def test_constraints_pin_every_direct_requirement_within_its_range() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    assert not [name for name, version in pinned.items() if "+" in version], "local versions fit one index only"
+    for each in (*listed("options", "install_requires"), *listed("options.extras_require", "dev")):
+        wanted = Requirement(each)
+        assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, each
+
+
+def test_the_extras_are_those_that_the_readme_may_name() -> None:
+    assert set(metadata("salip_exp").get_all("Provides-Extra") or []) == {
+        "unet", "dashboard", "ray", "slurm", "openclip", "dev"
+    }  # fmt: skip
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.search(r"\.PHONY: (.*)", text)[1].split())  # type: ignore[index]
+    shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert {"setup", "run", "test", "test-full", "lint", "bench", "report", "clean"} <= targets
+    assert set(re.findall(r"^  make ([a-z-]+) ", shown, re.MULTILINE)) == targets
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_configuration_types_and_weights(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(REPOSITORY)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    yamls = {f"salip_exp/{path.relative_to(REPOSITORY)}" for path in REPOSITORY.glob("conf/**/*.yaml")}
+    modules = {str(path.relative_to(REPOSITORY / "src")) for path in REPOSITORY.glob("src/**/*.py")}
+    embedded = REPOSITORY / "src" / "salip_exp" / "models" / "embedded"
+    weights = {str(path.relative_to(REPOSITORY / "src")) for path in embedded.glob("*.safetensors")}
+    assert yamls | modules | weights | {"salip_exp/py.typed"} <= inside
+    assert not [name for name in inside if name.startswith(("tests/", "benchmarks/"))]
