@@ -104,7 +104,6 @@ def test_figures_are_typed_without_quotes(line: Line) -> None:
         (["+typo=1"], "typo is not a key of the configuration: the nearest is"),
         (["sam.points_per_side=0"], "sam.points_per_side=0 is out of range: allowed is 1 to 256"),
         (["--cfg", "job", "sam=vit_x"], "sam=vit_x does not exist"),
-        (["-m", "sam=tiny,vit_x"], "sam=vit_x does not exist"),
         (["resume=true"], "there is no unfinished run of phantom_cc359"),
         (["resume=true", "hydra.run.dir=nowhere"], "nowhere holds no unfinished run"),
     ],
@@ -176,6 +175,13 @@ def test_several_jobs_all_run_and_the_worst_exit_code_is_the_commands(line: Line
     assert line.calls[1][2][-1] == "seed=2"
 
 
+def test_an_option_that_does_not_exist_stops_several_jobs_before_the_first(line: Line) -> None:
+    code, err = line("-m", "sam=tiny,vit_x")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "sam=vit_x does not exist" in err
+    assert not line.calls
+
+
 def test_one_wrong_job_of_several_does_not_stop_the_others(line: Line) -> None:
     code, err = line("-m", "seed=1,-2,3")
     assert code == 2
@@ -190,7 +196,7 @@ def began(folder: Path) -> None:
 def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: Line) -> None:
     for overrides in (["seed=1"], ["seed=1"], ["seed=1"], ["seed=1"], ["seed=2"]):
         line(*overrides)
-    first, second, third, fourth, other = (call[1] for call in line.calls)
+    first, second, third, _, other = (call[1] for call in line.calls)
     for folder in (first, second, third, other):
         began(folder)  # the fourth failed before it wrote anything
     (third / "summary.json").touch()
@@ -262,7 +268,7 @@ def test_runs_whose_names_agree_are_told_apart_by_their_overrides(tmp_path: Path
 
 
 def test_help_and_cfg_answer_without_any_heavy_import(tmp_path: Path) -> None:
-    heavy = "torch segment_anything clip scipy cv2 pandas matplotlib wandb optuna plotly".split()
+    heavy = ["torch", "segment_anything", "clip", "scipy", "cv2", "pandas", "matplotlib", "wandb", "optuna", "plotly"]
     program = (
         "import sys\nfrom salip_exp import cli\n"
         "try: cli.main()\nfinally: print('HEAVY', [m for m in sys.argv[1:] and {heavy} if m in sys.modules])"

@@ -19,7 +19,7 @@ CONF = Path(str(resources.files("salip_exp.conf")))
 YAMLS = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
 SENTENCES = "vdt.sentences=['A kidney on black.', 'A bean-shaped organ, smooth.']"
 
-# Audit 1C, key by key: what the paper leaves open. `sam.*` belongs to preset=paper alone: sam=tiny has its own generator.
+# Audit 1C, key by key: what the paper leaves open. `sam.*` is set by preset=paper alone: sam=tiny has its own.
 OPEN = {
     "C1": ["dataset.resize.mode", "dataset.resize.side", "dataset.resize.interpolation"],
     "C2": ["dataset.channels"],

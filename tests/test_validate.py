@@ -60,12 +60,10 @@ def test_the_defaults_are_valid_and_typed() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=20), st.sampled_from(["", "sam__", "dataset__files__"])
-)
+@given(st.from_regex(r"[a-z]{1,12}(_[a-z]{1,8})?", fullmatch=True), st.sampled_from(["", "sam__", "dataset__files__"]))
 def test_a_key_that_does_not_exist_is_refused_with_the_nearest(name: str, group: str) -> None:
-    dotted = f"{group}{name}".replace("__", ".").strip(".")
-    if dotted in keys() or any(each.startswith(f"{dotted}.") for each in keys()) or ".." in dotted:
+    dotted = f"{group}{name}".replace("__", ".")
+    if dotted in keys() or any(each.startswith(f"{dotted}.") for each in keys()):
         return
     with pytest.raises(ConfigError, match="is not a key") as caught:
         changed(**{dotted.replace(".", "__"): 1})

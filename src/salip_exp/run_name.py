@@ -75,7 +75,7 @@ def _part(override: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-.")
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")
 
 
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -73,11 +73,11 @@ def test_random_settings_equal_the_reference(blob_sam, seed):
     assert_same(MaskGenerator(blob_sam, **settings).generate(image), theirs)
 
 
-@pytest.mark.parametrize("layers", [0, 1])
-def test_real_network_classes_equal_the_reference(random_sam, layers):
+@pytest.mark.parametrize(("layers", "batch"), [(0, 5), (1, 64)])
+def test_real_network_classes_equal_the_reference(random_sam, layers, batch):
     image = random_image(np.random.default_rng(layers))
     settings = PERMISSIVE | {"points_per_side": 3, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
-    settings["crop_n_layers"] = layers
+    settings |= {"crop_n_layers": layers, "points_per_batch": batch}
     theirs = reference_records(random_sam, image, settings)
     assert len(theirs) > 3
     assert_same(MaskGenerator(random_sam, **settings).generate(image), theirs)

@@ -18,7 +18,7 @@ from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, decode, upscale
 from salip_exp.models.packages import Sam
 
-UPSCALE_BYTES = 64 * 2**20  # of float32 logits held at full resolution at a time; masks do not depend on it
+UPSCALE_BYTES = 64 * 2**20  # of float32 logits held at full resolution at a time; no bit of a row depends on it
 MASKS_PER_POINT = 3
 
 
@@ -28,7 +28,7 @@ class Sampling:
 
     Attributes:
         grids: float64 (P, 2) x y in [0, 1] for each crop layer.
-        points_per_batch: points decoded at a time.
+        points_per_batch: points decoded at a time; memory, and at times the last bit of predicted IoU.
         stability_score_offset: shift of the logit threshold in the stability score.
     """
 
@@ -111,7 +111,9 @@ def candidates(
         floor: rows below it are left out, which saves upscaling them; None keeps every row.
 
     Returns:
-        The same rows whatever `points_per_batch` is (float32 on CPU).
+        The rows of the reference with the same `points_per_batch`. Torch's matrix products may round the last bit of
+        predicted IoU by another way in batches of another size (measured on CPU: none differs in batches of 8, 16,
+        32; batches not divisible by 4 do), so the batch size belongs to whatever names a table.
     """
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
     parts = [_no_rows(embedding)]

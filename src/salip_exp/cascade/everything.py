@@ -66,8 +66,8 @@ def point_grids(points_per_side: int, crop_n_layers: int, downscale: int) -> lis
 class MaskGenerator:
     """Drop-in for `segment_anything.SamAutomaticMaskGenerator`: same keywords, same records, in the same order.
 
-    Masks, boxes and scores are bit-identical in float32 on CPU, whatever `points_per_batch` is. Where the reference
-    raises because no mask survives in any crop, `generate` returns an empty list.
+    Masks, boxes and scores are bit-identical in float32 on CPU for the same settings. Where the reference raises
+    because no mask survives in any crop, `generate` returns an empty list.
     """
 
     def __init__(

@@ -1,0 +1,117 @@
+"""Why a prediction failed: the first stage of the cascade that lost a region of interest (ROI).
+
+The rule, with one threshold, FOUND = 0.5:
+
+1. The ROIs are the k largest 8-connected components of the target (k as configured: two lungs); with k = 1 the whole
+   target is the one ROI, whatever it consists of.
+2. A candidate is a ROI if their IoU is at least FOUND.
+3. The prediction is good, failure `none`, if its IoU with the target is at least FOUND and it covers at least FOUND of
+   every ROI. Otherwise the failure is the first of these that holds for a ROI:
+
+   - `sam`: no candidate of the pool is the ROI.
+   - `filter`: such candidates were in the pool, and none was left after the area filter.
+   - `duplicate`: CLIP saw one and it was not taken, while two that were taken are the same other ROI.
+   - `clip`: CLIP saw one and it was not taken.
+   - `prompt`: every ROI had its candidate taken, and the final mask is worse than it.
+
+Methods without a pool choose nothing: with boxes (gt_sam) their failure is `prompt`, without (unprompted_sam) `sam`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.evaluation.metrics import iou
+from salip_exp.methods.prediction import Prediction
+
+FOUND = 0.5
+
+
+class Failure(StrEnum):
+    """The stage that lost the organ; see the module's rule."""
+
+    none = "none"
+    sam = "sam"
+    filter = "filter"
+    clip = "clip"
+    duplicate = "duplicate"
+    prompt = "prompt"
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What became of the ROIs of one case.
+
+    Attributes:
+        failure: the stage to blame.
+        best_candidate_iou: the best IoU that the pool holds for the ROI it serves worst; None without a pool.
+    """
+
+    failure: Failure
+    best_candidate_iou: float | None
+
+
+def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int) -> Attribution | None:
+    """Attribute one prediction; None for an empty target, where there is nothing to lose.
+
+    Args:
+        prediction: of the case.
+        target: bool (H, W).
+        k: how many ROIs an image holds.
+    """
+    if not target.any():
+        return None
+    rois = regions(target, k)
+    pool = prediction.pool
+    table = None if pool is None else candidate_ious(pool, rois)
+    best = None if table is None else float(table.max(axis=1, initial=0.0).min())
+    if _is_good(prediction.mask, target, rois):
+        return Attribution(Failure.none, best)
+    if pool is None or table is None:
+        return Attribution(Failure.prompt if len(prediction.boxes) else Failure.sam, best)
+    return Attribution(_blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids), best)
+
+
+def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
+    """The ROIs of a target that is not empty: bool (1 to k, H, W), the largest first."""
+    if k == 1:
+        return target[None]
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(target.astype(np.uint8), connectivity=8)
+    largest = sorted(range(1, n), key=lambda label: (-stats[label, cv2.CC_STAT_AREA], label))[:k]
+    return np.stack([labels == label for label in largest])
+
+
+def candidate_ious(pool: Pool, rois: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of every ROI (rows) with every candidate (columns): float64 (R, N)."""
+    sizes = pool.masks.sum(axis=(1, 2))
+    rows = []
+    for roi in rois:
+        both = pool.masks[:, roi].sum(axis=1)
+        rows.append(both / (sizes + roi.sum() - both))
+    return np.stack(rows)
+
+
+def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[np.bool_]) -> bool:
+    return iou(mask, target) >= FOUND and all(mask[roi].mean() >= FOUND for roi in rois)
+
+
+def _blame(
+    found: NDArray[np.bool_], pool: Pool, kept_ids: NDArray[np.int64], selected_ids: Sequence[int]
+) -> Failure:
+    """The first stage that lost a ROI; `found` (R, N) says which candidate is which ROI."""
+    kept = found[:, np.isin(pool.ids, kept_ids)].any(axis=1)
+    hits = found[:, np.isin(pool.ids, np.asarray(selected_ids, dtype=np.int64))].sum(axis=1)
+    if not found.any(axis=1).all():
+        return Failure.sam
+    if not kept.all():
+        return Failure.filter
+    if not hits.all():
+        return Failure.duplicate if (hits > 1).any() else Failure.clip
+    return Failure.prompt

@@ -1,0 +1,66 @@
+"""One run folder, one run: the lock is held for the life of the process and dies with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from salip_exp.errors import EnvironmentFault
+from salip_exp.running.files import atomic_write
+from salip_exp.running.status import read_status
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Make the run folder, prove that it can be written, and keep every other run out of it.
+
+    Raises:
+        EnvironmentFault: it cannot be written, or another process is at work in it.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        owner = read_status(folder)
+        raise EnvironmentFault(
+            f"{folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+            "wait for it, or choose another folder by hydra.run.dir=DIR"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise EnvironmentFault(
+            f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
+        ) from error
+    try:
+        _probe(folder)
+        yield
+    finally:
+        # Unlinked while held: whoever opened it before gets a file that is no longer the lock, and notices.
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        lock.release()
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a living process holds the folder; False also where that cannot be found out."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+
+
+def _probe(folder: Path) -> None:
+    probe = folder / f".probe-{os.getpid()}"
+    atomic_write(probe, b"")
+    probe.unlink()
