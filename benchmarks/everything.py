@@ -38,8 +38,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     net = network(args.sam)
     settings = {"points_per_side": args.points, "crop_n_layers": args.layers, "min_mask_region_area": args.min_area}
-    if args.sam == "random":  # random weights pass no quality threshold
-        settings |= {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9}
+    # Random weights pass no quality threshold.
+    settings |= {"pred_iou_thresh": 0.0 if args.sam == "random" else args.quality}
+    settings |= {"stability_score_thresh": settings["pred_iou_thresh"], "box_nms_thresh": 0.9}
     image = picture(args.side)
     contestants: dict[str, Generate] = {
         "reference": lambda: segment_anything.SamAutomaticMaskGenerator(net, **settings).generate(image),
@@ -61,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=256, help="side of the square image in pixels")
     parser.add_argument("--points", type=int, default=16, help="points per side of the grid")
     parser.add_argument("--layers", type=int, default=0, help="crop layers")
+    parser.add_argument("--quality", type=float, default=0.5, help="predicted IoU and stability that masks must have")
     parser.add_argument("--min-area", type=int, default=0, help="min_mask_region_area")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="torch threads")

@@ -191,6 +191,7 @@ def test_one_wrong_job_of_several_does_not_stop_the_others(line: Line) -> None:
 
 def began(folder: Path) -> None:
     (folder / "cases").mkdir()
+    (folder / "cases" / "a.json").touch()
 
 
 def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: Line) -> None:
@@ -198,7 +199,7 @@ def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: L
         line(*overrides)
     first, second, third, _, other = (call[1] for call in line.calls)
     for folder in (first, second, third, other):
-        began(folder)  # the fourth failed before it wrote anything
+        began(folder)  # the fourth failed before its first case
     (third / "summary.json").touch()
     line("resume=true", "seed=1", "progress=false")
     assert line.calls[-1][1] == second

@@ -46,10 +46,8 @@ def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | N
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a run began here and has no summary yet; one that failed before it wrote anything never began."""
-    if (folder / "summary.json").exists() or not folder.is_dir():
-        return False
-    return any(each.name not in (".hydra", "run.log") for each in folder.iterdir())
+    """Whether there is a finished case here and no summary yet; without a case there is nothing to continue."""
+    return not (folder / "summary.json").exists() and any((folder / "cases").glob("*.json"))
 
 
 def _parent(dataset: str, overrides: Sequence[str]) -> Path:

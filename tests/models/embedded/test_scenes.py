@@ -58,7 +58,9 @@ def test_a_candidate_is_the_organ_the_more_it_overlaps_it() -> None:
     organ = np.zeros((100, 100), bool)
     organ[20:80, 20:80] = True
     outside = scenes.Region(~organ, "outside", organ=False)
-    scene = scenes.Scene(np.zeros((100, 100), np.uint8), "head", [scenes.Region(organ, "fetal_head", organ=True), outside])
+    scene = scenes.Scene(
+        np.zeros((100, 100), np.uint8), "head", [scenes.Region(organ, "fetal_head", organ=True), outside]
+    )
 
     def share(mask: np.ndarray, name: str) -> float:
         shares = train_clip.what_it_shows(mask, scene)

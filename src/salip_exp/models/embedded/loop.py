@@ -70,7 +70,7 @@ def train(
         with torch.autocast(device.type, torch.bfloat16):
             value = loss(net, type(batch)(*(field.to(device) for field in batch)))
         optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         _share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
@@ -92,7 +92,7 @@ def _share_gradients(net: nn.Module) -> None:
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import cv2
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 
 def run_on_cores(function: Callable[..., Any], processes: int, *arguments: Any) -> None:
@@ -21,7 +22,7 @@ def run_on_cores(function: Callable[..., Any], processes: int, *arguments: Any) 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the children when they import torch
-    multiprocessing.spawn(_member, args=(processes, port, function, arguments), nprocs=processes)
+    spawn(_member, args=(processes, port, function, arguments), nprocs=processes)
 
 
 def _member(rank: int, processes: int, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

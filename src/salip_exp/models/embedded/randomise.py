@@ -17,12 +17,16 @@ Image = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
 
+def _float(array: object) -> Image:
+    return np.asarray(array, np.float32)
+
+
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float) -> Image:
     """Smooth noise of zero mean and unit variance with about `cells` bumps along the longer side."""
     height, width = shape
     step = max(shape) / max(cells, 1.0)
     grid = rng.standard_normal((int(height / step) + 3, int(width / step) + 3), dtype=np.float32)
-    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return _float(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def noise_labels(rng: np.random.Generator, shape: tuple[int, int]) -> Labels:
@@ -30,7 +34,7 @@ def noise_labels(rng: np.random.Generator, shape: tuple[int, int]) -> Labels:
     count = int(rng.integers(3, 12))
     cells = float(rng.uniform(2, 9))
     fields = np.stack([smooth_noise(rng, shape, cells) + rng.normal(0, 0.5) for _ in range(count)])
-    return (fields.argmax(0) + (0 if rng.random() < 0.5 else 1)).astype(np.uint8)
+    return np.asarray(fields.argmax(0) + (0 if rng.random() < 0.5 else 1), np.uint8)
 
 
 def warp(
@@ -56,7 +60,8 @@ def warp(
     map_x, map_y = (u * source_width - 0.5).astype(np.float32), (v * source_height - 0.5).astype(np.float32)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
     picture = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
-    return picture, cv2.remap(labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=border)
+    moved = cv2.remap(labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=border)
+    return _float(picture), np.asarray(moved, np.uint8)
 
 
 def paint(rng: np.random.Generator, labels: Labels) -> Image:
@@ -70,7 +75,7 @@ def paint(rng: np.random.Generator, labels: Labels) -> Image:
         grain[0] = texture[0] = 0.01
     noise = rng.standard_normal(labels.shape, dtype=np.float32)
     coarse = smooth_noise(rng, labels.shape, float(rng.uniform(8, 60)))
-    return np.clip(means[labels] + grain[labels] * noise + texture[labels] * coarse, 0, 1)
+    return _float(np.clip(means[labels] + grain[labels] * noise + texture[labels] * coarse, 0, 1))
 
 
 def outline(rng: np.random.Generator, picture: Image, labels: Labels) -> Image:
@@ -78,31 +83,31 @@ def outline(rng: np.random.Generator, picture: Image, labels: Labels) -> Image:
     edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     soft = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), float(rng.uniform(0.7, 2.5)))
     gate = np.clip(smooth_noise(rng, labels.shape, float(rng.uniform(2, 6))) + rng.uniform(-0.5, 1), 0, 1)
-    return np.clip(picture + float(rng.normal(0, 0.6)) * soft * gate, 0, 1)
+    return _float(np.clip(picture + float(rng.normal(0, 0.6)) * soft * gate, 0, 1))
 
 
 def gamma(rng: np.random.Generator, picture: Image) -> Image:
     """Contrast: a random power and a random window."""
     low, high = rng.uniform(-0.15, 0.2), rng.uniform(0.75, 1.3)
     window = np.clip((picture - low) / (high - low), 0, 1)
-    return window ** np.float32(np.exp(rng.normal(0, 0.45)))
+    return _float(window ** np.float32(np.exp(rng.normal(0, 0.45))))
 
 
 def invert(rng: np.random.Generator, picture: Image) -> Image:
     """The negative."""
-    return 1 - picture
+    return _float(1 - picture)
 
 
 def bias(rng: np.random.Generator, picture: Image) -> Image:
     """A smooth multiplicative field: coil sensitivity, gain, exposure."""
     field = smooth_noise(rng, (picture.shape[0], picture.shape[1]), float(rng.uniform(1, 4)))
-    return np.clip(picture * np.exp(rng.uniform(0.1, 0.5) * field), 0, 1)
+    return _float(np.clip(picture * np.exp(rng.uniform(0.1, 0.5) * field), 0, 1))
 
 
 def blur(rng: np.random.Generator, picture: Image) -> Image:
     """Gaussian blur, at times stronger along one axis as beams and thick slices do."""
     x, y = rng.uniform(0.3, 2.2, 2) if rng.random() < 0.4 else [rng.uniform(0.3, 1.6)] * 2
-    return cv2.GaussianBlur(picture, (0, 0), sigmaX=float(x), sigmaY=float(y))
+    return _float(cv2.GaussianBlur(picture, (0, 0), sigmaX=float(x), sigmaY=float(y)))
 
 
 def resolution(rng: np.random.Generator, picture: Image) -> Image:
@@ -110,31 +115,33 @@ def resolution(rng: np.random.Generator, picture: Image) -> Image:
     factor = rng.uniform(1.2, 3.5)
     small = (max(8, int(picture.shape[1] / factor)), max(8, int(picture.shape[0] / factor)))
     low = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(low, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return _float(cv2.resize(low, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def grain(rng: np.random.Generator, picture: Image) -> Image:
     """Additive noise, white or smooth."""
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
+    noise: Image = rng.standard_normal(picture.shape, dtype=np.float32)
     if rng.random() < 0.5:
-        noise = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.5, 1.5))) * 2
-    return np.clip(picture + rng.uniform(0.01, 0.08) * noise, 0, 1)
+        noise = _float(cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.5, 1.5))) * 2)
+    return _float(np.clip(picture + rng.uniform(0.01, 0.08) * noise, 0, 1))
 
 
 def speckle(rng: np.random.Generator, picture: Image) -> Image:
     """Multiplicative noise, longer across the beam than along it."""
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=float(rng.uniform(0.6, 2.5)), sigmaY=float(rng.uniform(0.4, 1.2)))
-    return np.clip(picture * (1 + rng.uniform(0.15, 0.45) * noise / noise.std()), 0, 1)
+    white = rng.standard_normal(picture.shape, dtype=np.float32)
+    across, along = float(rng.uniform(0.6, 2.5)), float(rng.uniform(0.4, 1.2))
+    noise = cv2.GaussianBlur(white, (0, 0), sigmaX=across, sigmaY=along)
+    return _float(np.clip(picture * (1 + rng.uniform(0.15, 0.45) * noise / noise.std()), 0, 1))
 
 
 def shadow(rng: np.random.Generator, picture: Image) -> Image:
     """A dark band across the picture: acoustic shadow, collimation, a tilted plate."""
     y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
     angle = rng.uniform(0, np.pi)
-    across = (x / picture.shape[1] - rng.random()) * np.cos(angle) + (y / picture.shape[0] - rng.random()) * np.sin(angle)
+    u, v = x / picture.shape[1] - rng.random(), y / picture.shape[0] - rng.random()
+    across = u * np.cos(angle) + v * np.sin(angle)
     width = rng.uniform(0.03, 0.25)
-    return picture * (1 - np.float32(rng.uniform(0.3, 0.95)) * np.exp(-((across / width) ** 2)))
+    return _float(picture * (1 - np.float32(rng.uniform(0.3, 0.95)) * np.exp(-((across / width) ** 2))))
 
 
 def boxes(rng: np.random.Generator, picture: Image) -> Image:

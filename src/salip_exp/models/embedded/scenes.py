@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -69,9 +69,10 @@ def _brain_pairs(seed: int, index: int) -> list[Pair]:
     profile = profiles[index % len(profiles)]
     voxel = float(rng.uniform(1.5, 1.9))
     labels = brain_anatomy.anatomy(rng, voxel)
-    volume = brain.render(labels, replace(profile), rng, voxel).astype(np.float32)
+    volume = brain.render(labels, profile, rng, voxel).astype(np.float32)
     mask = brain.brain_mask(labels, voxel)
-    labels = np.where(mask & ~np.isin(labels, KINDS["brain"].parts["brain"]), brain_anatomy.LABELS["sulcal_csf"], labels)
+    missed = mask & ~np.isin(labels, KINDS["brain"].parts["brain"])
+    labels = np.where(missed, brain_anatomy.LABELS["sulcal_csf"], labels)
     low, high = np.percentile(volume[volume > 0], [0.5, 99.5])
     volume = np.clip((volume - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     pairs = []
@@ -151,12 +152,15 @@ class Bank:
         picture = randomise.augment(rng, picture)
         return Scene((picture * 255).astype(np.uint8), kind, regions)
 
-    def _phantom(self, rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> tuple[randomise.Image, NDArray[np.uint8]]:
+    def _phantom(
+        self, rng: np.random.Generator, kind: str, shape: tuple[int, int]
+    ) -> tuple[randomise.Image, NDArray[np.uint8]]:
         """A phantom, deformed; its own picture, one painted anew from its labels, or a mixture of the two."""
         pictures, all_labels = self.pairs[kind]
         pick = int(rng.integers(len(pictures)))
         strength = float(rng.choice([0.4, 1.0, 1.6]))
-        picture, labels = randomise.warp(rng, pictures[pick].astype(np.float32) / 255, all_labels[pick], shape, strength)
+        drawn = pictures[pick].astype(np.float32) / 255
+        picture, labels = randomise.warp(rng, drawn, all_labels[pick], shape, strength)
         share = rng.choice([0.0, 1.0, rng.uniform(0.1, 0.6)], p=[0.62, 0.13, 0.25])
         if share > 0:
             painted = randomise.paint(rng, labels)
@@ -186,7 +190,7 @@ def _components(
             if mask.sum() >= SMALLEST_REGION:
                 yield Region(mask.astype(bool), name, organ=True)
             continue
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         order = np.argsort(stats[1:, cv2.CC_STAT_AREA])[::-1][:3] + 1
         for piece in order:
             if stats[piece, cv2.CC_STAT_AREA] >= SMALLEST_REGION:

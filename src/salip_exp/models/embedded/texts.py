@@ -1,7 +1,7 @@
 """What the embedded CLIP reads: many differently worded sentences for each thing that a candidate can show.
 
-A class is a thing; its sentences are drawn from the names, looks and templates of `texts.yaml`, and, for the organs, from
-the sentences of `conf/vdt/`. Words outside these never got a meaning: the model card says so.
+A class is a thing; its sentences are drawn from the names, looks and templates of `texts.yaml`, and, for the organs,
+from the sentences of `conf/vdt/`. Words outside these never got a meaning: the model card says so.
 """
 
 from __future__ import annotations

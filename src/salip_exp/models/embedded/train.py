@@ -1,6 +1,6 @@
 """Train the embedded SAM and CLIP on synthetic images only, and write them into the package.
 
-    python -m salip_exp.models.embedded.train
+python -m salip_exp.models.embedded.train
 
 Phantoms are drawn into a bank, SAM learns from it, CLIP learns from what SAM proposes. Every stage goes on where it
 stopped. On a CPU every core is used; on a GPU the networks run there and the cores draw pictures.
@@ -9,25 +9,27 @@ stopped. On a CPU every core is used; on a GPU the networks run there and the co
 from __future__ import annotations
 
 import argparse
+import copy
 import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from segment_anything.modeling import Sam
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from salip_exp.models.embedded import train_clip, train_sam
 from salip_exp.models.embedded.architecture import build_clip, build_sam
-from salip_exp.models.embedded.files import save_clip, save_sam, write_sums
+from salip_exp.models.embedded.files import read_sam, save_clip, save_sam, write_sums
 from salip_exp.models.embedded.loop import Recipe, train
 from salip_exp.models.embedded.parallel import run_on_cores
 from salip_exp.models.embedded.scenes import Bank, make_bank
 from salip_exp.models.packages import CLIP
+from salip_exp.models.weights import cache_folder
 
 PACKAGE = Path(__file__).parent
 COUNTS = {"brain": 120, "head": 4000, "chest": 3000}
@@ -67,49 +69,69 @@ def feed(make: Any, recipe: Recipe, workers: int, start: int) -> Iterator[Any]:
     yield from DataLoader(Steps(make, start, recipe.steps), batch_size=None, num_workers=workers)
 
 
-def train_stage(rank: int, world: int, stage: str, work: Path, recipe: Recipe, counts: dict[str, int], seed: int) -> None:
-    """Train one network as process `rank` of `world`; the first process writes the weights."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    workers = 0 if device.type == "cpu" else len(os.sched_getaffinity(0))
-    bank = Bank(work, counts, seed)
-    share = recipe.batch // world
-    torch.manual_seed(seed)
-    if stage == "sam":
-        net = build_sam().to(device)
-        make = partial(sam_batch, train_sam.Samples(bank, 0, recipe.steps * recipe.batch), share, rank, recipe.batch)
-        mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, work / "sam.pt", device)
-        if rank == 0:
-            save_sam(mean.cpu(), work / "sam_tiny.safetensors")
-        return
-    sam = trained_sam(work)
-    first = build_clip()
-    net_clip = build_clip().to(device)
-    net_clip.load_state_dict(first.state_dict())
-    make = partial(clip_batch, bank, sam, share, rank, world)
-    mean_clip = train(net_clip, recipe, partial(feed, make, recipe, workers), train_clip.loss, work / "clip.pt", device)
+@dataclass(frozen=True)
+class Plan:
+    """What a stage is told: where to work, and from which phantoms and seed."""
+
+    work: Path
+    counts: dict[str, int]
+    seed: int
+
+    @property
+    def sam(self) -> Path:
+        """The trained SAM."""
+        return self.work / "sam_tiny.safetensors"
+
+    @property
+    def clip(self) -> Path:
+        """The trained CLIP."""
+        return self.work / "clip_tiny.safetensors"
+
+
+def train_sam_stage(rank: int, world: int, plan: Plan, recipe: Recipe) -> None:
+    """Train SAM as process `rank` of `world`; the first process writes the weights."""
+    device, workers = where()
+    torch.manual_seed(plan.seed)
+    net = build_sam().to(device)
+    samples = train_sam.Samples(Bank(plan.work, plan.counts, plan.seed), 0, recipe.steps * recipe.batch)
+    make = partial(sam_batch, samples, recipe.batch // world, rank, recipe.batch)
+    mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, plan.work / "sam.pt", device)
     if rank == 0:
-        save_clip(mean_clip.cpu(), used_rows(first, mean_clip), work / "clip_tiny.safetensors")
+        save_sam(mean.cpu(), plan.sam)
 
 
-def trained_sam(work: Path) -> Sam:
-    """The SAM that the first stage wrote."""
-    from salip_exp.models.embedded.files import read_sam
-
+def train_clip_stage(rank: int, world: int, plan: Plan, recipe: Recipe) -> None:
+    """Train CLIP on what the trained SAM proposes, as process `rank` of `world`; the first writes the weights."""
+    device, workers = where()
     sam = build_sam()
-    sam.load_state_dict(read_sam(work / "sam_tiny.safetensors"))
-    return sam
+    sam.load_state_dict(read_sam(plan.sam))
+    torch.manual_seed(plan.seed)
+    first = build_clip()
+    net = copy.deepcopy(first).to(device)
+    make = partial(clip_batch, Bank(plan.work, plan.counts, plan.seed), sam, recipe.batch // world, rank, world)
+    mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, plan.work / "clip.pt", device)
+    if rank == 0:
+        save_clip(mean.cpu(), used_rows(first, mean), plan.clip)
+
+
+def where() -> tuple[torch.device, int]:
+    """The device to train on, and the processes that draw pictures for it: none on a CPU, which is busy enough."""
+    if torch.cuda.is_available():
+        return torch.device("cuda"), len(os.sched_getaffinity(0))
+    return torch.device("cpu"), 0
 
 
 def used_rows(first: CLIP, trained: CLIP) -> torch.Tensor:
     """Vocabulary rows that training changed: the words that got a meaning."""
-    changed = (first.token_embedding.weight != trained.token_embedding.weight).any(dim=1)
+    changed: torch.Tensor = (first.token_embedding.weight != trained.token_embedding.weight).any(dim=1)
     return changed.nonzero().flatten().to(torch.int32)
 
 
 def main() -> None:
     """Bank, SAM, CLIP, and the weights into the package."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=user_cache_path("salip_exp") / "training", help="bank and checkpoints")
+    work = cache_folder() / "training"
+    parser.add_argument("--work", type=Path, default=work, help="where bank and checkpoints go")
     parser.add_argument("--into", type=Path, default=PACKAGE, help="folder that gets the weights")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--sam-steps", type=int, default=SAM_RECIPE.steps)
@@ -120,11 +142,12 @@ def main() -> None:
     processes = 1 if torch.cuda.is_available() else next(n for n in (4, 2, 1) if n <= cores)
     counts = {kind: max(1, count * given.phantoms // 100) for kind, count in COUNTS.items()}
     make_bank(given.work, counts, given.seed, cores)
-    recipes = {"sam": replace(SAM_RECIPE, steps=given.sam_steps), "clip": replace(CLIP_RECIPE, steps=given.clip_steps)}
-    for stage, recipe in recipes.items():
-        run_on_cores(train_stage, processes, stage, given.work, recipe, counts, given.seed)
-    for name in ("sam_tiny.safetensors", "clip_tiny.safetensors"):
-        os.replace(given.work / name, given.into / name)
+    plan = Plan(given.work, counts, given.seed)
+    run_on_cores(train_sam_stage, processes, plan, replace(SAM_RECIPE, steps=given.sam_steps))
+    run_on_cores(train_clip_stage, processes, plan, replace(CLIP_RECIPE, steps=given.clip_steps))
+    for path in (plan.sam, plan.clip):
+        shutil.copyfile(path, given.into / f".{path.name}")
+        os.replace(given.into / f".{path.name}", given.into / path.name)
     write_sums(given.into)
 
 

@@ -1,8 +1,8 @@
 """How the embedded CLIP learns: views of what the embedded SAM proposes, against sentences of what they show.
 
-Candidates come from the trained SAM on training scenes, from the scenes' own regions, and from regions spoilt on purpose
-(halves, unions, grown and shrunken ones). How much a candidate is the organ grows with its IoU, so that of two masks of
-the same organ the better one is more like its text.
+Candidates come from the trained SAM on training scenes, from the scenes' own regions, and from regions spoilt on
+purpose (halves, unions, grown and shrunken ones). How much a candidate is the organ grows with its IoU, so
+that of two masks of the same organ the better one is more like its text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from salip_exp.cascade.views import view
 from salip_exp.config import ViewConfig, ViewFit
 from salip_exp.models.embedded.scenes import SIDE, SMALLEST_REGION, Bank, Region, Scene
 from salip_exp.models.embedded.texts import THINGS, draw, vdt_sentences
-from salip_exp.models.embedded.train_sam import normalise
+from salip_exp.models.embedded.train_sam import iou, normalise
 from salip_exp.models.packages import CLIP, clip
 
 Mask = NDArray[np.bool_]
@@ -42,11 +42,6 @@ class Views(NamedTuple):
     pixels: Tensor  # float32 (N, 3, side, side)
     shares: Tensor  # float32 (N, C), rows sum to 1
     tokens: Tensor  # int (C * SENTENCES_PER_CLASS, 77), class by class
-
-
-def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union."""
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def what_it_shows(mask: Mask, scene: Scene) -> NDArray[np.float32]:
@@ -164,6 +159,6 @@ def loss(net: CLIP, batch: Views) -> Tensor:
     shares = batch.shares.repeat_interleave(SENTENCES_PER_CLASS, dim=1) / SENTENCES_PER_CLASS
     by_text = shares / shares.sum(0, keepdim=True).clamp(min=1e-6)
     present = shares.sum(0) > 0.1
-    image_loss = -(shares * logits.log_softmax(1)).sum(1).mean()
-    text_loss = -(by_text * logits.log_softmax(0)).sum(0)[present].mean()
+    image_loss: Tensor = -(shares * logits.log_softmax(1)).sum(1).mean()
+    text_loss: Tensor = -(by_text * logits.log_softmax(0)).sum(0)[present].mean()
     return image_loss + 0.5 * text_loss

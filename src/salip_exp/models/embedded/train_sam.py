@@ -52,11 +52,16 @@ def coverage(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Share of each low-resolution cell covered by a mask (H, W), times 255."""
     frame = np.zeros((SIDE, SIDE), np.uint8)
     frame[: mask.shape[0], : mask.shape[1]] = mask * np.uint8(255)
-    return cv2.resize(frame, (LOW, LOW), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(frame, (LOW, LOW), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks; 0 where both are empty."""
+    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def pick_point(rng: np.random.Generator, regions: list[Region], shape: tuple[int, int]) -> tuple[int, int]:
-    """A pixel (row, column): anywhere, in an organ, or in a region drawn at random (so that small ones are asked too)."""
+    """A pixel (row, column): anywhere, in an organ, or in a random region, so that small ones are asked too."""
     organs = [r for r in regions if r.organ]
     dice = rng.random()
     if dice < 0.35 or not regions:
@@ -72,8 +77,7 @@ def meanings(rng: np.random.Generator, regions: list[Region], row: int, column: 
     inside = sorted((r for r in regions if r.mask[row, column]), key=lambda r: (not r.organ, rng.random()))
     chosen: list[Region] = []
     for region in inside:
-        areas = [float(np.logical_and(region.mask, c.mask).sum() / np.logical_or(region.mask, c.mask).sum()) for c in chosen]
-        if all(overlap < 0.8 for overlap in areas):
+        if all(iou(region.mask, other.mask) < 0.8 for other in chosen):
             chosen.append(region)
         if len(chosen) == 3:
             break

@@ -1,0 +1,161 @@
+"""One run from its configuration to its run folder: claim, read data, load networks, loop over cases, sum up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from salip_exp.config import Config
+from salip_exp.data.case import Dataset
+from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures
+from salip_exp.running.cases import Session, run_cases
+from salip_exp.running.identity import recipe
+from salip_exp.running.lock import claim
+from salip_exp.running.manifest import Engine, closing, opening, write_config, write_json, write_manifest
+from salip_exp.running.records import CaseRecord
+from salip_exp.running.signals import stoppable
+from salip_exp.running.stages import Stages
+from salip_exp.running.status import STATUS, State, write_status
+from salip_exp.running.summary import summarise
+from salip_exp.running.tables import write_tables
+
+Prepare = Callable[[Config, Stages], tuple[Dataset, Engine]]
+
+
+def prepare(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
+    """Open the configured data set, then load the networks that the configured method needs.
+
+    Raises:
+        DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
+    """
+    from salip_exp.data.registry import open_dataset
+
+    with stages("data"):
+        dataset = open_dataset(config.dataset, config.seed)
+        if not dataset.refs:
+            raise DataError(f"{dataset.name}: none of {dataset.found} images is left to run on; see its exclusions")
+    with stages("models"):
+        return dataset, load_engine(config)
+
+
+def load_engine(config: Config) -> Engine:
+    """The configured method around the networks it needs, and no others."""
+    from salip_exp.cascade.sentences import read_sentences
+    from salip_exp.methods.registry import build_method, needs_clip, needs_sam
+    from salip_exp.models.clip import load_clip
+    from salip_exp.models.device import pick_device
+    from salip_exp.models.sam import load_sam
+
+    device = pick_device(config.device)
+    sentences = read_sentences(config.vdt) if needs_clip(config.method) else []
+    sam = load_sam(config.sam, device, config.download) if needs_sam(config.method) else None
+    clip = load_clip(config.clip, device, config.download) if needs_clip(config.method) else None
+    loaded = {"sam": sam, "clip": clip}
+    networks = {network: (each.name, each.sha256) for network, each in loaded.items() if each is not None}
+    return Engine(build_method(config, sam, clip, sentences), networks, sentences, device.type)
+
+
+def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare = prepare) -> int:
+    """Run the configured method over the configured data set and fill the run folder.
+
+    Every case is on disk when it is finished, so the run can end at any moment and be continued by `resume=true`.
+
+    Args:
+        config: checked.
+        folder: the run folder; made if absent.
+        command: what to type to get this run again.
+        prepare: gives the data set and the method; the default loads what is configured.
+
+    Returns:
+        0, or 130 or 143 when a signal ended the run after the case at hand.
+
+    Raises:
+        TooManyFailures: more cases failed than `max_failed` allows; everything is written nevertheless.
+        EnvironmentFault: the folder is in use, holds another run, or cannot be written.
+        DataError, WeightsError, ConfigError: from `prepare`.
+    """
+    with claim(folder):
+        if not config.resume and (folder / "cases").exists():
+            raise EnvironmentFault(f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew")
+        write_status(folder, State.running)
+        try:
+            records, code = _conduct(config, folder, command, prepare)
+        except BaseException as error:
+            _leave(folder, error)
+            raise
+    return code or _verdict(config, folder, records)
+
+
+def _conduct(
+    config: Config, folder: Path, command: Sequence[str], prepare: Prepare
+) -> tuple[list[CaseRecord], int]:
+    """All of a run inside its claimed folder; the records, and the code of the signal that ended it (0 for none)."""
+    stages = Stages()
+    dataset, engine = prepare(config, stages)
+    built = engine.method.counters.to_dict()
+    manifest = opening(config, command, dataset, engine)
+    write_config(folder, config)
+    write_manifest(folder, manifest)
+    mixture = recipe(config, engine.hashes, engine.sentences, engine.device)
+    session = Session(config, folder, engine.method, mixture, dataset.name)
+    with stages("cases"), stoppable() as stop:
+        records = run_cases(session, dataset.refs, stop)
+    if len(records) < len(dataset.refs):
+        _interrupted(folder, len(records), len(dataset.refs), stop.code or 0)
+        return records, stop.code or 0
+    with stages("results"):
+        summary = summarise(records, config, engine.names)
+        write_tables(folder, records)
+        summary["figures"] = _figures(config, folder, dataset, records)
+    write_manifest(folder, manifest | closing(records, session, built, stages))
+    write_json(folder / "summary.json", summary)
+    write_status(folder, State.finished, done=len(records), failed=sum(each.failed for each in records))
+    _present(config, folder, command)
+    return records, 0
+
+
+def _figures(
+    config: Config, folder: Path, dataset: Dataset, records: Sequence[CaseRecord]
+) -> list[dict[str, str | float | None]]:
+    from salip_exp.reporting.figures import write_figures
+
+    return write_figures(folder, dataset.refs, records, config.figures, config.seed)
+
+
+def _present(config: Config, folder: Path, command: Sequence[str]) -> None:
+    """The run's page, and the table on the terminal."""
+    from salip_exp.reporting.page import write_page
+    from salip_exp.reporting.table import show
+
+    write_page(folder)
+    show(folder, config.outputs, command)
+
+
+def _interrupted(folder: Path, done: int, total: int, code: int) -> None:
+    write_status(folder, State.interrupted, done=done, total=total, exit_code=code)
+    sys.stderr.write(f"stopped after {done} of {total} cases, in {folder}; the same command with resume=true continues\n")
+
+
+def _leave(folder: Path, error: BaseException) -> None:
+    """Say how the run ended; one that never began leaves nothing to continue."""
+    if not (folder / "config.yaml").exists():
+        (folder / STATUS).unlink(missing_ok=True)
+        return
+    stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+    state = State.interrupted if stopped else State.failed
+    try:
+        write_status(folder, state, message=" ".join(str(error).split()))
+    except EnvironmentFault:
+        return  # the disk that ended the run may be full for this as well; the error itself is on its way up
+
+
+def _verdict(config: Config, folder: Path, records: Sequence[CaseRecord]) -> int:
+    failed = sum(record.failed for record in records)
+    if failed > config.max_failed * len(records):
+        first = next(record for record in records if record.failed)
+        raise TooManyFailures(
+            f"{failed} of {len(records)} cases failed, more than max_failed={config.max_failed} allows, the first being "
+            f"{first.case_id} ({first.message}); all results are in {folder}"
+        )
+    return 0
