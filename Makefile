@@ -41,7 +41,7 @@ format: $(STAMP) ## let ruff mend and format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## speed and memory beside the reference implementations
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/everything.py
 
 build: $(STAMP) ## wheel and sdist in dist/
 	$(BIN)/python -m build

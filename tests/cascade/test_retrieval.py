@@ -13,7 +13,7 @@ from PIL import Image
 
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.retrieval import mask_iou, preprocess, retrieve, similarities, text_prototype
-from salip_exp.config import Prototype, ViewFit
+from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
 from salip_exp.models.packages import clip
 
@@ -121,3 +121,12 @@ def test_picks_are_few_distinct_and_best_first(make_pool, masks, k, max_overlap,
     order = np.array(random.sample(range(len(masks)), len(masks)), dtype=np.int64)
     again = retrieve(pool.select(order), scores[order], k, max_overlap)
     np.testing.assert_array_equal(pool.select(order).ids[again], pool.ids[picks])
+
+
+def test_of_equal_scores_the_larger_or_the_first_is_taken(make_pool):
+    masks = np.zeros((2, 20, 20), bool)
+    masks[0, :4, :4] = True
+    masks[1, 10:18, 10:18] = True
+    pool, scores = make_pool(masks), np.array([0.5, 0.5], np.float32)
+    assert retrieve(pool, scores, 1, 1.0, Ties.area).tolist() == [1]
+    assert retrieve(pool, scores, 1, 1.0, Ties.first).tolist() == [0]

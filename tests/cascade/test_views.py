@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from salip_exp.cascade.views import RED, VEIL, viewable, views
+from salip_exp.cascade.views import VEIL, viewable, views
 from salip_exp.config import ViewConfig, ViewKind
 
 SIDE = 40
@@ -70,13 +70,14 @@ def test_expanded_crop_shows_the_surroundings_and_stops_at_the_frame(make_pool, 
 
 
 @pytest.mark.parametrize(("kind", "width"), [(ViewKind.box, 5), (ViewKind.contour, 3)])
-def test_marks_are_red_and_leave_the_input_alone(make_pool, image, kind, width):
+@pytest.mark.parametrize("color", [[255, 0, 0], [0, 200, 40]])
+def test_marks_have_their_colour_and_leave_the_input_alone(make_pool, image, kind, width, color):
     before = image.copy()
     mask = square(12, 12, 14)
-    config = ViewConfig(kind=kind, box_width=5, contour_width=3)
+    config = ViewConfig(kind=kind, box_width=5, contour_width=3, color=color)
     (picture,) = views(image, make_pool(mask[None]), config)
     np.testing.assert_array_equal(image, before)
-    red = (picture == RED).all(axis=-1)
+    red = (picture == color).all(axis=-1)
     assert red[19].sum() == 2 * width
     np.testing.assert_array_equal(picture[~red], image[~red])
 

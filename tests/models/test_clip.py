@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from salip_exp.config import ClipConfig
+from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
 from salip_exp.models.clip import LoadedClip, load_clip
 from salip_exp.models.embedded import files
@@ -101,6 +101,14 @@ def test_the_embedded_network_loads_through_its_own_file(tmp_path: Path) -> None
     assert clip.resolution == 64
     for ours, theirs in zip(probe(clip.net, 64), probe(net, 64), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)
+
+
+def test_half_precision_is_clips_own_and_differs_little(stored: Path) -> None:
+    config = ClipConfig(name="mini", weights=str(stored), sha256=sha256(stored), precision=Precision.float16)
+    half = probe(load_clip(config, CPU, download=False).net)
+    for ours, full in zip(half, probe(load(stored).net), strict=True):
+        assert ours.dtype == torch.float16
+        torch.testing.assert_close(ours.float(), full, rtol=0.02, atol=0.02)
 
 
 def test_w1_a_truncated_archive_is_refused_before_and_after_its_hash(stored: Path) -> None:

@@ -14,7 +14,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Norma
 
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.pool import Pool
-from salip_exp.config import Prototype, ViewFit
+from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
 from salip_exp.models.packages import CLIP, clip
 
@@ -68,10 +68,12 @@ def similarities(
     return np.concatenate(scores)
 
 
-def retrieve(pool: Pool, scores: NDArray[np.float32], k: int, max_overlap: float) -> NDArray[np.int64]:
+def retrieve(
+    pool: Pool, scores: NDArray[np.float32], k: int, max_overlap: float, ties: Ties = Ties.area
+) -> NDArray[np.int64]:
     """Rows of the k candidates with the highest scores, best first; fewer where there are no more.
 
-    Ties go to the larger area, then to the lower id. A candidate whose mask overlaps a better pick by an IoU above
+    Ties go to the larger area (unless `ties` is first), then to the lower id. A candidate whose mask overlaps a better pick by an IoU above
     `max_overlap` repeats it and is passed over.
 
     Raises:
@@ -81,7 +83,8 @@ def retrieve(pool: Pool, scores: NDArray[np.float32], k: int, max_overlap: float
         bad = int(pool.ids[np.flatnonzero(~np.isfinite(scores))[0]])
         raise CaseError("E_SCORE", f"CLIP's score of candidate {bad} is not finite: check the weights of CLIP.")
     picks: list[int] = []
-    for row in np.lexsort((pool.ids, -pool.areas, -scores)):
+    areas = pool.areas if ties is Ties.area else np.zeros(len(pool), np.int64)
+    for row in np.lexsort((pool.ids, -areas, -scores)):
         if len(picks) == k:
             break
         if all(mask_iou(pool.masks[row], pool.masks[pick]) <= max_overlap for pick in picks):

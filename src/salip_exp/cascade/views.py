@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,6 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]  # x0 y0 x1 y1 as the pool gives it, far edges inclusive
 
-RED = (255, 0, 0)
 VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outside the box
 BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
 
@@ -55,9 +56,9 @@ def view(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
         case ViewKind.box:
             filled = np.zeros_like(mask)
             filled[_window(box, inclusive=True)] = True
-            return _outlined(image, filled, config.box_width, cv2.MORPH_RECT)
+            return _outlined(image, filled, config.box_width, cv2.MORPH_RECT, config.color)
         case ViewKind.contour:
-            return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE)
+            return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE, config.color)
         case ViewKind.reverse_blur:
             return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box, config.inclusive)
 
@@ -73,12 +74,12 @@ def _grown(box: Box, margin: int) -> Box:
     return x0 - margin, y0 - margin, x1 + margin, y1 + margin
 
 
-def _outlined(image: Image, mask: Mask, width: int, brush: int) -> Image:
-    """The image with the mask's edge in red, `width` pixels wide (cv2's own lines come out wider than asked)."""
+def _outlined(image: Image, mask: Mask, width: int, brush: int, color: Sequence[int]) -> Image:
+    """The image with the mask's edge in a colour, `width` pixels wide (cv2's own lines come out wider than asked)."""
     area = mask.astype(np.uint8)
     edge = area - cv2.erode(area, np.ones((3, 3)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     line = cv2.dilate(edge, cv2.getStructuringElement(brush, (width, width)))
-    return np.where(line[:, :, None] > 0, np.array(RED, np.uint8), image)
+    return np.where(line[:, :, None] > 0, np.array(color, np.uint8), image)
 
 
 def _veiled_outside(image: Image, box: Box, inclusive: bool) -> Image:

@@ -102,9 +102,7 @@ def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[n
     return iou(mask, target) >= FOUND and all(mask[roi].mean() >= FOUND for roi in rois)
 
 
-def _blame(
-    found: NDArray[np.bool_], pool: Pool, kept_ids: NDArray[np.int64], selected_ids: Sequence[int]
-) -> Failure:
+def _blame(found: NDArray[np.bool_], pool: Pool, kept_ids: NDArray[np.int64], selected_ids: Sequence[int]) -> Failure:
     """The first stage that lost a ROI; `found` (R, N) says which candidate is which ROI."""
     kept = found[:, np.isin(pool.ids, kept_ids)].any(axis=1)
     hits = found[:, np.isin(pool.ids, np.asarray(selected_ids, dtype=np.int64))].sum(axis=1)

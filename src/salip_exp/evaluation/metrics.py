@@ -51,13 +51,13 @@ def overlap(prediction: NDArray[np.bool_], target: NDArray[np.bool_]) -> Overlap
         CaseError: E_SHAPE, their shapes differ; nothing is ever broadcast.
     """
     if prediction.shape != target.shape:
-        raise CaseError("E_SHAPE", f"the prediction is {prediction.shape} and the target {target.shape}: same size needed")
+        raise CaseError(
+            "E_SHAPE", f"the prediction is {prediction.shape} and the target {target.shape}: same size needed"
+        )
     return Overlap(int((prediction & target).sum()), int(prediction.sum()), int(target.sum()))
 
 
-def dice(
-    prediction: NDArray[np.bool_], target: NDArray[np.bool_], empty: EmptyTarget = EmptyTarget.skip
-) -> float:
+def dice(prediction: NDArray[np.bool_], target: NDArray[np.bool_], empty: EmptyTarget = EmptyTarget.skip) -> float:
     """Dice similarity coefficient of two bool masks (H, W); empty masks as in `Overlap.dice`."""
     return overlap(prediction, target).dice(empty)
 
@@ -67,9 +67,7 @@ def iou(prediction: NDArray[np.bool_], target: NDArray[np.bool_], empty: EmptyTa
     return overlap(prediction, target).iou(empty)
 
 
-def hd95(
-    prediction: NDArray[np.bool_], target: NDArray[np.bool_], spacing: tuple[float, float] | None
-) -> float:
+def hd95(prediction: NDArray[np.bool_], target: NDArray[np.bool_], spacing: tuple[float, float] | None) -> float:
     """95th percentile of the distances between the two outlines, the larger of both directions.
 
     An outline is the mask's pixels with a 4-neighbour outside it; beyond the frame is outside.

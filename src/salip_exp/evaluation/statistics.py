@@ -110,10 +110,7 @@ def _clustered(
     sums = np.bincount(member, values)
     counts = np.bincount(member)
     means = np.concatenate(
-        [
-            sums[draw].sum(axis=1) / counts[draw].sum(axis=1)
-            for draw in _draws(len(names), resamples, rng)
-        ]
+        [sums[draw].sum(axis=1) / counts[draw].sum(axis=1) for draw in _draws(len(names), resamples, rng)]
     )
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -74,7 +74,8 @@ class Finder:
         scores = self._scores(image, kept, watch)
         with watch.stage("retrieval"):
             k = self.config.dataset.k
-            rows = retrieve(kept, scores, k, self.config.retrieval.max_overlap)
+            retrieval = self.config.retrieval
+            rows = retrieve(kept, scores, k, retrieval.max_overlap, retrieval.ties)
         return Found(embeddings[0], pool, kept, scores, rows, _status(pool, kept, rows, k))
 
     def _scores(self, image: NDArray[np.uint8], pool: Pool, watch: Stopwatch) -> NDArray[np.float32]:

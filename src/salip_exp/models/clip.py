@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from salip_exp.config import ClipConfig
+from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
 from salip_exp.models import checkpoint, registry, weights
 from salip_exp.models.embedded import files
@@ -45,7 +45,7 @@ def load_clip(config: ClipConfig, device: torch.device, download: bool) -> Loade
 
     Official files are TorchScript archives; a plain state dict (`torch.save`) registered by its hash is taken too.
     The network is made by the clip package's own `build_model`, which rounds what it computes with to float16 as
-    the official files are stored, and then runs in float32 on every device.
+    the official files are stored, and then runs in the configured precision on every device.
 
     Args:
         config: `name`, and `weights` with `sha256` for a file of the user's.
@@ -60,7 +60,7 @@ def load_clip(config: ClipConfig, device: torch.device, download: bool) -> Loade
     entry = registry.find("clip", config.name, config.weights, config.sha256)
     state = _read(weights.obtain(entry, download), entry)
     _require_variant(state, entry)
-    net = _build(state, entry)
+    net = _build(state, entry, config.precision)
     return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
 
 
@@ -83,7 +83,7 @@ def _require_variant(state: checkpoint.State, entry: Entry) -> None:
         checkpoint.require_shape(None, other, entry)
 
 
-def _build(state: checkpoint.State, entry: Entry) -> CLIP:
+def _build(state: checkpoint.State, entry: Entry, precision: Precision) -> CLIP:
     try:
         net: CLIP = build_model(state)
     except RuntimeError as fault:
@@ -92,4 +92,4 @@ def _build(state: checkpoint.State, entry: Entry) -> CLIP:
         raise WeightsError(
             f"{entry.option}: {entry.path or entry.file} lacks {fault} of a CLIP; give a whole state dict"
         ) from fault
-    return net.float()
+    return net if precision is Precision.float16 else net.float()

@@ -127,7 +127,8 @@ def _predict(method: Method, case: Case) -> Prediction:
     prediction = method.predict(case)
     if prediction.mask.shape != case.image.shape[:2]:
         raise CaseError(
-            "E_SHAPE", f"{case.case_id}: the predicted mask is {prediction.mask.shape}, the image {case.image.shape[:2]}"
+            "E_SHAPE",
+            f"{case.case_id}: the predicted mask is {prediction.mask.shape}, the image {case.image.shape[:2]}",
         )
     return prediction
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from tqdm import tqdm
@@ -47,7 +47,7 @@ class _Mean:
 
 
 class _Bar:
-    def __init__(self, bar: tqdm[None]) -> None:
+    def __init__(self, bar: tqdm[Any]) -> None:
         self.bar, self.mean = bar, _Mean()
 
     def __call__(self, record: CaseRecord) -> None:

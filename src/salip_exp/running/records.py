@@ -188,5 +188,3 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if hint is float else NoneType if hint is NoneType else hint)
-
-

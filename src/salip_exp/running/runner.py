@@ -77,7 +77,9 @@ def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare =
     """
     with claim(folder):
         if not config.resume and (folder / "cases").exists():
-            raise EnvironmentFault(f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew")
+            raise EnvironmentFault(
+                f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew"
+            )
         write_status(folder, State.running)
         try:
             records, code = _conduct(config, folder, command, prepare)
@@ -87,9 +89,7 @@ def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare =
     return code or _verdict(config, folder, records)
 
 
-def _conduct(
-    config: Config, folder: Path, command: Sequence[str], prepare: Prepare
-) -> tuple[list[CaseRecord], int]:
+def _conduct(config: Config, folder: Path, command: Sequence[str], prepare: Prepare) -> tuple[list[CaseRecord], int]:
     """All of a run inside its claimed folder; the records, and the code of the signal that ended it (0 for none)."""
     stages = Stages()
     dataset, engine = prepare(config, stages)
@@ -134,7 +134,9 @@ def _present(config: Config, folder: Path, command: Sequence[str]) -> None:
 
 def _interrupted(folder: Path, done: int, total: int, code: int) -> None:
     write_status(folder, State.interrupted, done=done, total=total, exit_code=code)
-    sys.stderr.write(f"stopped after {done} of {total} cases, in {folder}; the same command with resume=true continues\n")
+    sys.stderr.write(
+        f"stopped after {done} of {total} cases, in {folder}; the same command with resume=true continues\n"
+    )
 
 
 def _leave(folder: Path, error: BaseException) -> None:
@@ -155,7 +157,7 @@ def _verdict(config: Config, folder: Path, records: Sequence[CaseRecord]) -> int
     if failed > config.max_failed * len(records):
         first = next(record for record in records if record.failed)
         raise TooManyFailures(
-            f"{failed} of {len(records)} cases failed, more than max_failed={config.max_failed} allows, the first being "
-            f"{first.case_id} ({first.message}); all results are in {folder}"
+            f"{failed} of {len(records)} cases failed, more than max_failed={config.max_failed} allows, the first "
+            f"being {first.case_id} ({first.message}); all results are in {folder}"
         )
     return 0

@@ -1,0 +1,39 @@
+"""How figures are written for people: a mean never without its n, a missing figure never as a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "missing"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure, or the word for one that was not computed."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def spread(estimate: Mapping[str, Any]) -> str:
+    """`0.912 ± 0.034 [0.901, 0.921]`; without a deviation where there is one case."""
+    if estimate["mean"] is None:
+        return MISSING
+    sd = "" if estimate["sd"] is None else f" ± {estimate['sd']:.3f}"
+    return f"{estimate['mean']:.3f}{sd} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def tally(counts: Mapping[str, int], unsaid: str) -> str:
+    """`clip 3, sam 1`, most frequent first, without the unremarkable one; a dash if there is nothing else."""
+    rest = [(name, n) for name, n in counts.items() if name != unsaid]
+    return ", ".join(f"{name} {n}" for name, n in sorted(rest, key=lambda each: (-each[1], each[0]))) or "–"
+
+
+def failed(statuses: Mapping[str, int]) -> int:
+    """How many cases have no prediction."""
+    return sum(n for status, n in statuses.items() if status.startswith("failed"))
+
+
+def title(summary: Mapping[str, Any]) -> str:
+    """What was run on what, with which weights."""
+    networks = ", ".join(f"{network}={name}" for network, name in summary["networks"].items())
+    preset = "" if summary["preset"] == "default" else f", preset={summary['preset']}"
+    return f"{summary['method']} on {summary['dataset']} ({summary['roi']}){', ' if networks else ''}{networks}{preset}"
