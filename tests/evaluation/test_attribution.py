@@ -73,7 +73,10 @@ def test_an_empty_target_has_nothing_to_lose():
 
 def test_regions_are_the_largest_components_and_specks_are_none():
     speck = block(15, 16)
-    assert [region.tolist() for region in regions(BOTH | speck | block(22, 31), 2)] == [block(20, 31).tolist(), LEFT.tolist()]
+    assert [region.tolist() for region in regions(BOTH | speck | block(22, 31), 2)] == [
+        block(20, 31).tolist(),
+        LEFT.tolist(),
+    ]
     assert regions(BOTH, 1).tolist() == [BOTH.tolist()]
     assert len(regions(LEFT, 2)) == 1
 

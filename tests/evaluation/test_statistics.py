@@ -34,7 +34,9 @@ def test_the_interval_is_scipys_bca():
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(3)
-    hits = [(found := estimate(list(rng.normal(0.5, 0.1, 30)), resamples=300)).low <= 0.5 <= found.high for _ in range(100)]
+    hits = [
+        (found := estimate(list(rng.normal(0.5, 0.1, 30)), resamples=300)).low <= 0.5 <= found.high for _ in range(100)
+    ]
     assert 85 <= sum(hits) <= 100
 
 

@@ -85,7 +85,7 @@ def _independent(
     """Ends of the BCa interval of the mean (Efron 1987), or None for data that cannot vary."""
     if np.ptp(values) == 0:
         return None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", DegenerateDataWarning)
         ends = bootstrap(
             (values,),

@@ -146,5 +146,5 @@ def _prediction(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
 
 def _png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "png", optimize=True)
+    picture.save(stream, "png")
     return stream.getvalue()

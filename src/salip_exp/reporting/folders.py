@@ -17,7 +17,7 @@ from salip_exp.running.summary import SCORES, VERSION
 
 MARKS = {"summary.json", "status.json", "manifest.json", "cases"}
 PART = {"cases", "dsc", "iou", "hd95", "volumes", "volume_dsc", "statuses", "failures"}
-ESTIMATE = {"n", "missing", "mean", "sd", "low", "high"}
+ESTIMATE = {"n", "missing", "mean", "sd", "low", "high", "interval"}
 
 
 class Label(StrEnum):
@@ -86,11 +86,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[Label, str]:
     status = read_status(folder)
-    if in_use(folder):
+    state = status.get("state")
+    if state != State.finished and in_use(folder):
         return Label.running, ""
     if (folder / "summary.json").exists():
         return _finished(summary, manifest)
-    state = status.get("state")
     if state in (State.failed, State.interrupted):
         return Label(state), str(
             status.get("message") or f"after {status.get('done', '?')} cases; resume=true continues"

@@ -89,7 +89,7 @@ def _shrunk(path: Path, side: int) -> bytes:
     stream = io.BytesIO()
     with Image.open(path) as picture:
         picture.thumbnail((side, side))
-        picture.save(stream, "png", optimize=True)
+        picture.save(stream, "png")
     return stream.getvalue()
 
 

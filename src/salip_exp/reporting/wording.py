@@ -14,11 +14,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def spread(estimate: Mapping[str, Any]) -> str:
-    """`0.912 ± 0.034 [0.901, 0.921]`; without a deviation where there is one case."""
+    """`0.912 ± 0.034 [0.901, 0.921]`; no deviation of one case, and no ends where there was nothing to resample."""
     if estimate["mean"] is None:
         return MISSING
     sd = "" if estimate["sd"] is None else f" ± {estimate['sd']:.3f}"
-    return f"{estimate['mean']:.3f}{sd} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:.3f}, {estimate['high']:.3f}"
+    return f"{estimate['mean']:.3f}{sd} [{ends}]"
 
 
 def tally(counts: Mapping[str, int], unsaid: str) -> str:

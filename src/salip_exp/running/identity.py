@@ -26,7 +26,9 @@ def safe_name(case_id: str) -> str:
     Ids of plain characters stay as they are. Others are made plain and get a hash after `~`, which no plain id has.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", case_id).strip("-.")[:80]
-    return plain if plain == case_id else f"{plain or 'case'}~{_digest(case_id.encode('utf-8', 'surrogatepass'))[:10]}"
+    if plain and plain == case_id:
+        return plain
+    return f"{plain or 'case'}~{_digest(case_id.encode('utf-8', 'surrogatepass'))[:10]}"
 
 
 def fingerprint(case: Case) -> str:

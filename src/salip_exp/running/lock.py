@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from salip_exp.errors import EnvironmentFault
-from salip_exp.running.files import atomic_write
 from salip_exp.running.status import read_status
 
 LOCK = ".lock"
@@ -25,7 +24,7 @@ def claim(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _probe(folder)
         lock.acquire()
     except Timeout as error:
         owner = read_status(folder)
@@ -38,7 +37,6 @@ def claim(folder: Path) -> Iterator[None]:
             f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
         ) from error
     try:
-        _probe(folder)
         yield
     finally:
         # Unlinked while held: whoever opened it before gets a file that is no longer the lock, and notices.
@@ -61,6 +59,6 @@ def in_use(folder: Path) -> bool:
 
 
 def _probe(folder: Path) -> None:
-    probe = folder / f".probe-{os.getpid()}"
-    atomic_write(probe, b"")
-    probe.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(b"room for a byte")

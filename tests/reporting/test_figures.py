@@ -1,0 +1,76 @@
+"""Pictures show the cases that the rules name, with both outlines, the dashed box and the score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from salip_exp.reporting.figures import BOX, CAPTION, PREDICTION, TARGET, choose, draw
+from salip_exp.running.records import CaseRecord
+
+
+def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
+    return CaseRecord("", "", f"c{i}", "fake", "all", None, None, "salip", status, dsc=dsc)
+
+
+RECORDS = [record(i, dsc) for i, dsc in enumerate([0.5, 0.9, 0.1, 0.7, 0.8])]
+
+
+def chosen(rules: str, records=RECORDS, seed: int = 1) -> list[tuple[str, str]]:
+    return [(rule, each.case_id) for rule, each in choose(records, rules, seed)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("none", []),
+        ("worst:2", [("worst_01", "c2"), ("worst_02", "c0")]),
+        ("best:1", [("best_01", "c1")]),
+        ("median:2", [("median_01", "c3"), ("median_02", "c4")]),
+        ("worst:1,best:1", [("worst_01", "c2"), ("best_01", "c1")]),
+        ("worst:9,best:3", [(f"worst_0{i + 1}", f"c{c}") for i, c in enumerate([2, 0, 3, 4, 1])]),
+        ("all", [(f"all_0{i + 1}", f"c{i}") for i in range(5)]),
+    ],
+)
+def test_rules_name_cases_each_once(rules, expected):
+    assert chosen(rules) == expected
+
+
+def test_random_cases_depend_on_the_seed_alone():
+    assert chosen("random:3") == chosen("random:3")
+    assert len({tuple(chosen("random:3", seed=seed)) for seed in range(20)}) > 1
+
+
+def test_failed_cases_have_no_picture_and_unscored_ones_stand_in_where_nothing_is_scored():
+    assert chosen("all", [record(0, None, "failed(E_READ)"), record(1, 0.5)]) == [("all_01", "c1")]
+    assert chosen("worst:3", [*RECORDS[:1], record(9, None)]) == [("worst_01", "c0")]
+    assert len(chosen("worst:2", [record(i, None) for i in range(4)])) == 2
+
+
+def test_a_picture_shows_both_outlines_a_dashed_box_and_a_caption(fakes):
+    case = fakes.make_case(1, "case")
+    prediction = np.roll(case.mask, 6, axis=1)
+    boxed = replace(record(1, 0.5), boxes=[[2.0, 2.0, 28.0, 28.0]])
+    picture = np.asarray(draw(case, prediction, boxed))
+    height = picture.shape[0] - CAPTION
+    for color in (TARGET, PREDICTION, BOX):
+        assert (picture[:height] == color).all(axis=2).any()
+    edge = (picture[2 * 15, : 29 * 15] == BOX).all(axis=2 - 1)
+    assert 0.3 < edge[30:].mean() < 0.7
+    assert (picture[height:] != picture[-1, -1]).any()
+
+
+def test_a_case_without_target_shows_no_target(fakes):
+    case = replace(fakes.make_case(1, "case"), mask=None)
+    picture = np.asarray(draw(case, fakes.make_case(1, "case").mask, record(1, None)))
+    assert not (picture[:-CAPTION] == TARGET).all(axis=2).any()
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (700, 300), (33, 90)])
+def test_any_shape_can_be_drawn(fakes, shape):
+    case = fakes.make_case(1, "größe\udcff <b>")
+    case = replace(case, image=np.zeros((*shape, 3), np.uint8), mask=np.ones(shape, bool))
+    picture = draw(case, np.zeros(shape, bool), replace(record(1, 0.0), case_id=case.case_id))
+    assert max(picture.size) < 800

@@ -1,0 +1,83 @@
+"""The table at the end of a run says n, spread, failures and what to type next, in colour only where that is wanted."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from salip_exp.errors import CaseError
+from salip_exp.reporting.table import next_command, show
+from salip_exp.reporting.wording import number, spread, tally
+
+
+@pytest.fixture(scope="module")
+def folder(fakes, tmp_path_factory):
+    def before(case) -> None:
+        if case.case_id == "case_02":
+            raise CaseError("E_READ", "gone")
+
+    place = tmp_path_factory.mktemp("table") / "run"
+    fakes.run_fake(place, method=fakes.Threshold(before=before), max_failed=1.0)
+    return place
+
+
+def shown(folder, **options) -> str:
+    stream = io.StringIO()
+    show(folder, "outputs", ["salip-exp", "seed=1"], Console(file=stream, width=140, **options))
+    return stream.getvalue()
+
+
+def test_every_group_and_all_have_their_n_mean_and_interval(folder):
+    lines = shown(folder).splitlines()
+    for name, n in (("group 0", "5 of 6"), ("group 1", "6"), ("all", "11 of 12")):
+        line = next(line for line in lines if f" {name} " in line)
+        assert n in line and "±" in line and "[" in line
+    assert any("embedded weights: trained on synthetic images only" in line for line in lines)
+    assert any("1 of 12 cases failed and are in no mean" in line for line in lines)
+    assert "salip-exp task=report" in lines[-1]
+    assert any(str(folder) in line for line in lines)
+
+
+def test_what_is_no_terminal_gets_no_colour_codes(folder):
+    assert "\x1b" not in shown(folder)
+    assert "\x1b[" in shown(folder, force_terminal=True, color_system="standard")
+
+
+def test_no_color_is_respected(folder, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[33m" not in shown(folder, force_terminal=True, color_system="standard")
+
+
+def test_nothing_is_cut_where_output_goes_to_a_file(folder, capsys):
+    show(folder, "outputs", [])
+    assert "…" not in capsys.readouterr().out
+
+
+def test_images_without_target_show_as_missing(fakes, tmp_path):
+    from dataclasses import replace
+
+    fakes.run_fake(tmp_path / "run", [replace(each, mask=None) for each in fakes.default_cases()[:2]])
+    assert "0 of 1" in shown(tmp_path / "run") and "missing" in shown(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("command", "outputs", "expected"),
+    [
+        (["python", "-m", "salip_exp", "a=1"], "outputs", "python -m salip_exp task=report"),
+        (["salip-exp"], "my runs", "salip-exp task=report 'outputs=my runs'"),
+    ],
+)
+def test_the_next_command_can_be_typed(command, outputs, expected):
+    assert next_command(command, outputs) == expected
+
+
+def test_wording_never_makes_up_a_number():
+    empty = {"mean": None, "sd": None, "low": None, "high": None}
+    assert spread(empty) == number(None) == "missing"
+    one = {"mean": 0.5, "sd": None, "low": 0.5, "high": 0.5, "interval": "none"}
+    assert spread(one) == "0.500 [–]"
+    assert spread(one | {"sd": 0.1, "low": 0.4, "high": 0.6, "interval": "bca"}) == "0.500 ± 0.100 [0.400, 0.600]"
+    assert tally({"none": 5, "sam": 1, "clip": 3}, "none") == "clip 3, sam 1"
+    assert tally({"none": 5}, "none") == "–"

@@ -1,0 +1,46 @@
+"""Progress is a bar on a terminal, plain lines elsewhere, and nothing where it is not wanted."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from salip_exp.running.progress import progress
+from salip_exp.running.records import CaseRecord
+
+RECORD = CaseRecord("", "", "c", "fake", "all", None, None, "salip", "ok", dsc=0.5)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_appears_where_it_is_not_wanted(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with progress(3, shown=False) as report:
+        report(RECORD)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plain_lines_tell_rate_time_left_and_score_now_and_then(capsys):
+    with progress(200, shown=True) as report:
+        for _ in range(200):
+            report(RECORD)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == "" and len(lines) == 10 and "\r" not in err
+    assert lines[0].startswith("20/200 cases, ") and lines[-1].startswith("200/200 cases, ")
+    assert all("s each" in line and "s left" in line and "mean DSC 0.500 (n=" in line for line in lines)
+
+
+def test_a_terminal_gets_a_bar_that_is_redrawn_in_place(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress(2, shown=True) as report:
+        report(RECORD)
+        report(RECORD)
+    err = capsys.readouterr().err
+    assert "\r" in err and "2/2" in err and "mean DSC 0.500 (n=2)" in err
+
+
+def test_cases_without_a_score_do_not_count_as_zero(capsys):
+    with progress(1, shown=True) as report:
+        report(CaseRecord("", "", "c", "fake", "all", None, None, "salip", "failed(E_READ)"))
+    assert "no score yet" in capsys.readouterr().err
