@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from salip_exp.errors import EnvironmentFault
+from salip_exp.files import png
 from salip_exp.running.files import atomic_write
 from salip_exp.running.records import (
     CaseRecord,
     StaleRecord,
-    png,
     prediction_path,
     read_record,
     record_path,
@@ -25,7 +25,7 @@ from salip_exp.running.records import (
 )
 
 MASK = np.eye(8, dtype=bool)
-PICTURE = png(MASK)
+PICTURE = png(MASK.astype(np.uint8) * 255)
 RECORD = CaseRecord("key", "print", "a/b", "fake", "all", None, None, "salip", "ok", dsc=0.1 + 0.2, iou=1.0, n_pool=2,
                     selected=[1], scores=[0.5], boxes=[[0.0, 1.0, 2.0, 3.0]], seconds={"load": 0.1}, work={"x": 1},
                     png_sha256=sha256(PICTURE))  # fmt: skip

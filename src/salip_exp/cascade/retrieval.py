@@ -73,8 +73,8 @@ def retrieve(
 ) -> NDArray[np.int64]:
     """Rows of the k candidates with the highest scores, best first; fewer where there are no more.
 
-    Ties go to the larger area (unless `ties` is first), then to the lower id. A candidate whose mask overlaps a better pick by an IoU above
-    `max_overlap` repeats it and is passed over.
+    Ties go to the larger area (unless `ties` is first), then to the lower id. A candidate whose mask overlaps a better
+    pick by an IoU above `max_overlap` repeats it and is passed over.
 
     Raises:
         CaseError: E_SCORE, a score is not finite.

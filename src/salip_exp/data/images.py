@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from scipy import ndimage
 
 from salip_exp.errors import CaseError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+"""Whatever a file is called, no other decoder is tried on it."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused before memory is taken."""
+HUGE = 1e100
+"""Numbers beyond it are no measurements: they are treated as infinite."""
 SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
+MAX_LABELS = 32
+COLOURED = 16
+"""Colour channels that differ by more are a colour; less is the noise of JPEG."""
 
 
 def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -23,74 +34,128 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     is dropped.
 
     Raises:
-        CaseError: E_READ, E_SIZE or E_NONFINITE.
+        CaseError: E_READ, E_SIZE, E_DIMS for several frames, or E_NONFINITE.
     """
-    pixels, mode = _pixels(path)
-    if mode in SIXTEEN_BIT:
-        return np.repeat(window(pixels.astype(np.float64), path)[:, :, None], 3, axis=2), ("windowed from 16 bit",)
-    notes = ("alpha dropped",) if mode in ("RGBA", "LA", "PA", "P;A") else ()
-    return np.ascontiguousarray(pixels), notes
+    pixels, transparent = _pixels(path, mask=False)
+    notes = ("alpha dropped",) if transparent else ()
+    if pixels.dtype != np.uint8:
+        pixels, notes = window(pixels.astype(np.float64), path), ("windowed from 16 bit", *notes)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(pixels, np.uint8), notes
 
 
 def window(values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
     """Numbers of any range as uint8, from minimum to maximum; a constant image is black."""
-    if not np.isfinite(values).all():
+    if not finite(values).all():
         raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite pixels: mend or remove the file.")
     low, high = values.min(), values.max()
     scale = 255 / (high - low) if high > low else 0.0
     return np.round((values - low) * scale).astype(np.uint8)
 
 
+def finite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where numbers are neither NaN, infinite, nor absurdly large."""
+    return np.asarray(np.abs(values) < HUGE)
+
+
 def read_mask(path: Path, label: int | None = None) -> NDArray[np.bool_]:
     """A mask (H, W): its upper half where it has two values (and grey between them), or one label of several.
 
-    Grey levels between two extremes are edges of a resized mask and are cut at one half. Few small numbers are labels.
+    Grey levels between two extremes are edges of a resized mask and are cut at one half. Few small numbers, and levels
+    that fill whole patches, are labels. A coloured palette is a list of labels; transparent is background.
 
     Raises:
-        CaseError: E_READ, E_SIZE, or E_LABELS for several labels of which none is chosen.
+        CaseError: E_READ, E_SIZE, E_DIMS, E_NONFINITE, or E_LABELS for several labels of which none is chosen.
     """
-    values, _ = _pixels(path, grey=True)
+    values, _ = _pixels(path, mask=True)
     return binary(values, path, label)
 
 
-def binary(values: NDArray[np.generic], path: Path, label: int | None = None) -> NDArray[np.bool_]:
+def binary(values: NDArray[Any], path: Path, label: int | None = None) -> NDArray[np.bool_]:
     """The target in an array of mask values; see `read_mask`."""
-    numbers = np.asarray(values)
+    if not finite(values).all():
+        raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite values: mend or remove the mask.")
     if label is not None:
-        return np.asarray(numbers == label)
-    present = np.unique(numbers)
-    if 2 < len(present) <= 32 and present.max() < 128 and np.all(present == np.round(present)):
-        raise CaseError(
-            "E_LABELS",
-            f"{path} holds the labels {', '.join(f'{v:g}' for v in present if v)}: "
-            "choose one with dataset.files.label=N.",
-        )
-    top = float(present.max())
-    return np.asarray(numbers > top / 2) if top > 0 else np.zeros(numbers.shape, bool)
+        return np.asarray(values == label)
+    marked = values[values != 0]
+    if not marked.size or (marked == marked[0]).all():
+        return np.asarray(values > 0)
+    present = np.unique(values)
+    if _are_labels(values, present):
+        listed = ", ".join(f"{value:g}" for value in present if value)
+        raise CaseError("E_LABELS", f"{path} holds the labels {listed}: choose one with dataset.files.label=N.")
+    return np.asarray(values > max(present[-1] / 2, 0))
 
 
-def _pixels(path: Path, grey: bool = False) -> tuple[NDArray[np.generic], str]:
-    """Decoded pixels and the file's own mode."""
+def _are_labels(values: NDArray[Any], present: NDArray[Any]) -> bool:
+    if not 2 < len(present) <= MAX_LABELS or not np.all(present == np.round(present)):
+        return False
+    if present[-1] < 128:
+        return True
+    if len(present) > 8:
+        return False
+    inner = ndimage.minimum_filter(values, 3) == ndimage.maximum_filter(values, 3)
+    return bool(np.isin(values[inner], present[1:-1]).any())
+
+
+def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
+    """Decoded pixels, uint8 or deeper, of a mask always (H, W); and whether some are meant to be transparent."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise CaseError(
-                    "E_SIZE", f"{path} has {image.width} x {image.height} pixels: the limit is {MAX_PIXELS}."
-                )
-            mode = image.mode
-            if mode == "P" and "transparency" in image.info:
-                mode = "P;A"
-            image.load()
-            if mode in SIXTEEN_BIT:
-                return np.asarray(image), mode
-            return np.asarray(image.convert("L" if grey else "RGB")), mode
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
+            with Image.open(path, formats=FORMATS) as image:
+                _require_one_of_fair_size(image, path)
+                deep = image.mode not in SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
+                image.load()
+                transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+                if mask:
+                    return _mask_values(image, path), transparent
+                return _deep_colours(path) if deep else _colours(image), transparent
+    except CaseError:
+        raise
     except Image.DecompressionBombError as error:
         raise CaseError("E_SIZE", f"{path} is too large: {error}.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise CaseError(
-            "E_READ", f"{path} cannot be read as an image ({_short(error)}): get the file again."
-        ) from error
+    except Exception as error:  # decoders raise almost anything on bytes they were not made for
+        raise CaseError("E_READ", f"{path} cannot be read as an image ({short(error)}): get the file again.") from error
 
 
-def _short(error: Exception) -> str:
+def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise CaseError("E_SIZE", f"{path} has {image.width} x {image.height} pixels: the limit is {MAX_PIXELS}.")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise CaseError("E_DIMS", f"{path} holds {frames} pictures: give one picture per file.")
+
+
+def _colours(image: Image.Image) -> NDArray[Any]:
+    return np.asarray(image if image.mode in SIXTEEN_BIT else image.convert("RGB"))
+
+
+def _deep_colours(path: Path) -> NDArray[Any]:
+    """16-bit colours, of which Pillow would keep the upper byte alone."""
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("16-bit colours that OpenCV does not decode")
+    return np.asarray(pixels if pixels.ndim == 2 else pixels[:, :, 2::-1])
+
+
+def _mask_values(image: Image.Image, path: Path) -> NDArray[Any]:
+    if image.mode in SIXTEEN_BIT:
+        return np.asarray(image)
+    if image.mode == "P" and "transparency" not in image.info and _is_coloured(image):
+        return np.asarray(image)
+    if image.mode != "P" and _is_coloured(image) and len(image.convert("RGB").getcolors(3) or "many") > 2:
+        raise CaseError("E_LABELS", f"{path} is a mask of several colours: save it as grey levels, one per label.")
+    alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
+    return np.where(alpha >= 128, np.asarray(image.convert("L")), 0)
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    colours = np.asarray(image.convert("RGB")).astype(np.int16)
+    return bool((colours.max(axis=2) - colours.min(axis=2)).max() > COLOURED)
+
+
+def short(error: Exception) -> str:
+    """What an error says, as part of one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +26,7 @@ def working_size(height: int, width: int, config: Resize) -> tuple[int, int]:
 def resize_image(image: NDArray[np.uint8], config: Resize) -> NDArray[np.uint8]:
     """A uint8 image (H, W, 3) at working size."""
     height, width = working_size(image.shape[0], image.shape[1], config)
-    if (height, width) == image.shape[:2]:
-        return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=_flag(image.shape[0], height, config)), np.uint8)
+    return np.asarray(_resampled(image, height, width, config), np.uint8)
 
 
 def resize_mask(mask: NDArray[np.bool_], config: Resize) -> NDArray[np.bool_]:
@@ -34,8 +34,7 @@ def resize_mask(mask: NDArray[np.bool_], config: Resize) -> NDArray[np.bool_]:
     height, width = working_size(mask.shape[0], mask.shape[1], config)
     if (height, width) == mask.shape:
         return mask
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=_flag(mask.shape[0], height, config))
-    return np.asarray(share >= 0.5)
+    return np.asarray(_resampled(mask.astype(np.float32), height, width, config) >= 0.5)
 
 
 def resized_spacing(
@@ -47,6 +46,10 @@ def resized_spacing(
     return spacing[0] * before[0] / after[0], spacing[1] * before[1] / after[1]
 
 
-def _flag(before: int, after: int, config: Resize) -> int:
-    """Averaging over areas means nothing where an image grows: there it is bilinear."""
-    return FLAGS[config.interpolation] if after < before else cv2.INTER_LINEAR
+def _resampled(array: NDArray[Any], height: int, width: int, config: Resize) -> NDArray[Any]:
+    """Shrunk as configured, then grown bilinearly: averaging over areas means nothing where an image grows."""
+    smaller = min(height, array.shape[0]), min(width, array.shape[1])
+    for (rows, columns), flag in ((smaller, FLAGS[config.interpolation]), ((height, width), cv2.INTER_LINEAR)):
+        if (rows, columns) != array.shape[:2]:
+            array = cv2.resize(array, (columns, rows), interpolation=flag)
+    return array

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel import orientations
 from numpy.typing import NDArray
 
 from salip_exp.config import Axis, NonFinite, Volume
-from salip_exp.data.images import binary
+from salip_exp.data.images import binary, finite, short
 from salip_exp.errors import CaseError
 
 SUFFIXES = (".nii", ".nii.gz")
 AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
-MAX_VOXELS = 2**31
+MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
-CORRUPT = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError)
+MAX_DEFLATION = 1100
+"""Gzip makes nothing smaller than this share of it: a file that promises more is cut short or a trap."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,18 @@ class Slices:
         values: (X, Y, Z), of the file's kind.
         zooms: millimetres per voxel along X, Y, Z.
         affine: float64 (4, 4).
+        notes: what was done to the values that a user should know.
     """
 
     values: NDArray[Any]
     zooms: tuple[float, float, float]
     affine: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+
+    def axis(self, wanted: Axis) -> Axis:
+        """The axis to cut along: the wanted one, but a volume that is one slice is never cut across."""
+        thin = [axis for axis, number in AXES.items() if self.values.shape[number] == 1]
+        return thin[0] if len(thin) == 1 else wanted
 
     def cut(self, axis: Axis, index: int) -> NDArray[Any]:
         """A slice the right way up: superior on top; axial, anterior on top."""
@@ -47,40 +57,85 @@ class Slices:
         return up, across
 
 
+def is_volume(path: Path) -> bool:
+    """Whether a file is named as NIfTI."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
 def read_volume(path: Path) -> Slices:
     """A 3-D volume, reoriented to RAS+; a 2-D image is a volume of one axial slice.
 
     Raises:
-        CaseError: E_READ, E_DIMS or E_SIZE.
+        CaseError: E_READ, E_DIMS, E_SIZE, or E_AFFINE where the header does not say how the voxels lie.
     """
+    with _reading(path):
+        image = _opened(path)
+        return _canonical(np.asanyarray(image.dataobj), image.affine, path)
+
+
+def read_extent(path: Path) -> Slices:
+    """The grid of a volume as its header tells it; every voxel is zero and takes no memory.
+
+    Raises:
+        CaseError: as from `read_volume`.
+    """
+    with _reading(path):
+        image = _opened(path)
+        return _canonical(np.broadcast_to(np.uint8(0), image.shape), image.affine, path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what nibabel raises into E_READ, and keep what it logs off the terminal."""
     try:
-        image: Any = nib.load(path)
-        shape = image.shape
-        if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
-            raise CaseError("E_SIZE", f"{path} promises {' x '.join(map(str, shape))} voxels: more than {MAX_VOXELS}.")
-        if any(length != 1 for length in shape[3:]):
-            raise CaseError("E_DIMS", f"{path} has the dimensions {shape}: give one 3-D volume per file.")
-        values = np.asanyarray(image.dataobj).reshape(*shape[:3], *(1,) * (3 - len(shape[:3])))
-    except CORRUPT as error:
-        raise CaseError("E_READ", f"{path} cannot be read as NIfTI ({_short(error)}): get the file again.") from error
-    canonical: Any = nib.as_closest_canonical(nib.Nifti1Image(values, image.affine, dtype=values.dtype))
-    zooms = tuple(float(zoom) for zoom in canonical.header.get_zooms()[:3])
-    return Slices(np.asarray(canonical.dataobj), zooms, np.asarray(canonical.affine))  # type: ignore[arg-type]
+        with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
+            yield
+    except CaseError:
+        raise
+    except Exception as error:  # headers of damaged files raise almost anything
+        raise CaseError("E_READ", f"{path} cannot be read as NIfTI ({short(error)}): get the file again.") from error
+
+
+def _opened(path: Path) -> Any:
+    """The image of a header whose promises can be kept; no voxel is read."""
+    image: Any = nib.load(path)
+    shape, kind = image.shape, image.get_data_dtype()
+    dimensions = " x ".join(map(str, shape))
+    if len(shape) < 2 or min(shape) < 1 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
+        raise CaseError("E_DIMS", f"{path} is {dimensions} of {kind}: give one 3-D volume of plain numbers per file.")
+    voxels = int(np.prod(shape, dtype=object))
+    if voxels > MAX_VOXELS:
+        raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {MAX_VOXELS} in all.")
+    packed = MAX_DEFLATION if path.name.lower().endswith(".gz") else 1
+    if voxels * kind.itemsize > path.stat().st_size * packed:
+        raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
+    return image
+
+
+def _canonical(values: NDArray[Any], affine: NDArray[np.float64], path: Path) -> Slices:
+    shape = (*values.shape, 1)[:3]
+    turn = orientations.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    if np.isnan(turn).any():
+        raise CaseError("E_AFFINE", f"{path}: its affine does not say how the voxels lie in space; mend the header.")
+    turned = orientations.apply_orientation(values.reshape(shape), turn)
+    affine = affine @ orientations.inv_ornt_aff(turn, shape)
+    x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
+    return Slices(turned, (x, y, z), affine)
 
 
 def read_target(path: Path, label: int | None) -> Slices:
     """A mask volume as bool; the last one is kept, so that its slices do not read it again.
 
     Raises:
-        CaseError: E_LABELS, or from `read_volume`.
+        CaseError: E_LABELS, E_NONFINITE, or from `read_volume`.
     """
-    return _target(path, path.stat().st_mtime_ns, label)
+    return _target(path, _modified(path), label)
 
 
 @lru_cache(maxsize=1)
 def _target(path: Path, modified: int, label: int | None) -> Slices:
     volume = read_volume(path)
-    return Slices(binary(volume.values, path, label), volume.zooms, volume.affine)
+    return replace(volume, values=binary(volume.values, path, label))
 
 
 def read_windowed(path: Path, config: Volume) -> Slices:
@@ -90,31 +145,46 @@ def read_windowed(path: Path, config: Volume) -> Slices:
         CaseError: E_NONFINITE, or from `read_volume`.
     """
     key = (config.window_low, config.window_high, str(config.non_finite))
-    return _windowed(path, path.stat().st_mtime_ns, *key)
+    return _windowed(path, _modified(path), *key)
 
 
 @lru_cache(maxsize=1)
 def _windowed(path: Path, modified: int, low: float, high: float, non_finite: str) -> Slices:
     volume = read_volume(path)
-    values = np.asarray(volume.values, np.float64)
-    bad = ~np.isfinite(values)
-    if bad.any():
-        if non_finite == NonFinite.fail:
-            raise CaseError(
-                "E_NONFINITE",
-                f"{path} holds {int(bad.sum())} NaN or infinite voxels: mend it, or set dataset.volume.non_finite=replace.",
-            )
-        values[bad] = 0
-    return Slices(window(values, low, high), volume.zooms, volume.affine)
+    values = np.array(volume.values, np.float64)
+    bad = ~finite(values)
+    count = int(bad.sum())
+    if count and non_finite == NonFinite.fail:
+        raise CaseError(
+            "E_NONFINITE",
+            f"{path} holds {count} NaN or infinite voxels: mend it, or set dataset.volume.non_finite=replace.",
+        )
+    values[bad] = 0
+    notes = (f"{count} NaN or infinite voxels of the volume replaced by 0",) if count else ()
+    return replace(volume, values=window(values, low, high), notes=notes)
+
+
+def _modified(path: Path) -> int:
+    """Time stamp of a file: part of what its cached voxels are known by."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise CaseError("E_READ", f"{path} cannot be read ({error.strerror}): get the file again.") from error
 
 
 def window(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """Values between two percentiles of the non-zero ones as 0 to 255; a constant volume is black."""
+    """Values between two percentiles of the non-zero ones as 0 to 255; a constant volume is black.
+
+    Where the percentiles coincide, as in a volume of two values, it is from minimum to maximum.
+    """
     seen = values[values != 0]
     if not seen.size:
         return np.zeros(values.shape, np.uint8)
-    bottom, top = np.percentile(seen, [low, high])
-    bottom = min(float(bottom), 0.0) if (values < 0).any() else float(bottom)
+    bottom, top = (float(each) for each in np.percentile(seen, [low, high]))
+    if seen.min() < 0:
+        bottom = min(bottom, 0.0)
+    if top <= bottom:
+        bottom, top = float(values.min()), float(values.max())
     if top <= bottom:
         return np.zeros(values.shape, np.uint8)
     return np.round(np.clip((values - bottom) / (top - bottom), 0, 1) * 255).astype(np.uint8)
@@ -135,17 +205,13 @@ def slice_numbers(volume: Slices, config: Volume, target: bool) -> list[int]:
         volume: the mask, or the image where there is none.
         target: whether it is a mask; without one, or with skip_empty off, the extent is the whole axis.
     """
-    axis = AXES[config.axis]
+    axis = AXES[volume.axis(config.axis)]
     taken = np.arange(volume.values.shape[axis])
     if target and config.skip_empty:
         taken = np.flatnonzero(volume.values.any(axis=tuple({0, 1, 2} - {axis})))
-    if len(taken):
+    if len(taken) and volume.values.shape[axis] > 1:
         trim = config.trim_mm / volume.zooms[axis]
         taken = taken[(taken >= taken[0] + trim) & (taken <= taken[-1] - trim)]
     if config.per_volume is not None and len(taken) > config.per_volume:
         taken = taken[np.round(np.linspace(0, len(taken) - 1, config.per_volume)).astype(int)]
     return [int(number) for number in taken]
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -20,11 +20,10 @@ from typing import Any
 
 import requests
 from filelock import FileLock
-from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from salip_exp.errors import EnvironmentFault, WeightsError
-from salip_exp.models.atomic import write_bytes
+from salip_exp.files import cache_folder, write_bytes
 from salip_exp.models.registry import Entry, named_by_hash
 
 # Why not pooch, torch.hub or clip's own downloader: none continues a broken download, the last two trust or leave half
@@ -40,12 +39,6 @@ REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is 
 SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-
-
-def cache_folder() -> Path:
-    """Folder of everything kept between runs: `SALIP_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("SALIP_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
 
 
 def location(entry: Entry) -> Path:

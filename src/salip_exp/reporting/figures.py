@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
+from salip_exp.files import png
 from salip_exp.running.files import atomic_write
 from salip_exp.running.records import CaseRecord, prediction_path
 
@@ -43,7 +43,7 @@ def write_figures(
             log.warning("no picture of case %s: %s", record.case_id, error)
             continue
         file = f"figures/{rule}_{record.name}.png"
-        atomic_write(folder / file, _png(draw(case, _prediction(folder, record), record)))
+        atomic_write(folder / file, png(np.asarray(draw(case, _prediction(folder, record), record))))
         entries.append(
             {"file": file, "rule": rule, "case_id": record.case_id, "group": record.group, "dsc": record.dsc}
         )
@@ -142,9 +142,3 @@ def _caption(pen: ImageDraw.ImageDraw, top: int, record: CaseRecord, has_target:
 def _prediction(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
     with Image.open(prediction_path(folder, record.case_id)) as picture:
         return np.asarray(picture) > 0
-
-
-def _png(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "png")
-    return stream.getvalue()

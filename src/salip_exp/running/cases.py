@@ -17,13 +17,13 @@ from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError, SalipError
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import hd95, overlap
+from salip_exp.files import png
 from salip_exp.methods.prediction import Method, Prediction
 from salip_exp.running.identity import fingerprint, record_key
 from salip_exp.running.progress import progress
 from salip_exp.running.records import (
     CaseRecord,
     StaleRecord,
-    png,
     record_path,
     reusable,
     sha256,
@@ -109,7 +109,7 @@ def _finished(session: Session, ref: CaseRef) -> CaseRecord:
     before = session.method.counters.to_dict()
     prediction = _predict(session.method, case)
     after = session.method.counters.to_dict()
-    picture = png(prediction.mask)
+    picture = png(prediction.mask.astype(np.uint8) * 255)
     record = replace(
         _scored(session.config, case, prediction),
         key=key,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from salip_exp.errors import EnvironmentFault
-from salip_exp.models.atomic import write_bytes
+from salip_exp.files import write_bytes
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:

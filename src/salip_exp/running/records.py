@@ -6,17 +6,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.running.files import atomic_write
@@ -104,13 +99,6 @@ def record_path(folder: Path, case_id: str) -> Path:
 def prediction_path(folder: Path, case_id: str) -> Path:
     """Where the predicted mask of a case lies in a run folder: an 8-bit PNG of 0 and 255 at working size."""
     return folder / "predictions" / f"{safe_name(case_id)}.png"
-
-
-def png(mask: NDArray[np.bool_]) -> bytes:
-    """A bool mask (H, W) as the bytes of a PNG of 0 and 255."""
-    stream = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(stream, "png")
-    return stream.getvalue()
 
 
 def sha256(content: bytes) -> str:

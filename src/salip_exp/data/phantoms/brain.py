@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy import ndimage
 from salip_exp.data.phantoms.brain_anatomy import LABELS, PARTS, anatomy
 from salip_exp.data.phantoms.sculpt import Field, Point, interpolate, lookup, smooth_noise
 from salip_exp.errors import ConfigError, EnvironmentFault
+from salip_exp.files import write_bytes
 
 __all__ = ["LABELS", "PARTS", "PROFILES", "Profile", "anatomy", "brain_mask", "render", "write_cc359"]
 
@@ -193,14 +193,7 @@ def _save(path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], profile: Pr
     turn = orientations.ornt_transform(start, end)  # type: ignore[no-untyped-call]
     image = nib.Nifti1Image(volume, affine).as_reoriented(turn)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EnvironmentFault(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error

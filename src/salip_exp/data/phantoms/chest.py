@@ -6,13 +6,11 @@ curve. Every number comes from one seeded generator and stays float64 to the fin
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from salip_exp.data.phantoms.chest_anatomy import (
     Bools,
@@ -41,6 +39,7 @@ from salip_exp.data.phantoms.chest_layers import (
     draw_spine,
     draw_vessels,
 )
+from salip_exp.files import png, write_bytes
 
 LABELS: dict[str, int] = {
     "soft_tissue": 1,
@@ -220,8 +219,6 @@ def write_xray(root: Path, n: int, seed: int) -> None:
     depends on `(seed, i)` alone.
     """
     images, masks = root / "Lung Segmentation" / "CXR_png", root / "Lung Segmentation" / "masks"
-    images.mkdir(parents=True, exist_ok=True)
-    masks.mkdir(parents=True, exist_ok=True)
     for index in range(n + 1):
         rng = np.random.default_rng([seed, index])
         scene = anatomy(rng)
@@ -229,17 +226,7 @@ def write_xray(root: Path, n: int, seed: int) -> None:
         film = expose(scene.labels, scene.layers, scene.frame, rng, sick=bool(sick))
         source, suffix = ("CHNCXR", "_mask") if index % 2 == 0 else ("MCUCXR", "")
         name = f"{source}_{index + 1:04d}_{sick}"
-        _save(film, images / f"{name}.png")
+        write_bytes(images / f"{name}.png", png(film))
         if index < n:
             mask = np.isin(scene.labels, PARTS["lungs"]).astype(np.uint8) * 255
-            _save(mask, masks / f"{name}{suffix}.png")
-
-
-def _save(picture: NDArray[np.uint8], path: Path) -> None:
-    """Write a PNG so that its final name never holds half a file."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        Image.fromarray(picture).save(file, format="PNG")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+            write_bytes(masks / f"{name}{suffix}.png", png(mask))

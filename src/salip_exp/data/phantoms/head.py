@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from salip_exp.data.phantoms.head_anatomy import LABELS, PARTS, anatomy
 from salip_exp.data.phantoms.head_geometry import HeadScene, ellipse_circumference, ellipse_outline
 from salip_exp.data.phantoms.head_render import render
+from salip_exp.files import png, write_bytes
 
 __all__ = ["LABELS", "PARTS", "HeadScene", "anatomy", "ellipse_circumference", "render", "write_hc18"]
 
@@ -34,33 +33,17 @@ def write_hc18(root: Path, n: int, seed: int) -> None:
     for fetus, take in _takes(n):
         name = f"{fetus:03d}_{take if take > 1 else ''}HC"
         scene = anatomy(np.random.default_rng([seed, fetus]))
-        _write(folder / f"{name}.png", _png(render(scene, np.random.default_rng([seed, fetus, take]))))
-        _write(folder / f"{name}_Annotation.png", _png(_annotation(scene)))
+        write_bytes(folder / f"{name}.png", png(render(scene, np.random.default_rng([seed, fetus, take]))))
+        write_bytes(folder / f"{name}_Annotation.png", png(_annotation(scene)))
         rows.append((f"{name}.png", f"{scene.pixel_size_mm:.12f}", f"{scene.head_circumference_mm:.2f}"))
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([_HEADER, *rows])
-    _write(root / _CSV, table.getvalue().encode())
+    write_bytes(root / _CSV, table.getvalue().encode())
 
 
 def _takes(n: int) -> list[tuple[int, int]]:
     """Fetus and take, both from 1, of `n` pictures: every fifth fetus has two."""
     return [(fetus, take) for fetus in range(1, n + 1) for take in ((1, 2) if fetus % 5 == 0 else (1,))][:n]
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file, which has its name only once it is on disk."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _annotation(scene: HeadScene) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from salip_exp.config import Layout, Phantom
 from salip_exp.data.phantoms import brain, chest, head
 from salip_exp.errors import EnvironmentFault
-from salip_exp.models.weights import cache_folder
+from salip_exp.files import cache_folder
 
 VERSION = 1
 """Raise it when the pixels of any phantom change."""

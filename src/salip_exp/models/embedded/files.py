@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from salip_exp.errors import WeightsError
-from salip_exp.models.atomic import write_bytes
+from salip_exp.files import write_bytes
 
 if TYPE_CHECKING:
     from clip.model import CLIP

@@ -22,6 +22,7 @@ import torch
 from segment_anything.modeling import Sam
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from salip_exp.files import cache_folder
 from salip_exp.models.embedded import train_clip, train_sam
 from salip_exp.models.embedded.architecture import build_clip, build_sam
 from salip_exp.models.embedded.files import read_sam, save_clip, save_sam, write_sums
@@ -29,7 +30,6 @@ from salip_exp.models.embedded.loop import Recipe, train
 from salip_exp.models.embedded.parallel import run_on_cores
 from salip_exp.models.embedded.scenes import Bank, make_bank
 from salip_exp.models.packages import CLIP
-from salip_exp.models.weights import cache_folder
 
 PACKAGE = Path(__file__).parent
 COUNTS = {"brain": 120, "head": 4000, "chest": 3000}

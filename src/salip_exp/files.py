@@ -1,0 +1,44 @@
+"""Files: written so that nobody ever sees half of one, and the folder of what is kept between runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from platformdirs import user_cache_path
+
+
+def cache_folder() -> Path:
+    """Folder of everything kept between runs: `SALIP_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("SALIP_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a name of its own in the same folder, then give it its final name in one step.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with draft.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """A grey (H, W) or RGB (H, W, 3) picture as the bytes of a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png")
+    return stream.getvalue()
