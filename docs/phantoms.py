@@ -15,17 +15,17 @@ COLUMNS = 6
 SEED = 1234
 
 
-def tile(picture: NDArray[np.uint8], target: NDArray[np.bool_], title: str) -> NDArray[np.uint8]:
-    """A grey picture with its target outlined, fitted into a labelled square."""
+def tile(picture: NDArray[np.uint8], target: NDArray[np.bool_], title: str, height: int = SIDE) -> NDArray[np.uint8]:
+    """A grey picture with its target outlined, fitted into a labelled rectangle."""
     scale = SIDE / max(picture.shape)
     size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
     grey = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     mask = cv2.resize(target.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    square = np.zeros((SIDE, SIDE, 3), np.uint8)
+    square = np.zeros((height, SIDE, 3), np.uint8)
     square[: size[1], : size[0]] = grey[:, :, None]
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(square, outlines, -1, (80, 200, 255), 1, cv2.LINE_AA)
-    cv2.putText(square, title, (6, SIDE - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(square, title, (6, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return square
 
 
@@ -52,7 +52,7 @@ def heads() -> list[NDArray[np.uint8]]:
         rng = np.random.default_rng([SEED, index])
         scene = head.anatomy(rng)
         target = np.isin(scene.labels, head.PARTS["fetal_head"])
-        tiles.append(tile(head.render(scene, rng), target, f"head {index + 1}"))
+        tiles.append(tile(head.render(scene, rng), target, f"head {index + 1}", round(SIDE * 0.675)))
     return tiles
 
 

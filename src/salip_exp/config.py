@@ -209,7 +209,7 @@ class DatasetConfig:
     layout: Layout = MISSING
     root: str | None = None
     phantom: Phantom | None = None  # None: real files
-    group: str = "all"  # group of data sets that have only one
+    group: str = "images"  # group of data sets that have only one
     roi: str = "organ"  # name of what is segmented, for tables and pictures
     k: int = key(1, 1, 16)  # how many ROIs an image holds
     resize: Resize = field(default_factory=Resize)
@@ -268,7 +268,7 @@ class AreaConfig:
     """Equation 2: candidates larger than the threshold are dropped."""
 
     enabled: bool = True
-    threshold: float = key(0.5, 0, None)
+    threshold: float = key(0.6, 0, None)
     unit: AreaUnit = AreaUnit.fraction
 
 

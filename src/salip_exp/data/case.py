@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+from salip_exp.errors import CaseError
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,15 @@ class CaseRef:
     slice: int | None = None
 
 
+def failing(error: CaseError) -> Callable[[], Case]:
+    """A load that raises what was found before loading, so that the run counts the case as failed."""
+    return partial(_fail, error.code, str(error))
+
+
+def _fail(code: str, message: str) -> NoReturn:
+    raise CaseError(code, message)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data set as an ordered sequence of case references.
@@ -59,7 +72,7 @@ class Dataset:
         name: configured name, e.g. `hc18`.
         refs: the cases, in a fixed order (natural order of ids).
         excluded: (id, reason) of images found but left out, e.g. without a mask.
-        found: number of images found before exclusion and selection.
+        found: number of images found before exclusion and selection; volumes past `limit` are not looked into.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,16 @@ from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.finish import finish
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.outline import filled
-from salip_exp.data.paths import files_below, require_folder, safe
-from salip_exp.data.selection import Found
-from salip_exp.errors import CaseError, DataError
+from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.selection import Found, gather
+from salip_exp.errors import DataError
 
 LAYOUT = (
     "HC18 wants training_set/001_HC.png, training_set/001_HC_Annotation.png and "
     "training_set_pixel_size_and_HC.csv below dataset.root."
 )
 TABLE = "training_set_pixel_size_and_HC.csv"
+ANNOTATION = "_Annotation"
 
 
 @dataclass(frozen=True)
@@ -34,26 +36,29 @@ class Measure:
 
 
 def read_hc18(root: Path, config: DatasetConfig) -> Found:
-    """Images below `training_set/` (or the root itself); the first three digits of a name tell the fetus."""
+    """Images below `training_set/` (or the root itself), with the outlines of their names."""
     require_folder(root, LAYOUT)
     folder = root / "training_set" if (root / "training_set").is_dir() else root
     measures = read_measures(folder, root)
-    refs, unmasked, excluded = [], [], []
-    for path in files_below(folder, "*.png", (".png",)):
-        if path.stem.endswith("_Annotation"):
-            continue
-        annotation = path.with_name(f"{path.stem}_Annotation.png")
-        mask = annotation if annotation.is_file() or annotation.is_symlink() else None
-        try:
-            for each in (path, mask):
-                if each is not None:
-                    safe(each, root, config.files.follow_links)
-        except CaseError as error:
-            excluded.append((path.stem, str(error)))
-            continue
-        load = partial(load_head, path, mask, measures.get(path.name), config)
-        (refs if mask else unmasked).append(CaseRef(path.stem, config.group, path.stem[:3], load))
-    return Found(refs, unmasked, excluded)
+    files = files_below(folder, "*", (".png",), config.files.follow_links)
+    masks = by_name((path for path in files if _is_mask(path)), lambda path: path.stem.removesuffix(ANNOTATION))
+    images = by_name((path for path in files if not _is_mask(path)), stem)
+
+    def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
+        load = partial(load_head, image, mask, measures.get(image.name), config)
+        return [CaseRef(name, config.group, fetus_of(name), load)]
+
+    return gather(images, masks, root, config, refs)
+
+
+def fetus_of(name: str) -> str:
+    """The fetus of an image: the digits a name starts with; `010_HC` and `010_2HC` are one fetus."""
+    digits = re.match(r"\d+", name)
+    return digits[0] if digits else name
+
+
+def _is_mask(path: Path) -> bool:
+    return path.stem.endswith(ANNOTATION)
 
 
 def load_head(path: Path, mask: Path | None, measure: Measure | None, config: DatasetConfig) -> Case:
@@ -70,7 +75,8 @@ def load_head(path: Path, mask: Path | None, measure: Measure | None, config: Da
         spacing = (measure.pixel_mm, measure.pixel_mm)
         if measure.circumference_mm is not None:
             facts["head_circumference_mm"] = measure.circumference_mm
-    ref = CaseRef(path.stem, config.group, path.stem[:3], partial(load_head, path, mask, measure, config))
+    load = partial(load_head, path, mask, measure, config)
+    ref = CaseRef(path.stem, config.group, fetus_of(path.stem), load)
     return finish(ref, config, path, image, target, spacing, facts, notes)
 
 
@@ -95,7 +101,7 @@ def read_measures(folder: Path, root: Path) -> dict[str, Measure]:
 
 
 def _measure(row: list[str]) -> Measure:
-    pixel = float(row[1])
-    if not np.isfinite(pixel) or pixel <= 0:
-        raise ValueError(f"pixel size {row[1]!r} of {row[0]}")
-    return Measure(pixel, float(row[2]) if len(row) > 2 and row[2] else None)
+    numbers = [float(cell) for cell in row[1:3] if cell]
+    if not numbers or not all(np.isfinite(number) and number > 0 for number in numbers):
+        raise ValueError(f"{row[0]} has {', '.join(row[1:3])}")
+    return Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)

@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """Whatever a file is called, no other decoder is tried on it."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused before memory is taken."""
-HUGE = 1e100
+HUGE = 1e30
 """Numbers beyond it are no measurements: they are treated as infinite."""
 SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
 MAX_LABELS = 32
@@ -51,7 +51,7 @@ def window(values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
         raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite pixels: mend or remove the file.")
     low, high = values.min(), values.max()
     scale = 255 / (high - low) if high > low else 0.0
-    return np.round((values - low) * scale).astype(np.uint8)
+    return np.asarray(np.round((values - low) * scale), np.uint8)
 
 
 def finite(values: NDArray[Any]) -> NDArray[np.bool_]:

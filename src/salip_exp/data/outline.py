@@ -29,7 +29,7 @@ def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
     region = np.asarray(ndimage.binary_fill_holes(annotation))
     if region.sum() >= 0.8 * ellipse.sum():
         return region, ("outline filled",)
-    return ellipse, ("outline leaves the frame: ellipse fitted",)
+    return ellipse, ("outline is open or leaves the frame: ellipse fitted",)
 
 
 def fit_ellipse(annotation: Mask) -> tuple[tuple[float, float], tuple[float, float], float] | None:

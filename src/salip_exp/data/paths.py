@@ -3,30 +3,74 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 from salip_exp.errors import CaseError, DataError
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key by which `9_HC` comes before `10_HC`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", text) if part]
+def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key by which `9_HC` comes before `10_HC`; no two texts have the same key."""
+    parts = (part for part in re.split(r"(\d+)", text) if part)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], text
 
 
 def require_folder(folder: Path, layout: str) -> Path:
     """The folder, or a DataError that names the expected layout."""
-    if not folder.is_dir():
+    try:
+        present = folder.is_dir()
+    except OSError as error:  # a name too long, a disk that does not answer
+        raise DataError(f"{folder} cannot be opened ({error.strerror}): {layout}") from error
+    if not present:
         raise DataError(f"{folder} is not a folder: {layout}")
     return folder
 
 
-def files_below(root: Path, pattern: str, suffixes: Iterable[str]) -> list[Path]:
-    """Files of the given endings that match a glob below the root, in natural order; hidden files are no data."""
+def files_below(root: Path, pattern: str, suffixes: Iterable[str], follow_links: bool = False) -> list[Path]:
+    """Files of the given endings that match a glob below the root, in natural order; hidden ones are no data.
+
+    Links to folders are entered where they stay inside the root, or anywhere with `follow_links`, but never in a
+    circle. A link that is not entered is listed itself, so that `safe` can refuse it by name.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    if not root.is_dir():
+        return []
     endings = tuple(suffixes)
-    found = (path for path in root.glob(pattern) if path.name.lower().endswith(endings))
-    wanted = (path for path in found if not path.name.startswith(".") and (path.is_symlink() or path.is_file()))
-    return sorted(wanted, key=lambda path: natural(path.relative_to(root).as_posix()))
+    try:
+        found = set(_matches(root, PurePosixPath(pattern).parts, (root.resolve(),), follow_links))
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be listed ({error.strerror}): allow reading it.") from error
+    links = {path for path in found if path.is_dir()}
+    wanted = {path for path in found - links if path.name.lower().endswith(endings)}
+    readable = [path for path in wanted | links if path.is_symlink() or path.is_file()]
+    return sorted(readable, key=lambda path: natural(path.relative_to(root).as_posix()))
+
+
+def _matches(folder: Path, parts: tuple[str, ...], chain: tuple[Path, ...], follow_links: bool) -> Iterator[Path]:
+    """What matches the parts of a glob below a folder.
+
+    Args:
+        chain: real paths of the folders entered so far, from the root to this one.
+    """
+    part, rest = parts[0], parts[1:]
+    deep = part == "**"
+    if deep and rest:
+        yield from _matches(folder, rest, chain, follow_links)
+    for path in folder.iterdir():
+        if path.name.startswith(".") or not (deep or fnmatchcase(path.name, part)):
+            continue
+        if not path.is_dir():
+            if not rest:
+                yield path
+        elif deep or rest:
+            real = path.resolve() if path.is_symlink() else chain[-1] / path.name
+            if real in chain or not (follow_links or real.is_relative_to(chain[0])):
+                yield path
+            else:
+                yield from _matches(path, parts if deep else rest, (*chain, real), follow_links)
 
 
 def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
@@ -43,7 +87,26 @@ def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
         raise CaseError(
             "E_PATH", f"{path} leads out of {root}: copy the file, or allow links with dataset.files.follow_links=true."
         )
+    if target.is_dir():
+        raise CaseError("E_PATH", f"{path} is a link that leads in a circle: remove it.")
     return path
+
+
+def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+    """Paths by the name that cases get from them, in their order.
+
+    Raises:
+        DataError: two have one name; upper and lower case do not tell names apart, as not every file system does.
+    """
+    named: dict[str, Path] = {}
+    seen: dict[str, Path] = {}
+    for path in paths:
+        key = name(path)
+        other = seen.setdefault(key.casefold(), path)
+        if other is not path:
+            raise DataError(f"{other} and {path} have one name, {key!r}: rename or remove one of them.")
+        named[key] = path
+    return named
 
 
 def stem(path: Path) -> str:

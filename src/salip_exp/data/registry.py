@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,13 @@ def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
             f"{config.name}/ in it. {layout}"
         )
     else:
-        root = Path(config.root).expanduser()
+        root = Path(os.path.expanduser(config.root))  # noqa: PTH111  (Path.expanduser raises for unknown users)
     found = read(root, config)
     if not (found.refs or found.unmasked or found.excluded):
         raise DataError(f"{root} holds no images: {layout}")
-    return choose(found, config, seed)
+    dataset = choose(found, config, seed)
+    if not dataset.refs:
+        name, reason = dataset.excluded[0]
+        hint = " (dataset.missing_masks=predict goes without scores)" if reason == "no mask" else ""
+        raise DataError(f"none of the images below {root} can be used, {name}: {reason}{hint}. {layout}")
+    return dataset

@@ -1,8 +1,8 @@
-"""Which of the found cases a run takes: no doubles, images without masks by policy, subset, sample, limit."""
+"""From the files found to the cases that a run takes: pairs, masks that are missing, subset, sample, limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +11,8 @@ import numpy as np
 
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data.case import CaseRef, Dataset
-from salip_exp.errors import DataError
+from salip_exp.data.paths import natural, safe
+from salip_exp.errors import CaseError, DataError
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Found:
     """What a reader found.
 
     Attributes:
-        refs: cases with everything they need, in order.
+        refs: cases with everything they need.
         unmasked: cases without a mask.
         excluded: (id, reason) of images that cannot be cases.
     """
@@ -29,56 +30,92 @@ class Found:
     excluded: Sequence[tuple[str, str]] = ()
 
 
+def gather(
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    root: Path,
+    config: DatasetConfig,
+    refs_of: Callable[[str, Path, Path | None], Sequence[CaseRef]],
+) -> Found:
+    """The cases of images with the masks of the same name; files that links lead to outside the root are excluded.
+
+    Where only the first `limit` cases are wanted, it stops when they are there: volumes are slow to look into.
+
+    Args:
+        refs_of: the cases of a name, an image and its mask or None: one of a picture, the slices of a volume.
+    """
+    refs: list[CaseRef] = []
+    unmasked: list[CaseRef] = []
+    excluded = []
+    for name, image in sorted(images.items(), key=lambda item: natural(item[0])):
+        if _enough(config, refs):
+            break
+        mask = masks.get(name)
+        try:
+            for path in (image,) if mask is None else (image, mask):
+                safe(path, root, config.files.follow_links)
+        except CaseError as error:
+            excluded.append((name, f"{error.code}: {error}"))
+            continue
+        cases = refs_of(name, image, mask)
+        if not cases:
+            excluded.append((name, "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"))
+        (unmasked if mask is None else refs).extend(cases)
+    return Found(refs, unmasked, excluded)
+
+
+def _enough(config: DatasetConfig, refs: Sequence[CaseRef]) -> bool:
+    """Whether the first `limit` cases are there, and more would mean to open volumes."""
+    picks = config.subset is not None or config.sample is not None or config.missing_masks is MissingMasks.error
+    if picks or config.limit is None or len(refs) < config.limit:
+        return False
+    return refs[-1].volume is not None
+
+
 def choose(found: Found, config: DatasetConfig, seed: int) -> Dataset:
-    """The data set that a run works on.
+    """The data set that a run works on, in the natural order of ids.
 
     Raises:
-        DataError: two cases have one id, masks are missing under missing_masks=error, or an id of the subset is unknown.
+        DataError: masks are missing under missing_masks=error, or an id of the subset is unknown.
     """
-    count = len(found.refs) + len(found.unmasked) + len(found.excluded)
-    excluded = list(found.excluded)
-    refs = list(found.refs)
-    if found.unmasked:
-        if config.missing_masks is MissingMasks.error:
-            names = ", ".join(ref.case_id for ref in found.unmasked[:5])
-            raise DataError(
-                f"{config.name}: {len(found.unmasked)} of {count} images have no mask ({names}, ...): add the masks, "
-                "or leave them out with dataset.missing_masks=exclude."
-            )
-        if config.missing_masks is MissingMasks.predict:
-            refs = [*refs, *found.unmasked]
-        else:
-            excluded += [(ref.case_id, "no mask") for ref in found.unmasked]
-    _refuse_doubles(refs)
+    refs, excluded = list(found.refs), list(found.excluded)
+    count = len(refs) + len(found.unmasked) + len(excluded)
+    without = list(dict.fromkeys(ref.volume or ref.case_id for ref in found.unmasked))
+    if config.missing_masks is MissingMasks.predict:
+        refs += found.unmasked
+    elif config.missing_masks is MissingMasks.exclude:
+        excluded += [(name, "no mask") for name in without]
+    elif without:
+        raise DataError(
+            f"{config.name}: {len(without)} images have no mask ({_some(without)}): add the masks, or leave the "
+            "images out with dataset.missing_masks=exclude."
+        )
+    refs.sort(key=lambda ref: natural(ref.case_id))
     if config.subset is not None:
-        refs = _subset(refs, Path(config.subset))
+        refs = _subset(refs, dict(excluded), Path(config.subset).expanduser())
     if config.sample is not None and config.sample < len(refs):
         picked = np.random.default_rng(seed).choice(len(refs), config.sample, replace=False)
         refs = [refs[i] for i in sorted(picked)]
     return Dataset(config.name, refs[: config.limit], excluded, count)
 
 
-def _refuse_doubles(refs: Sequence[CaseRef]) -> None:
-    seen: dict[str, str] = {}
-    for ref in refs:
-        other = seen.setdefault(ref.case_id.casefold(), ref.case_id)
-        if other is not ref.case_id:
-            raise DataError(f"two images have the id {ref.case_id!r} (the other is {other!r}): rename or remove one.")
-
-
-def _subset(refs: Sequence[CaseRef], path: Path) -> list[CaseRef]:
+def _subset(refs: Sequence[CaseRef], excluded: Mapping[str, str], path: Path) -> list[CaseRef]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"dataset.subset={path} cannot be read ({error}): give a text file, one case id a line."
-        ) from error
-    wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    by_id = {ref.case_id: ref for ref in refs}
-    for each in wanted:
-        if each not in by_id:
-            near = get_close_matches(each, by_id, 1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
-            raise DataError(f"dataset.subset={path}: there is no case {each!r}{hint}.")
-    chosen = set(wanted)
-    return [ref for ref in refs if ref.case_id in chosen]
+        raise DataError(f"dataset.subset={path} cannot be read ({error}): give a text file, an id a line.") from error
+    wanted = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    if not wanted:
+        raise DataError(f"dataset.subset={path} holds no ids: write one a line.")
+    known = [ref.case_id for ref in refs]
+    for each in sorted(wanted - set(known), key=natural):
+        if each in excluded:
+            raise DataError(f"dataset.subset={path}: {each!r} cannot be used: {excluded[each]}.")
+        near = get_close_matches(each, known, 1, cutoff=0)
+        hint = f"; the nearest is {near[0]!r}" if near else ""
+        raise DataError(f"dataset.subset={path}: there is no case {each!r}{hint}.")
+    return [ref for ref in refs if ref.case_id in wanted]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -23,7 +23,7 @@ AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
 MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
 MAX_DEFLATION = 1100
-"""Gzip makes nothing smaller than this share of it: a file that promises more is cut short or a trap."""
+"""Gzip shrinks nothing by a larger factor: a file that promises more is cut short or a trap."""
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,9 @@ def _save(path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], profile: Pr
     """Store a RAS+ volume in the profile's orientation, under its final name only when it is complete."""
     affine = np.diag([*profile.voxel_mm, 1.0])
     affine[:3, 3] = [-0.5 * (n - 1) * v for n, v in zip(volume.shape, profile.voxel_mm, strict=True)]
-    start, end = (orientations.axcodes2ornt(axes) for axes in ("RAS", profile.stored))  # type: ignore[no-untyped-call]
-    turn = orientations.ornt_transform(start, end)  # type: ignore[no-untyped-call]
-    image = nib.Nifti1Image(volume, affine).as_reoriented(turn)  # type: ignore[no-untyped-call]
+    start, end = (orientations.axcodes2ornt(axes) for axes in ("RAS", profile.stored))
+    turn = orientations.ornt_transform(start, end)
+    image = nib.Nifti1Image(volume, affine).as_reoriented(turn)
     image.header.set_xyzt_units("mm")
     try:
         write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

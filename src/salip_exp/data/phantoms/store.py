@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -57,7 +56,7 @@ def phantom_root(layout: Layout, config: Phantom) -> Path:
 
 def _move(draft: Path, place: Path) -> None:
     try:
-        os.rename(draft, place)
+        draft.rename(place)
     except OSError:
         if not place.is_dir():  # another process was first: its drawing is the same
             raise

@@ -56,7 +56,7 @@ KINDS = {
     "head": Kind(head_anatomy.PARTS, ("fetal_head",)),
     "chest": Kind(chest.PARTS, ("right_lung", "left_lung")),
 }
-SHARES = {"brain": 0.27, "head": 0.28, "chest": 0.31, "noise": 0.14}
+SHARES = {"brain": 0.26, "head": 0.26, "chest": 0.37, "noise": 0.11}
 """How often each kind is drawn; `noise` are label maps of smoothed noise."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -161,7 +161,7 @@ class Bank:
         strength = float(rng.choice([0.4, 1.0, 1.6]))
         drawn = pictures[pick].astype(np.float32) / 255
         picture, labels = randomise.warp(rng, drawn, all_labels[pick], shape, strength)
-        share = rng.choice([0.0, 1.0, rng.uniform(0.1, 0.6)], p=[0.62, 0.13, 0.25])
+        share = rng.choice([0.0, 1.0, rng.uniform(0.1, 0.6)], p=[0.68, 0.08, 0.24])
         if share > 0:
             painted = randomise.paint(rng, labels)
             if rng.random() < 0.4:

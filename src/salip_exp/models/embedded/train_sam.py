@@ -64,9 +64,9 @@ def pick_point(rng: np.random.Generator, regions: list[Region], shape: tuple[int
     """A pixel (row, column): anywhere, in an organ, or in a random region, so that small ones are asked too."""
     organs = [r for r in regions if r.organ]
     dice = rng.random()
-    if dice < 0.35 or not regions:
+    if dice < 0.2 or not regions:
         return int(rng.integers(shape[0])), int(rng.integers(shape[1]))
-    chosen = organs if organs and dice < 0.7 else regions
+    chosen = organs if organs and dice < 0.75 else regions
     rows, columns = np.nonzero(chosen[int(rng.integers(len(chosen)))].mask)
     at = int(rng.integers(len(rows)))
     return int(rows[at]), int(columns[at])

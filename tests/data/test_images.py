@@ -1,0 +1,245 @@
+"""Pictures and masks from files of every kind, and from files that are no pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from salip_exp.data import images
+from salip_exp.data.images import binary, read_mask, read_picture
+from salip_exp.errors import CaseError
+
+Save = Callable[..., Path]
+RAMP = np.linspace(0, 255, 12 * 16).round().astype(np.uint8).reshape(12, 16)
+DISC = cv2.circle(np.zeros((40, 40), np.uint8), (20, 18), 11, 1, -1)
+
+
+def refused(code: str, path: Path, read: Callable[[Path], object] = read_picture) -> str:
+    """The one line that a file is refused with."""
+    with pytest.raises(CaseError) as caught:
+        read(path)
+    assert caught.value.code == code
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def claiming(path: Path, width: int, height: int) -> Path:
+    """A PNG of few bytes whose header promises any size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_grey_picture_becomes_three_equal_channels(tmp_path: Path, picture: Save) -> None:
+    pixels, notes = read_picture(picture(tmp_path / "a.png", RAMP))
+    assert pixels.dtype == np.uint8 and pixels.shape == (12, 16, 3) and notes == ()
+    assert all((pixels[:, :, channel] == RAMP).all() for channel in range(3))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp"])
+def test_colours_come_as_red_green_blue(tmp_path: Path, picture: Save, ending: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (7, 9, 3)).astype(np.uint8)
+    assert (read_picture(picture(tmp_path / f"a.{ending}", colours))[0] == colours).all()
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_d2_a_truncated_picture_is_refused_by_name(tmp_path: Path, picture: Save, ending: str, share: float) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64)).astype(np.uint8)
+    path = picture(tmp_path / f"a.{ending}", noise)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    refused("E_READ", path)
+    refused("E_READ", path, read_mask)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"%!PS-Adobe-3.0 EPSF\n%%BoundingBox: 0 0 9 9\n", b"\x89PNG\r\n\x1a\n", b"II*\0"]
+)
+def test_d2_what_is_no_picture_is_refused_whatever_its_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    assert "get the file again" in refused("E_READ", path)
+
+
+def test_d2_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
+    refused("E_READ", tmp_path / "gone.png")
+
+
+def test_d2_a_damaged_picture_never_raises_anything_else(tmp_path: Path, picture: Save) -> None:
+    rng = np.random.default_rng(2)
+    for ending in ("png", "jpg", "tif", "bmp"):
+        whole = bytearray(picture(tmp_path / f"a.{ending}", RAMP).read_bytes())
+        for number in range(30):
+            damaged = bytearray(whole)
+            for place in rng.integers(0, len(whole), 4):
+                damaged[place] = rng.integers(256)
+            path = tmp_path / f"{number}.{ending}"
+            path.write_bytes(damaged)
+            with contextlib.suppress(CaseError):
+                pixels, _ = read_picture(path)
+                assert pixels.dtype == np.uint8 and pixels.ndim == 3
+
+
+@pytest.mark.parametrize("side", [9_700, 12_000, 60_000])
+def test_d2_a_decompression_bomb_is_refused_unread(tmp_path: Path, side: int) -> None:
+    path = claiming(tmp_path / "bomb.png", side, side)
+    refused("E_SIZE" if side > 10_000 else "E_READ", path)
+
+
+def test_a_file_of_several_pictures_is_refused(tmp_path: Path, picture: Save) -> None:
+    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
+    path = picture(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
+    assert "2 pictures" in refused("E_DIMS", path)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_d13_twelve_bits_in_sixteen_equal_the_eight_bit_picture(tmp_path: Path, picture: Save, ending: str) -> None:
+    deep = np.linspace(0, 4095, 12 * 16).round().astype(np.uint16).reshape(12, 16)
+    pixels, notes = read_picture(picture(tmp_path / f"a.{ending}", deep))
+    assert np.abs(pixels[:, :, 0].astype(int) - RAMP).max() <= 1
+    assert notes == ("windowed from 16 bit",)
+
+
+def test_d13_sixteen_bit_colours_are_not_cut_to_their_upper_byte(tmp_path: Path) -> None:
+    deep = np.linspace(0, 4095, 12 * 16 * 3).round().astype(np.uint16).reshape(12, 16, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), deep[:, :, ::-1])
+    pixels, notes = read_picture(tmp_path / "a.png")
+    assert np.abs(pixels.astype(float) - deep / 4095 * 255).max() <= 1
+    assert notes == ("windowed from 16 bit",)
+
+
+def test_d8_nan_pixels_are_refused(tmp_path: Path, picture: Save) -> None:
+    values = np.ones((6, 6), np.float32)
+    values[2, 3] = np.nan
+    path = picture(tmp_path / "a.tif", values)
+    refused("E_NONFINITE", path)
+    refused("E_NONFINITE", path, read_mask)
+
+
+def test_d9_a_constant_deep_picture_is_black(tmp_path: Path, picture: Save) -> None:
+    assert not read_picture(picture(tmp_path / "a.png", np.full((6, 6), 900, np.uint16)))[0].any()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_d14_modes_without_alpha_are_converted_without_a_word(tmp_path: Path, picture: Save, mode: str) -> None:
+    pixels, notes = read_picture(picture(tmp_path / "a.png", Image.fromarray(RAMP).convert(mode)))
+    assert pixels.shape == (12, 16, 3) and pixels.max() == 255 and notes == ()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_d14_alpha_is_dropped_with_a_note(tmp_path: Path, picture: Save, mode: str) -> None:
+    image = Image.fromarray(RAMP).convert(mode)
+    image.putalpha(7)
+    pixels, notes = read_picture(picture(tmp_path / "a.png", image))
+    assert (pixels[:, :, 1] == RAMP).all() and notes == ("alpha dropped",)
+
+
+def test_d14_a_palette_with_transparent_colours_is_converted_with_a_note(tmp_path: Path, picture: Save) -> None:
+    image = Image.fromarray(RAMP).convert("P")
+    pixels, notes = read_picture(picture(tmp_path / "a.png", image, transparency=bytes(range(256))))
+    assert (pixels[:, :, 0] == RAMP).all() and notes == ("alpha dropped",)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+def test_d14_cmyk_is_converted(tmp_path: Path, picture: Save, ending: str) -> None:
+    smooth = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
+    pixels, _ = read_picture(picture(tmp_path / f"a.{ending}", Image.fromarray(smooth).convert("RGB").convert("CMYK")))
+    assert np.abs(pixels[:, :, 0].astype(int) - smooth).max() < 12
+
+
+@pytest.mark.parametrize("top", [1, 2, 200, 255])
+def test_d6_two_values_are_background_and_target(tmp_path: Path, picture: Save, top: int) -> None:
+    assert (read_mask(picture(tmp_path / "m.png", DISC * np.uint8(top))) == (DISC > 0)).all()
+
+
+def test_d6_sixteen_bit_masks_are_masks(tmp_path: Path, picture: Save) -> None:
+    assert (read_mask(picture(tmp_path / "m.png", DISC.astype(np.uint16) * 65535)) == (DISC > 0)).all()
+
+
+def test_d6_grey_edges_are_cut_at_one_half(tmp_path: Path, picture: Save) -> None:
+    soft = cv2.resize(DISC * np.uint8(255), (27, 27), interpolation=cv2.INTER_AREA)
+    assert len(np.unique(soft)) > 10
+    assert (read_mask(picture(tmp_path / "m.png", soft)) == (soft >= 128)).all()
+
+
+def test_d6_an_edge_of_few_greys_is_no_label(tmp_path: Path, picture: Save) -> None:
+    soft = cv2.resize(DISC * np.uint8(255), (20, 20), interpolation=cv2.INTER_AREA)
+    assert len(np.unique(soft)) <= 8
+    assert (read_mask(picture(tmp_path / "m.png", soft)) == (soft >= 128)).all()
+
+
+@pytest.mark.parametrize("levels", [(1, 2), (3, 7, 9), (128, 255), (85, 170, 255)])
+def test_d6_several_labels_are_refused_until_one_is_chosen(
+    tmp_path: Path, picture: Save, levels: tuple[int, ...]
+) -> None:
+    labels = np.zeros((30, 10 * len(levels)), np.uint8)
+    for number, level in enumerate(levels):
+        labels[5:20, 10 * number + 2 : 10 * number + 9] = level
+    path = picture(tmp_path / "m.png", labels)
+    message = refused("E_LABELS", path, read_mask)
+    assert all(str(level) in message for level in levels) and "dataset.files.label=N" in message
+    assert (read_mask(path, levels[0]) == (labels == levels[0])).all()
+
+
+def test_d6_a_coloured_palette_holds_labels(tmp_path: Path, picture: Save) -> None:
+    labels = np.kron(np.array([[0, 1], [2, 0]], np.uint8), np.ones((5, 5), np.uint8))
+    image = Image.fromarray(labels).convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    path = picture(tmp_path / "m.png", image)
+    refused("E_LABELS", path, read_mask)
+    assert (read_mask(path, 2) == (labels == 2)).all()
+
+
+def test_d6_a_grey_palette_in_any_order_is_its_greys(tmp_path: Path, picture: Save) -> None:
+    image = Image.fromarray(1 - DISC).convert("P")
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    assert (read_mask(picture(tmp_path / "m.png", image)) == (DISC > 0)).all()
+
+
+def test_d6_one_colour_on_black_is_a_mask_and_several_are_not(tmp_path: Path, picture: Save) -> None:
+    colours = np.zeros((40, 40, 3), np.uint8)
+    colours[..., 2] = DISC * np.uint8(255)
+    assert (read_mask(picture(tmp_path / "one.png", colours)) == (DISC > 0)).all()
+    colours[:5, :5] = 0, 255, 0
+    assert "several colours" in refused("E_LABELS", picture(tmp_path / "two.png", colours), read_mask)
+
+
+def test_d14_what_is_transparent_in_a_mask_is_background(tmp_path: Path, picture: Save) -> None:
+    image = Image.new("L", (40, 40), 255)
+    image.putalpha(Image.fromarray(DISC * np.uint8(255)))
+    assert (read_mask(picture(tmp_path / "m.png", image)) == (DISC > 0)).all()
+
+
+def test_d5_an_empty_mask_is_empty(tmp_path: Path, picture: Save) -> None:
+    assert not read_mask(picture(tmp_path / "m.png", DISC * np.uint8(0))).any()
+
+
+def test_a_full_mask_is_full() -> None:
+    assert binary(np.full((4, 4), 255, np.uint8), Path("m.png")).all()
+
+
+def test_probabilities_are_cut_at_half_of_their_maximum() -> None:
+    share = np.linspace(0, 0.9, 100).reshape(10, 10)
+    assert (binary(share, Path("m.nii")) == (share > 0.45)).all()
+
+
+def test_the_limit_on_pixels_is_checked_before_anything_is_decoded(
+    tmp_path: Path, picture: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = picture(tmp_path / "a.png", RAMP)
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert "16 x 12" in refused("E_SIZE", path)

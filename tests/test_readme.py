@@ -1,0 +1,41 @@
+"""The README's commands are valid as written, and what it points to is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from salip_exp.compose import compose
+from salip_exp.validate import typed
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+RUNS = [line for line in LINES if line.startswith("python -m salip_exp ")]
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(RUNS) >= 8
+
+
+@pytest.mark.parametrize("line", RUNS)
+def test_a_run_of_the_readme_composes(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SALIP_DATA", str(tmp_path))
+    overrides = shlex.split(line, comments=True)[3:]
+    typed(compose(overrides))
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_a_target_of_the_readme_exists(line: str) -> None:
+    target = shlex.split(line, comments=True)[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_links_and_pictures_of_the_readme_exist() -> None:
+    targets = [each for each in re.findall(r"\]\(([^)]+)\)", README) if not each.startswith("http")]
+    assert targets
+    assert [each for each in targets if not (ROOT / each).exists()] == []
