@@ -34,7 +34,7 @@ from salip_exp.models.packages import CLIP
 PACKAGE = Path(__file__).parent
 COUNTS = {"brain": 120, "head": 4000, "chest": 3000}
 SAM_RECIPE = Recipe(steps=5500, batch=8, rate=8e-4)
-CLIP_RECIPE = Recipe(steps=700, batch=12, rate=1e-3, warmup=100, average=0.99, save_every=50)
+CLIP_RECIPE = Recipe(steps=850, batch=12, rate=1e-3, warmup=100, average=0.99, save_every=50)
 """A batch of CLIP is so many scenes, of each of which PER_SCENE candidates are shown."""
 PER_SCENE = 16
 
