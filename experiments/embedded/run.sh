@@ -23,7 +23,6 @@ if [ $# -gt 0 ]; then
     for pair in hc18:HC18 xray:CXR; do
         set=${pair%%:*} root=$1/${pair##*:}
         record "$set" "dataset=$set" "dataset.root=$root"
-        record "$set-no_filter" "dataset=$set" "dataset.root=$root" +ablation=no_filter
         record "$set-gt_sam" "dataset=$set" "dataset.root=$root" method=gt_sam
     done
 fi

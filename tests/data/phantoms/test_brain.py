@@ -165,7 +165,7 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path: Path, monkeypatc
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("salip_exp.data.phantoms.brain.os.fsync", full)
+    monkeypatch.setattr("salip_exp.files.os.fsync", full)
     with pytest.raises(EnvironmentFault, match="No space left"):
         write_cc359(tmp_path, 1, 0)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
