@@ -31,6 +31,12 @@ def part(scene: ChestScene, name: str) -> np.ndarray:
 seeds = st.integers(0, 2**31)
 
 
+def pixels(path: Path) -> np.ndarray:
+    """Decoded pixels of a picture, its file closed again."""
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seeds)
 def test_two_connected_lungs_right_one_on_the_left_of_the_picture(seed: int) -> None:
@@ -109,10 +115,10 @@ def test_native_layout_with_one_image_without_a_mask(tmp_path: Path) -> None:
     expected = {name + "_mask" if name.startswith("CHN") else name for name in images if "0004" not in name}
     assert masks == expected
     for name in expected:
-        mask = np.asarray(Image.open(folder / "masks" / f"{name}.png"))
+        mask = pixels(folder / "masks" / f"{name}.png")
         assert mask.shape == (512, 512)
         assert set(np.unique(mask)) == {0, 255}
-    assert Image.open(folder / "CXR_png" / f"{images[0]}.png").mode == "L"
+    assert pixels(folder / "CXR_png" / f"{images[0]}.png").ndim == 2
 
 
 def test_an_image_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
@@ -120,4 +126,4 @@ def test_an_image_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
     write_xray(tmp_path / "two", 2, seed=9)
     first = [sorted((tmp_path / name / "Lung Segmentation" / "CXR_png").glob("CHN*"))[0] for name in ("one", "two")]
     assert first[0].name == first[1].name
-    assert np.array_equal(np.asarray(Image.open(first[0])), np.asarray(Image.open(first[1])))
+    assert np.array_equal(pixels(first[0]), pixels(first[1]))

@@ -46,6 +46,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def pixels(path: Path) -> np.ndarray:
+    """Decoded pixels of a picture, its file closed again."""
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([(96, 96), (128, 190), (120, 100)]))
 def test_head_mask_is_the_filled_ellipse_clipped_to_the_frame(seed: int, shape: tuple[int, int]) -> None:
@@ -119,7 +125,7 @@ def test_heads_vary_in_size_place_and_angle_and_a_few_leave_the_frame() -> None:
 
 
 def test_written_names_and_table_are_those_of_hc18(written: Path) -> None:
-    names = [row[0] for row in csv.reader((written / "training_set_pixel_size_and_HC.csv").open())]
+    names = [row[0] for row in csv.reader((written / "training_set_pixel_size_and_HC.csv").read_text().splitlines())]
     assert names[0] == "filename" and len(names) == 13
     assert "001_HC.png" in names and "005_HC.png" in names and "005_2HC.png" in names
     expected = set(names[1:]) | {name.replace(".png", "_Annotation.png") for name in names[1:]}
@@ -130,15 +136,15 @@ def test_written_names_and_table_are_those_of_hc18(written: Path) -> None:
 
 def test_written_pictures_are_native_size_with_thin_outlines(written: Path) -> None:
     for path in sorted((written / "training_set").glob("*HC.png")):
-        image = Image.open(path)
-        outline = np.asarray(Image.open(path.with_name(path.stem + "_Annotation.png")))
-        assert image.size == (800, 540) and image.mode == "L"
+        image = pixels(path)
+        outline = pixels(path.with_name(path.stem + "_Annotation.png"))
+        assert image.shape == (540, 800)
         assert set(np.unique(outline)) == {0, 255}
         assert 0.003 < np.mean(outline == 255) < 0.012
 
 
 def test_circumference_in_the_table_is_that_of_the_ellipse(written: Path) -> None:
-    rows = list(csv.DictReader((written / "training_set_pixel_size_and_HC.csv").open()))
+    rows = list(csv.DictReader((written / "training_set_pixel_size_and_HC.csv").read_text().splitlines()))
     for fetus in (1, 2, 3):
         _, _, a, b, _ = anatomy(np.random.default_rng([3, fetus])).ellipse
         circumference = ellipse_circumference(a, b) * float(rows[fetus - 1]["pixel size(mm)"])
@@ -154,5 +160,5 @@ def test_circumference_formula_matches_the_length_of_a_fine_polygon() -> None:
 def test_folder_is_the_same_for_the_same_seed(written: Path, tmp_path: Path) -> None:
     write_hc18(tmp_path, 2, seed=3)
     for name in ("001_HC.png", "002_HC_Annotation.png"):
-        fresh, first = (np.asarray(Image.open(root / "training_set" / name)) for root in (tmp_path, written))
+        fresh, first = (pixels(root / "training_set" / name) for root in (tmp_path, written))
         assert np.array_equal(fresh, first)
