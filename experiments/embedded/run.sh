@@ -15,9 +15,10 @@ record() { # record NAME OVERRIDES...: run, and keep the summary
 }
 
 for set in phantom_cc359 phantom_hc18 phantom_xray; do
-    record "$set" "dataset=$set"
-    record "$set-no_filter" "dataset=$set" +ablation=no_filter
-    record "$set-gt_sam" "dataset=$set" method=gt_sam
+    more=$([ "$set" = phantom_cc359 ] && echo dataset.volume.per_volume=6 || echo seed=1234)
+    record "$set" "dataset=$set" "$more"
+    record "$set-no_filter" "dataset=$set" "$more" +ablation=no_filter
+    record "$set-gt_sam" "dataset=$set" "$more" method=gt_sam
 done
 if [ $# -gt 0 ]; then
     for pair in hc18:HC18 xray:CXR; do
