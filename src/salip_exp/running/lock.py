@@ -32,7 +32,7 @@ def claim(folder: Path) -> Iterator[None]:
             f"{folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
             "wait for it, or choose another folder by hydra.run.dir=DIR"
         ) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter: filelock, where a file system has no locks
         raise EnvironmentFault(
             f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
         ) from error
@@ -54,7 +54,7 @@ def in_use(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # as in `claim`
         return False
 
 
