@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.models.embedded.architecture import build_clip, build_sam
 from salip_exp.models.packages import CLIP, Sam
@@ -62,6 +63,14 @@ class BlobDecoder(torch.nn.Module):
         return logits[:, tokens], iou[:, tokens, 0, 0]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever a test keeps between runs stays out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def blob_sam() -> Sam:
     """SAM for 128-pixel input whose masks are blobs; the real prompt encoder."""
@@ -99,7 +108,7 @@ def pool_of(masks: NDArray[np.bool_]) -> Pool:
         if len(x):
             box[:] = x.min(), y.min(), x.max(), y.max()
     ones = np.ones(len(masks), np.float32)
-    return Pool(np.arange(len(masks)), masks, boxes, masks.sum(axis=(1, 2)), ones, ones)
+    return Pool(np.arange(len(masks)), pack(masks), boxes, masks.sum(axis=(1, 2)), ones, ones)
 
 
 @pytest.fixture

@@ -229,6 +229,18 @@ def test_the_report_has_one_place_and_no_run_folder(
     assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["report"]
 
 
+def test_the_cache_is_shown_without_a_run_folder(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SALIP_CACHE", str(tmp_path / "kept"))
+    assert line("task=cache") == (0, "")
+    assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["cache"]
+    assert not (tmp_path / "kept").exists()
+    assert line("task=cache", "cache=memory")[0] == 2
+    assert line("task=cache", "dataset=phantom_hc18", "cache.clear=true")[0] == 0
+    assert not line.calls
+
+
 def test_an_output_folder_that_cannot_be_made_ends_with_6(line: Line, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file in the way")
     code, err = line()

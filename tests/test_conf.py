@@ -60,6 +60,8 @@ def test_the_command_that_opens_a_yaml_composes_and_uses_it(path: str) -> None:
     assert isinstance(chosen, Config)
     if group in ("ablation", "preset"):
         assert any(each.lstrip("+") == f"{group}={name}" for each in overrides)
+    elif group == "cache":
+        assert chosen.cache.mode == name
     elif group:
         assert getattr(chosen, group).name == name
 
@@ -113,6 +115,14 @@ def test_the_ablation_switches_the_area_filter_off_on_every_data_set(dataset: st
 def test_the_ablation_wins_over_a_preset() -> None:
     assert config("preset=paper").area.enabled
     assert not config("+ablation=no_filter", "preset=paper").area.enabled
+
+
+def test_what_is_kept_is_no_part_of_a_result_and_is_on_disk_by_default() -> None:
+    assert config().cache == Config().cache
+    assert config("cache=disk").cache == config().cache
+    assert [config(f"cache={name}").cache.mode for name in options("cache")] == ["disk", "memory", "off"]
+    assert config("cache.mode=off").cache.mode == "off"
+    assert config("cache=off", "preset=paper", "dataset=hc18").cache.mode == "off"
 
 
 @pytest.mark.parametrize("preset", options("preset"))

@@ -149,6 +149,17 @@ def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> No
             {"method": "gt_sam", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
             "method=gt_sam takes its boxes from the masks",
         ),
+        ({"task": "cache", "cache__mode": "off"}, "cache=off keeps nothing there"),
+        ({"task": "cache", "cache__mode": "memory"}, "cache=memory keeps nothing there"),
+        ({"cache__clear": True}, "cache.clear=true removes what is kept between runs, which task=run does not"),
+        ({"cache__prune": True, "cache__mode": "off"}, "add task=cache"),
+        ({"cache__older_than_days": 3, "task": "report"}, "cache.older_than_days=3.0 removes what is kept"),
+        ({"task": "cache", "cache__clear": True, "cache__prune": True}, "cache.prune=true exclude each other"),
+        (
+            {"task": "cache", "cache__clear": True, "cache__older_than_days": 0},
+            "older_than_days=0.0 exclude each other",
+        ),
+        ({"cache__folder": ""}, "cache.folder is empty"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(values: dict[str, Any], sentence: str) -> None:

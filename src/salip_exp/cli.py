@@ -27,6 +27,7 @@ from salip_exp.compose import FAULTS, compose, explain
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
 from salip_exp.run_name import is_unfinished, unfinished
+from salip_exp.running.process import keep_freed_memory
 from salip_exp.validate import typed
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class JobEnded(Exception):
 def main() -> NoReturn:
     """Run the command line of the process and leave with its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
     sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda each: each not in ("-m", "--multirun"))
     # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
@@ -150,6 +152,10 @@ def _dispatch(config: Config, folder: Path) -> int:
         from salip_exp.reporting.report import report
 
         return report(config)
+    if config.task is Task.cache:
+        from salip_exp.reporting.cache import cache
+
+        return cache(config)
     from salip_exp.running.runner import run
 
     return run(config, folder, _command_line())

@@ -18,6 +18,7 @@ class Task(StrEnum):
 
     run = "run"
     report = "report"
+    cache = "cache"
 
 
 class MethodName(StrEnum):
@@ -137,11 +138,26 @@ class Precision(StrEnum):
     float16 = "float16"  # CLIP's own on GPUs: scores in steps of about 1/64 of the logit, so real ties
 
 
+class Arithmetic(StrEnum):
+    """How networks compute."""
+
+    fp32 = "fp32"  # exact: on a CPU to the bit what the public packages give
+    bf16 = "bf16"  # faster where the machine has it; masks and scores move a little
+
+
 class Ties(StrEnum):
     """Which of two candidates with the same score is retrieved."""
 
     area = "area"  # the larger, then the first
     first = "first"  # the first of the pool, as a stable sort leaves it
+
+
+class CacheMode(StrEnum):
+    """Where results of stages are kept."""
+
+    off = "off"  # nowhere
+    memory = "memory"  # as long as the process lives
+    disk = "disk"  # between runs and processes, with memory in front
 
 
 class Device(StrEnum):
@@ -320,6 +336,19 @@ class ScoreConfig:
 
 
 @dataclass
+class CacheConfig:
+    """Results of stages kept for those who need them again; no result depends on these keys."""
+
+    mode: CacheMode = CacheMode.disk
+    folder: str | None = None  # None: SALIP_CACHE, else the user's cache folder
+    memory_mb: int = key(512, 1, 1 << 20)  # of each process; the least recently used leave
+    disk_gb: float = key(20.0, 0.001, 1e6)  # of all entries on disk, in 10^9 bytes; the least recently used leave
+    prune: bool = False  # task=cache: remove damaged entries and leftovers, then go down to disk_gb
+    older_than_days: float | None = key(None, 0, 36_500)  # task=cache: remove what was not used for so long
+    clear: bool = False  # task=cache: remove every entry; weights stay
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -335,9 +364,13 @@ class Config:
     organ: OrganConfig = field(default_factory=OrganConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     preset: str = "default"  # name of the preset composed, for the record
     seed: int = key(1234, 0, 2**32 - 1)
     device: Device = Device.auto
+    precision: Arithmetic = Arithmetic.fp32
+    compile: bool = False  # torch.compile; the first case takes minutes
+    threads: int | None = key(None, 1, 1024)  # of torch on a CPU; None: one per core
     download: bool = True  # fetch official weights that are absent
     outputs: str = "outputs"
     resume: bool = False  # continue the newest unfinished run of the same configuration

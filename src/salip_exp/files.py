@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_cache_path
+
+Buffer = bytes | memoryview
 
 
 def cache_folder() -> Path:
@@ -19,8 +22,13 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -> None:
     """Write a file under a name of its own in the same folder, then give it its final name in one step.
+
+    Args:
+        path: of the file; folders that are missing are made.
+        data: what it holds then, whole or in pieces.
+        sync: whether it must outlast a power cut from here on; without, it may be damaged after one.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing is left behind.
@@ -29,9 +37,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with draft.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            stream.writelines([data] if isinstance(data, bytes) else data)
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -32,8 +32,8 @@ def label(overrides: Sequence[str]) -> str:
 
 def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], resume: bool) -> str:
     """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one."""
-    if task is Task.report:
-        return "report"
+    if task in (Task.report, Task.cache):
+        return task.value
     found = unfinished(outputs, dataset, overrides) if resume else None
     time = found.name if found else f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return str(_parent(dataset, overrides) / time)

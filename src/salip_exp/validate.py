@@ -17,7 +17,7 @@ from typing import Any, cast, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from salip_exp.config import AreaUnit, Config, Layout, MethodName, MissingMasks
+from salip_exp.config import AreaUnit, CacheMode, Config, Layout, MethodName, MissingMasks, Task
 from salip_exp.errors import ConfigError
 from salip_exp.schema import group_of, unknown_key, wrong_value
 
@@ -113,6 +113,7 @@ def _range(low: float | None, high: float | None) -> str:
 def _contradictions(config: Config) -> Iterator[str]:
     yield from _dataset_contradictions(config)
     yield from _cascade_contradictions(config)
+    yield from _cache_contradictions(config)
     if not FIGURES.fullmatch(config.figures):
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "
@@ -170,6 +171,21 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
             f"method={config.method} asks CLIP for the organ, but there is no text: describe how it looks by "
             'vdt.sentences=\'["...", "..."]\', or give vdt.file=FILE, or take vdt=brain, fetal_head or lungs'
         )
+
+
+def _cache_contradictions(config: Config) -> Iterator[str]:
+    cache = config.cache
+    asked = ["cache.prune=true"] if cache.prune else []
+    asked += [f"cache.older_than_days={cache.older_than_days}"] if cache.older_than_days is not None else []
+    if cache.clear and asked:
+        yield f"cache.clear=true and {asked[0]} exclude each other: everything, or a part"
+    asked += ["cache.clear=true"] if cache.clear else []
+    if asked and config.task is not Task.cache:
+        yield f"{asked[0]} removes what is kept between runs, which task={config.task} does not: add task=cache"
+    if config.task is Task.cache and cache.mode is not CacheMode.disk:
+        yield f"task=cache shows what is kept on disk, and cache={cache.mode} keeps nothing there: use cache=disk"
+    if cache.folder == "":
+        yield "cache.folder is empty: name a folder, or leave it out"
 
 
 def _reads_text(method: MethodName) -> bool:

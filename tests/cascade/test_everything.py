@@ -13,8 +13,9 @@ from salip_exp.cascade import candidates as candidates_module
 from salip_exp.cascade.candidates import Sampling, candidates, upscale_rows
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, embed
-from salip_exp.cascade.everything import MaskGenerator, point_grids, segment_everything
-from salip_exp.cascade.selection import Thresholds, select
+from salip_exp.cascade.everything import MaskGenerator, point_grids, sampling_of, thresholds_of
+from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.selection import Thresholds, pool_of, select
 from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
 
@@ -35,6 +36,12 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
         assert list(mine) == list(other)
         for name in mine:
             np.testing.assert_array_equal(mine[name], other[name], err_msg=name)
+
+
+def pool_from(net, image, config: SamConfig, counters: Counters) -> Pool:
+    embeddings = embed(net, image, counters, config.crop_n_layers)
+    table = [candidates(net, each, sampling_of(config), counters) for each in embeddings]
+    return pool_of(select(table, thresholds_of(config)))
 
 
 def random_image(rng: np.random.Generator) -> np.ndarray:
@@ -65,7 +72,7 @@ def random_settings(rng: np.random.Generator) -> dict[str, Any]:
     return settings
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_settings_equal_the_reference(blob_sam, seed):
     rng = np.random.default_rng(seed)
     image, settings = random_image(rng), random_settings(rng)
@@ -132,10 +139,11 @@ def test_upscaled_logits_have_the_reference_bits_whatever_rows_are_left(random_s
 def test_chunks_do_not_change_the_table(blob_sam, picture, monkeypatch, budget):
     embedding = embed(blob_sam, picture, Counters())[0]
     whole = candidates(blob_sam, embedding, Sampling(point_grids(5, 0, 1), 25, 1.0), Counters())
-    monkeypatch.setattr(candidates_module, "UPSCALE_BYTES", budget)
+    monkeypatch.setattr(candidates_module, "BYTES", {"cpu": budget})
     chunked = candidates(blob_sam, embedding, Sampling(point_grids(5, 0, 1), 4, 1.0), Counters())
-    for name in ("predicted_iou", "stability", "boxes", "points", "bits"):
-        np.testing.assert_array_equal(getattr(whole.rows, name), getattr(chunked.rows, name))
+    for name in candidates_module.ARRAYS:
+        np.testing.assert_array_equal(getattr(whole, name), getattr(chunked, name))
+    np.testing.assert_array_equal(whole.masks.dense(), chunked.masks.dense())
 
 
 def test_one_table_serves_every_threshold(blob_sam, picture):
@@ -168,22 +176,20 @@ def test_one_table_serves_every_threshold(blob_sam, picture):
 def test_nothing_survives_gives_an_empty_pool(blob_sam, picture, layers, min_area):
     settings = {"points_per_side": 3, "pred_iou_thresh": 1.0, "crop_n_layers": layers, "min_mask_region_area": min_area}
     assert MaskGenerator(blob_sam, **settings).generate(picture) == []
-    embeddings = embed(blob_sam, picture, Counters(), layers)
-    pool = segment_everything(blob_sam, embeddings, SamConfig(name="stub", **settings), Counters())
+    pool = pool_from(blob_sam, picture, SamConfig(name="stub", **settings), Counters())
     assert len(pool) == 0
-    assert pool.masks.shape == (0, 96, 128)
+    assert pool.masks.dense().shape == (0, 96, 128)
     assert pool.boxes.shape == (0, 4)
 
 
 def test_pool_matches_the_records(blob_sam, picture):
     settings = {"points_per_side": 6, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.3, "crop_n_layers": 1}
     counters = Counters()
-    config = SamConfig(name="stub", **settings)
-    pool = segment_everything(blob_sam, embed(blob_sam, picture, counters, 1), config, counters)
+    pool = pool_from(blob_sam, picture, SamConfig(name="stub", **settings), counters)
     records = MaskGenerator(blob_sam, **settings).generate(picture)
     assert len(pool) == len(records) > 5
     np.testing.assert_array_equal(pool.ids, np.arange(len(pool)))
-    np.testing.assert_array_equal(pool.masks, [record["segmentation"] for record in records])
+    np.testing.assert_array_equal(pool.masks.dense(), [record["segmentation"] for record in records])
     np.testing.assert_array_equal(pool.areas, [record["area"] for record in records])
     boxes = [[x, y, x + w, y + h] for x, y, w, h in (record["bbox"] for record in records)]
     np.testing.assert_array_equal(pool.boxes, np.float32(boxes))

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from salip_exp.cascade.counters import Counters
-from salip_exp.cascade.retrieval import mask_iou, preprocess, retrieve, similarities, text_prototype
+from salip_exp.cascade.masks import mask_iou
+from salip_exp.cascade.retrieval import embed_views, preprocess, retrieve, similarities, text_prototype
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
 from salip_exp.models.packages import clip
@@ -35,7 +36,7 @@ def test_scores_equal_the_clip_package(random_clip, pictures):
         image = random_clip.encode_image(torch.stack([transform(Image.fromarray(each)) for each in pictures]))
         expected = (image / image.norm(dim=-1, keepdim=True)) @ text
     prototype = text_prototype(random_clip, SENTENCES, Prototype.normalise_first, Counters())
-    scores = similarities(random_clip, pictures, prototype, ViewFit.center_crop, 3, Counters())
+    scores = similarities(embed_views(random_clip, pictures, ViewFit.center_crop, 3, Counters()), prototype)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected.numpy(), atol=1e-4)
 
@@ -59,11 +60,17 @@ def test_orders_of_averaging_differ_as_documented(random_clip):
 
 def test_forwards_are_counted(random_clip, pictures):
     counters = Counters()
-    prototype = text_prototype(random_clip, SENTENCES, Prototype.mean_first, counters)
-    similarities(random_clip, pictures, prototype, ViewFit.pad, 3, counters)
-    assert len(similarities(random_clip, [], prototype, ViewFit.pad, 3, counters)) == 0
+    text_prototype(random_clip, SENTENCES, Prototype.mean_first, counters)
+    embed_views(random_clip, pictures, ViewFit.pad, 3, counters)
+    assert embed_views(random_clip, [], ViewFit.pad, 3, counters).shape == (0, 128)
     assert counters == Counters(clip_text_forwards=1, clip_image_forwards=2, clip_images=4)
     assert (counters + counters).clip_images == 8
+
+
+def test_an_embedding_does_not_depend_on_what_is_computed_beside_it(random_clip, pictures):
+    whole = embed_views(random_clip, pictures * 5, ViewFit.pad, 20, Counters())
+    for batch in (1, 2, 3, 7):
+        np.testing.assert_array_equal(embed_views(random_clip, pictures * 5, ViewFit.pad, batch, Counters()), whole)
 
 
 def test_long_sentences_are_named_not_cut(random_clip):

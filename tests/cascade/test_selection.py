@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchvision.ops import box_iou
 
-from salip_exp.cascade.selection import Selection, clean, suppress
+from salip_exp.cascade.candidates import Candidates
+from salip_exp.cascade.masks import pack
+from salip_exp.cascade.selection import clean, clean_masks, suppress
 
 corners = hnp.arrays(np.int64, st.tuples(st.integers(0, 30), st.just(4)), elements=st.integers(0, 20))
 
 
-def selection_of(masks: np.ndarray) -> Selection:
-    n = len(masks)
-    boxes = np.array([[x.min(), y.min(), x.max(), y.max()] for y, x in map(np.nonzero, masks)]).reshape(n, 4)
-    return Selection(masks, boxes, np.arange(n, dtype=np.float32), np.ones(n, np.float32), np.zeros((n, 2)), boxes)
+def rows_of(masks: np.ndarray, boxes: np.ndarray | None = None) -> Candidates:
+    n, packed = len(masks), pack(masks)
+    boxes = packed.boxes if boxes is None else boxes
+    return Candidates(np.arange(n, dtype=np.float32), np.ones(n, np.float32), boxes, np.zeros((n, 2)), boxes, packed)
+
+
+def cleaned_of(masks: np.ndarray, min_area: int, boxes: np.ndarray | None = None) -> Candidates:
+    rows = rows_of(masks, boxes)
+    return clean(rows, clean_masks(rows.masks, min_area), 0.7)
 
 
 @given(corners, st.floats(0, 1), st.randoms(use_true_random=False))
@@ -38,7 +45,7 @@ def test_small_holes_are_filled_and_small_islands_dropped():
     mask[2:12, 2:12] = True
     mask[5:7, 5:7] = False
     mask[17, 17:19] = True
-    cleaned = clean(selection_of(mask[None]), min_area=5, nms_thresh=0.7)
+    cleaned = cleaned_of(mask[None], 5)
     expected = np.zeros((20, 20), bool)
     expected[2:12, 2:12] = True
     np.testing.assert_array_equal(cleaned.masks[0], expected)
@@ -50,13 +57,12 @@ def test_of_duplicates_after_cleaning_the_untouched_mask_wins():
     whole[2:12, 2:12] = True
     holed = whole.copy()
     holed[5, 5] = False
-    cleaned = clean(selection_of(np.stack([holed, whole])), min_area=5, nms_thresh=0.7)
+    cleaned = cleaned_of(np.stack([holed, whole]), 5)
     assert cleaned.predicted_iou.tolist() == [1.0]
 
 
 def test_an_untouched_empty_mask_keeps_its_box():
     empty = np.zeros((1, 30, 30), bool)
     corner = np.array([[7, 9, 7, 9]])
-    one = np.ones(1, np.float32)
-    cleaned = clean(Selection(empty, corner, one, one, np.zeros((1, 2)), corner), min_area=5, nms_thresh=0.7)
+    cleaned = cleaned_of(empty, 5, corner)
     np.testing.assert_array_equal(cleaned.boxes, corner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.evaluation.attribution import attribute, candidate_ious, regions
 from salip_exp.evaluation.metrics import iou
@@ -25,7 +26,7 @@ def prediction(mask, candidates, kept, selected) -> Prediction:
     masks = np.stack(candidates) if candidates else np.zeros((0, 8, 40), bool)
     n = len(masks)
     flat = np.zeros(n, np.float32)
-    pool = Pool(np.arange(n) + 10, masks, np.zeros((n, 4), np.float32), masks.sum((1, 2)), flat, flat)
+    pool = Pool(np.arange(n) + 10, pack(masks), np.zeros((n, 4), np.float32), masks.sum((1, 2)), flat, flat)
     ids = [each + 10 for each in selected]
     return Prediction(mask, Status.ok, pool, np.array(kept, np.int64) + 10, flat[: len(kept)], ids, [0.0] * len(ids))
 

@@ -9,6 +9,7 @@ from clip.clip import _transform
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
+from salip_exp.caching.store import NoStore
 from salip_exp.config import (
     ClipConfig,
     Config,
@@ -78,7 +79,7 @@ def test_same_candidates_and_same_final_mask(blob_sam, random_clip, seed, k, lay
     )
     chosen, final = published(blob_sam, random_clip, image, settings, k)
     sam, net = LoadedSam(blob_sam, "stub", "0", CPU), LoadedClip(random_clip, "stub", "0", CPU)
-    prediction = build_method(config, sam, net, SENTENCES).predict(
+    prediction = build_method(config, sam, net, SENTENCES, NoStore()).predict(
         Case("case", "stub", "all", image, None, None, "subject")
     )
     assert len(prediction.selected_ids) == len(chosen) == k

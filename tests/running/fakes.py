@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from salip_exp.caching.store import NoStore
 from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, SamConfig, ScoreConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef, Dataset
@@ -71,7 +73,7 @@ class Threshold:
         masks = np.stack([bright, corner])
         boxes = np.array([[4, 4, 26, 26], [0, 0, 5, 5]], np.float32)
         flat = np.ones(2, np.float32)
-        pool = Pool(np.arange(2), masks, boxes, masks.sum((1, 2)), flat, flat)
+        pool = Pool(np.arange(2), pack(masks), boxes, masks.sum((1, 2)), flat, flat)
         return Prediction(
             bright, Status.ok, pool, np.arange(2), flat, [0], [0.123456789], boxes[:1], {"everything": 0.001}
         )
@@ -80,7 +82,7 @@ class Threshold:
 def preparation(cases: list[Case], method: Threshold, sam: str = "a" * 64):
     def prepare(config, stages):
         with stages("models"):
-            return dataset(cases), Engine(method, {"sam": ("tiny", sam)}, ["a disc"], "cpu")
+            return dataset(cases), Engine(method, {"sam": ("tiny", sam)}, ["a disc"], "cpu", NoStore())
 
     return prepare
 

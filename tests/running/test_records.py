@@ -13,6 +13,7 @@ import pytest
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import png
 from salip_exp.running.files import atomic_write
+from salip_exp.running.identity import RECORD_VERSION
 from salip_exp.running.records import (
     CaseRecord,
     StaleRecord,
@@ -47,7 +48,7 @@ def test_a_record_comes_back_as_it_went(folder):
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: "[]",
-        lambda text: text.replace('"version": 1', '"version": 2'),
+        lambda text: text.replace(f'"version": {RECORD_VERSION}', '"version": 99'),
         lambda text: text.replace('"iou": 1.0', '"unknown": 1.0, "iou": 1.0'),
         lambda text: text.replace('"iou": 1.0', '"iou": true'),
         lambda text: text.replace('"iou": 1.0,', ""),

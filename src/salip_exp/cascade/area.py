@@ -10,6 +10,6 @@ def keep_small(pool: Pool, config: AreaConfig) -> Pool:
     """Candidates whose area is strictly smaller than the threshold (a fraction of the image, or pixels)."""
     if not config.enabled:
         return pool
-    height, width = pool.masks.shape[1:]
+    height, width = pool.masks.shape
     pixels = config.threshold * height * width if config.unit == AreaUnit.fraction else config.threshold
     return pool.select(pool.areas < pixels)

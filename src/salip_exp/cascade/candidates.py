@@ -11,15 +11,21 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score, is_box_near_crop_edge
+from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from salip_exp.cascade.chunks import Limit, in_chunks
 from salip_exp.cascade.counters import Counters
-from salip_exp.cascade.embedding import Embedding, decode, upscale
+from salip_exp.cascade.embedding import Embedding, upscale
+from salip_exp.cascade.grid_decoder import decode_grid
+from salip_exp.cascade.masks import Masks, concatenate, pack, place
 from salip_exp.models.packages import Sam
 
-UPSCALE_BYTES = 64 * 2**20  # of float32 logits held at full resolution at a time; no bit of a row depends on it
 MASKS_PER_POINT = 3
+BYTES = {"cpu": 32 * 2**20, "cuda": 2 * 2**30}
+"""What decoding, and then upscaling, may hold at a time; a point that needs more is taken alone, or with three."""
+SAME_BITS = 4
+"""Batches of a multiple of it round alike (measured on CPU, see `candidates`)."""
 
 
 @dataclass(frozen=True)
@@ -46,49 +52,43 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Candidates as row-aligned arrays: what no threshold changes.
+class Candidates:
+    """Candidates of one crop box as row-aligned arrays: what no threshold changes.
 
     Masks that touch a crop's inner edge never survive, whatever the thresholds, and are not kept.
 
     Attributes:
         predicted_iou: float32 (N,), SAM's own estimate.
         stability: float32 (N,), NaN for a mask that is empty at every offset.
-        boxes: int64 (N, 4), x0 y0 x1 y1 with inclusive far edges, in pixels of the image.
+        boxes: int64 (N, 4), x0 y0 x1 y1 with inclusive far edges, in pixels of the image; that of an empty mask is the
+            crop's corner, as in the reference.
         points: float64 (N, 2), x y of the prompt in pixels of the image.
-        bits: uint8 (N, ceil(h * w / 8)), the mask inside the crop box, packed.
+        crop_boxes: int64 (N, 4), x0 y0 x1 y1 of the crop box, far edges exclusive; the same in every row.
+        masks: N masks in the frame of the image.
     """
 
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     boxes: NDArray[np.int64]
     points: NDArray[np.float64]
-    bits: NDArray[np.uint8]
+    crop_boxes: NDArray[np.int64]
+    masks: Masks
 
     def __len__(self) -> int:
-        return len(self.predicted_iou)
+        return len(self.masks)
 
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Candidates:
         """The given rows (boolean keep mask, or positions in the wished order)."""
-        return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Candidates(**{name: getattr(self, name)[rows] for name in ARRAYS}, masks=self.masks.select(rows))
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The rows of one crop box; `crop_box` and `image_size` as in Embedding."""
+ARRAYS = tuple(each.name for each in fields(Candidates) if each.name != "masks")
 
-    crop_box: tuple[int, int, int, int]
-    image_size: tuple[int, int]
-    rows: Rows
 
-    def mask(self, row: int) -> NDArray[np.bool_]:
-        """The mask of one row in the frame of the image, bool (H, W)."""
-        x0, y0, x1, y1 = self.crop_box
-        height, width = y1 - y0, x1 - x0
-        mask = np.zeros(self.image_size, dtype=bool)
-        bits = np.unpackbits(self.rows.bits[row], count=height * width)
-        mask[y0:y1, x0:x1] = bits.reshape(height, width)
-        return mask
+def joined(shape: tuple[int, int], parts: Sequence[Candidates]) -> Candidates:
+    """The rows of all parts, in order, for an image of (H, W); at least one part."""
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return Candidates(**arrays, masks=concatenate(shape, [part.masks for part in parts]))
 
 
 def confident(predicted_iou: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -112,27 +112,49 @@ def candidates(
 
     Returns:
         The rows of the reference with the same `points_per_batch`. Torch's matrix products may round the last bit of
-        predicted IoU by another way in batches of another size (measured on CPU: none differs in batches of 8, 16,
-        32; batches not divisible by 4 do), so the batch size belongs to whatever names a table.
+        predicted IoU by another way in batches of another size (measured on CPU: batches of a multiple of 4 are all
+        alike, others differ), so batches are decoded in parts of multiples of 4, or whole.
     """
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
-    parts = [_no_rows(embedding)]
-    for start in range(0, len(points), sampling.points_per_batch):
-        batch = points[start : start + sampling.points_per_batch]
-        low, predicted_iou = _decode_points(net, embedding, batch)
-        counters.decoded_points += len(batch)
-        repeated = np.repeat(batch, MASKS_PER_POINT, axis=0) + np.array(embedding.crop_box[:2])
-        parts.extend(_measure(net, embedding, low, predicted_iou, repeated, sampling, floor or Floor()))
-    joined = Rows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)))
-    return Candidates(embedding.crop_box, embedding.image_size, joined)
+    parts = [_nothing(embedding)]
+    for batch_start in range(0, len(points), sampling.points_per_batch):
+        batch = points[batch_start : batch_start + sampling.points_per_batch]
+        at_once = _points_at_once(net) if len(batch) % SAME_BITS == 0 else len(batch)
+        for low, predicted_iou, prompts in _decoded(net, embedding, batch, Limit("points", at_once), counters):
+            parts.extend(_measure(net, embedding, low, predicted_iou, prompts, sampling, floor or Floor()))
+    return joined(embedding.image_size, parts)
 
 
-def _decode_points(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+def _points_at_once(net: Sam) -> int:
+    """Points that decode within the budget: keys, queries and the upscaled embedding, per point."""
+    side, width = int(net.image_encoder.img_size) // 16, int(net.prompt_encoder.embed_dim)
+    per_point = 4 * (6 * width * side**2 + (width // 8 + 4) * (4 * side) ** 2 + width // 4 * (2 * side) ** 2)
+    return max(1, BYTES[net.device.type] // per_point // SAME_BITS) * SAME_BITS
+
+
+def _decoded(
+    net: Sam, embedding: Embedding, points: NDArray[np.float64], limit: Limit, counters: Counters
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, NDArray[np.float64]]]:
+    """Of each part of a batch: logits (3 P, h, w), predicted IoU (3 P,), and each mask's prompt (3 P, 2)."""
+
+    def decode_part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return decode_points(net, embedding, points[start:stop])
+
+    prompts = np.repeat(points, MASKS_PER_POINT, axis=0) + np.array(embedding.crop_box[:2])
+    done = 0
+    for low, predicted_iou in in_chunks(len(points), limit, decode_part):
+        yield low, predicted_iou, prompts[done : done + len(low)]
+        done += len(low)
+    counters.decoded_points += len(points)
+
+
+def decode_points(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Low-resolution logits (3 P, h, w) and predicted IoU (3 P,) of single foreground points in crop pixels."""
     resize = ResizeLongestSide(net.image_encoder.img_size)
     coords = torch.as_tensor(resize.apply_coords(points, embedding.crop_size), device=net.device)
     labels = torch.ones(len(coords), dtype=torch.int, device=net.device)
-    low, predicted_iou = decode(net, embedding, multimask=True, points=(coords[:, None, :], labels[:, None]))
+    sparse, dense = net.prompt_encoder(points=(coords[:, None, :], labels[:, None]), boxes=None, masks=None)
+    low, predicted_iou = decode_grid(net, embedding.features, sparse, dense)
     return low.flatten(0, 1), predicted_iou.flatten(0, 1)
 
 
@@ -141,31 +163,62 @@ def _measure(
     embedding: Embedding,
     low: torch.Tensor,
     predicted_iou: torch.Tensor,
-    points: NDArray[np.float64],
+    prompts: NDArray[np.float64],
     sampling: Sampling,
     floor: Floor,
-) -> Iterator[Rows]:
+) -> Iterator[Candidates]:
     """Full-resolution rows of decoded logits, a chunk of masks at a time."""
     height, width = embedding.image_size
     side = net.image_encoder.img_size
-    points_at_once = UPSCALE_BYTES // (4 * MASKS_PER_POINT * max(side * side, height * width))
-    chunk = MASKS_PER_POINT * max(1, points_at_once)
+    points_at_once = BYTES[net.device.type] // (4 * MASKS_PER_POINT * max(side * side, height * width))
+    limit = Limit("masks", MASKS_PER_POINT * max(1, points_at_once))
     wanted = confident(predicted_iou, floor.predicted_iou).nonzero()[:, 0]
-    for start in range(0, len(wanted), chunk):
-        index = wanted[start : start + chunk]
+
+    def measure_part(start: int, stop: int) -> Candidates:
+        index = wanted[start:stop]
         logits = upscale_rows(net, low[index], embedding)
-        stability = calculate_stability_score(logits, net.mask_threshold, sampling.stability_score_offset)
-        masks = logits > net.mask_threshold
-        boxes = batched_mask_to_box(masks)
-        keep = stable(stability, floor.stability)
-        keep &= ~is_box_near_crop_edge(boxes, list(embedding.crop_box), [0, 0, width, height])
-        yield Rows(
-            predicted_iou=predicted_iou[index][keep].cpu().numpy(),
-            stability=stability[keep].cpu().numpy(),
-            boxes=boxes[keep].cpu().numpy() + np.array(embedding.crop_box[:2] * 2),
-            points=points[index[keep].cpu().numpy()],
-            bits=np.packbits(masks[keep].flatten(1).cpu().numpy(), axis=1),
-        )
+        stability = stability_of(logits, net.mask_threshold, sampling.stability_score_offset)
+        masks = pack((logits > net.mask_threshold).cpu().numpy())
+        frame = [0, 0, width, height]
+        edge = is_box_near_crop_edge(torch.from_numpy(masks.boxes), list(embedding.crop_box), frame)
+        rows = _rows(embedding, masks, predicted_iou[index], stability, prompts[index.cpu().numpy()])
+        return rows.select((stable(stability, floor.stability).cpu() & ~edge).numpy())
+
+    yield from in_chunks(len(wanted), limit, measure_part)
+
+
+def _rows(
+    embedding: Embedding,
+    masks: Masks,
+    predicted_iou: torch.Tensor,
+    stability: torch.Tensor,
+    prompts: NDArray[np.float64],
+) -> Candidates:
+    """Rows from masks in the frame of the crop box."""
+    left, top = embedding.crop_box[:2]
+    return Candidates(
+        predicted_iou=predicted_iou.cpu().numpy(),
+        stability=stability.cpu().numpy(),
+        boxes=masks.boxes + np.array([left, top, left, top]),
+        points=prompts,
+        crop_boxes=np.tile(np.array(embedding.crop_box, np.int64), (len(masks), 1)),
+        masks=place(masks, embedding.image_size, top, left),
+    )
+
+
+def stability_of(logits: torch.Tensor, threshold: float, offset: float) -> torch.Tensor:
+    """IoU of each mask (N, H, W) cut at `threshold + offset` with itself cut at `threshold - offset`, float32 (N,).
+
+    On a CPU the reference's sums over bool tensors take four times as long as counting mask by mask; both count whole
+    pixels and divide them in float32, so the quotients are the same.
+    """
+    if logits.device.type != "cpu":
+        score: torch.Tensor = calculate_stability_score(logits, threshold, offset)
+        return score
+    maps = logits.numpy()
+    inner = np.array([np.count_nonzero(each > threshold + offset) for each in maps], dtype=np.int32)
+    outer = np.array([np.count_nonzero(each > threshold - offset) for each in maps], dtype=np.int32)
+    return torch.from_numpy(inner) / torch.from_numpy(outer)
 
 
 def upscale_rows(net: Sam, low: torch.Tensor, embedding: Embedding) -> torch.Tensor:
@@ -180,12 +233,6 @@ def upscale_rows(net: Sam, low: torch.Tensor, embedding: Embedding) -> torch.Ten
     return upscale(net, threes, embedding).flatten(0, 1)[: len(low)]
 
 
-def _no_rows(embedding: Embedding) -> Rows:
-    height, width = embedding.crop_size
-    return Rows(
-        predicted_iou=np.zeros(0, np.float32),
-        stability=np.zeros(0, np.float32),
-        boxes=np.zeros((0, 4), np.int64),
-        points=np.zeros((0, 2)),
-        bits=np.zeros((0, -(-height * width // 8)), np.uint8),
-    )
+def _nothing(embedding: Embedding) -> Candidates:
+    none = torch.zeros(0)
+    return _rows(embedding, pack(np.zeros((0, *embedding.crop_size), bool)), none, none, np.zeros((0, 2)))

@@ -13,6 +13,7 @@ class Counters:
         encoder_calls: images or crops that went through SAM's image encoder.
         decoded_points: grid points that went through SAM's mask decoder.
         box_decodes: box prompts that went through SAM's mask decoder.
+        unprompted_decodes: images that SAM was asked about without a prompt.
         clip_image_forwards: batches that went through CLIP's image tower.
         clip_images: views in those batches.
         clip_text_forwards: batches of sentences that went through CLIP's text tower.
@@ -21,6 +22,7 @@ class Counters:
     encoder_calls: int = 0
     decoded_points: int = 0
     box_decodes: int = 0
+    unprompted_decodes: int = 0
     clip_image_forwards: int = 0
     clip_images: int = 0
     clip_text_forwards: int = 0

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from segment_anything.utils.amg import build_all_layer_point_grids, coco_encode_rle, mask_to_rle_pytorch
 
-from salip_exp.cascade.candidates import Sampling, candidates
+from salip_exp.cascade.candidates import Candidates, Sampling, candidates
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, embed
-from salip_exp.cascade.pool import Pool
-from salip_exp.cascade.selection import Selection, Thresholds, select
+from salip_exp.cascade.masks import Mask
+from salip_exp.cascade.selection import Thresholds, select
 from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
 from salip_exp.models.packages import Sam
@@ -25,23 +25,30 @@ from salip_exp.models.packages import Sam
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
 
-def segment_everything(net: Sam, embeddings: Sequence[Embedding], config: SamConfig, counters: Counters) -> Pool:
-    """The pool of one image from its embeddings (`embed` with the same crop layers and overlap)."""
+def sampling_of(config: SamConfig) -> Sampling:
+    """The grids and settings that decide the table of candidates.
+
+    Raises:
+        ConfigError: a crop layer would be left without a point.
+    """
     grids = point_grids(config.points_per_side, config.crop_n_layers, config.crop_n_points_downscale_factor)
-    sampling = Sampling(grids, config.points_per_batch, config.stability_score_offset)
-    thresholds = Thresholds(
+    return Sampling(grids, config.points_per_batch, config.stability_score_offset)
+
+
+def thresholds_of(config: SamConfig) -> Thresholds:
+    """What selects among the rows of the table."""
+    return Thresholds(
         pred_iou_thresh=config.pred_iou_thresh,
         stability_score_thresh=config.stability_score_thresh,
         box_nms_thresh=config.box_nms_thresh,
         crop_nms_thresh=config.crop_nms_thresh,
         min_mask_region_area=config.min_mask_region_area,
     )
-    return find(net, embeddings, sampling, thresholds, counters).pool()
 
 
 def find(
     net: Sam, embeddings: Sequence[Embedding], sampling: Sampling, thresholds: Thresholds, counters: Counters
-) -> Selection:
+) -> Candidates:
     """Build the table with no more rows than these thresholds can keep, and select from it."""
     table = [candidates(net, each, sampling, counters, thresholds.floor) for each in embeddings]
     return select(table, thresholds)
@@ -111,18 +118,18 @@ class MaskGenerator:
             stability_score, crop_box (x y w h).
         """
         embeddings = embed(self.net, image, self.counters, self.crop_n_layers, self.crop_overlap_ratio)
-        selection = find(self.net, embeddings, self.sampling, self.thresholds, self.counters)
-        return [self._record(selection, row, int(area)) for row, area in enumerate(selection.areas)]
+        chosen = find(self.net, embeddings, self.sampling, self.thresholds, self.counters)
+        return [self._record(chosen, row, int(area)) for row, area in enumerate(chosen.masks.areas)]
 
-    def _record(self, selection: Selection, row: int, area: int) -> dict[str, Any]:
+    def _record(self, chosen: Candidates, row: int, area: int) -> dict[str, Any]:
         return {
-            "segmentation": _encoded(selection.masks[row], self.output_mode),
+            "segmentation": _encoded(chosen.masks[row], self.output_mode),
             "area": area,
-            "bbox": _xywh(selection.boxes[row]),
-            "predicted_iou": selection.predicted_iou[row].item(),
-            "point_coords": [selection.points[row].tolist()],
-            "stability_score": selection.stability[row].item(),
-            "crop_box": _xywh(selection.crop_boxes[row]),
+            "bbox": _xywh(chosen.boxes[row]),
+            "predicted_iou": chosen.predicted_iou[row].item(),
+            "point_coords": [chosen.points[row].tolist()],
+            "stability_score": chosen.stability[row].item(),
+            "crop_box": _xywh(chosen.crop_boxes[row]),
         }
 
 
@@ -142,7 +149,7 @@ def _grids(
     return given
 
 
-def _encoded(mask: NDArray[np.bool_], output_mode: str) -> NDArray[np.bool_] | dict[str, Any]:
+def _encoded(mask: Mask, output_mode: str) -> Mask | dict[str, Any]:
     if output_mode == "binary_mask":
         return mask
     rle: dict[str, Any] = mask_to_rle_pytorch(torch.from_numpy(mask)[None])[0]

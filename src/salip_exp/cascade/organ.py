@@ -12,8 +12,6 @@ from salip_exp.cascade.embedding import Embedding, decode, upscale
 from salip_exp.config import OrganConfig
 from salip_exp.models.packages import Sam
 
-BOXES_PER_BATCH = 16
-
 
 def usable_boxes(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:
     """The boxes that may prompt SAM, clipped to the frame; SAM itself would answer any with a plausible mask.
@@ -32,32 +30,29 @@ def usable_boxes(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDA
 
 
 @torch.no_grad()
-def segment_boxes(
-    net: Sam, embedding: Embedding, boxes: NDArray[np.float32], config: OrganConfig, counters: Counters
+def segment_box(
+    net: Sam, embedding: Embedding, box: NDArray[np.float32], config: OrganConfig, counters: Counters
 ) -> NDArray[np.bool_]:
-    """The union of SAM's masks for the boxes, bool (H, W); empty where no box is usable.
+    """SAM's mask for one usable box, bool (H, W), as `SamPredictor.predict` gives it.
+
+    Boxes are decoded one by one: in a batch the last bits of a mask's logits depend on the other boxes.
 
     Args:
         embedding: of the whole image.
-        boxes: float32 (N, 4), in pixels of the image; those not `usable_boxes` are left out.
+        box: float32 (4,), in pixels of the image.
     """
-    mask = np.zeros(embedding.image_size, dtype=bool)
-    usable = torch.from_numpy(usable_boxes(boxes, embedding.image_size)).to(net.device)
     resize = ResizeLongestSide(net.image_encoder.img_size)
-    for start in range(0, len(usable), BOXES_PER_BATCH):
-        batch = usable[start : start + BOXES_PER_BATCH]
-        prompts = resize.apply_boxes_torch(batch, embedding.crop_size)
-        low, predicted_iou = decode(net, embedding, config.multimask, boxes=prompts)
-        counters.box_decodes += len(batch)
-        logits = upscale(net, low, embedding)
-        best = logits[torch.arange(len(batch), device=logits.device), predicted_iou.argmax(dim=1)]
-        mask |= (best > config.threshold).any(dim=0).cpu().numpy()
-    return mask
+    prompts = resize.apply_boxes_torch(torch.from_numpy(box[None]).to(net.device), embedding.crop_size)
+    low, predicted_iou = decode(net, embedding, config.multimask, boxes=prompts)
+    counters.box_decodes += 1
+    logits = upscale(net, low, embedding)[0, predicted_iou[0].argmax()]
+    return np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)
 
 
 @torch.no_grad()
-def segment_unprompted(net: Sam, embedding: Embedding, config: OrganConfig) -> NDArray[np.bool_]:
+def segment_unprompted(net: Sam, embedding: Embedding, config: OrganConfig, counters: Counters) -> NDArray[np.bool_]:
     """The one mask that SAM's default embedding gives without any prompt (token 0), bool (H, W)."""
     low, _ = decode(net, embedding, multimask=False)
+    counters.unprompted_decodes += 1
     logits = upscale(net, low, embedding)[0, 0]
     return np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)

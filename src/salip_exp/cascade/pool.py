@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from salip_exp.cascade.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Pool:
 
     Attributes:
         ids: int64 (N,), position in the full pool; kept by `select`, so that a crop never meets another's mask.
-        masks: bool (N, H, W).
+        masks: N masks, packed; `masks[i]` is bool (H, W).
         boxes: float32 (N, 4), x0 y0 x1 y1 with inclusive far edges, in pixels of the case.
         areas: int64 (N,), pixels.
         predicted_iou: float32 (N,), SAM's own estimate.
@@ -22,7 +24,7 @@ class Pool:
     """
 
     ids: NDArray[np.int64]
-    masks: NDArray[np.bool_]
+    masks: Masks
     boxes: NDArray[np.float32]
     areas: NDArray[np.int64]
     predicted_iou: NDArray[np.float32]
@@ -33,4 +35,5 @@ class Pool:
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Pool:
         """The candidates of the given rows (boolean keep mask, or positions in the wished order)."""
-        return Pool(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "masks"}
+        return replace(self, **arrays, masks=self.masks.select(rows))

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
+from salip_exp.cascade.candidates import SAME_BITS
+from salip_exp.cascade.chunks import Limit, in_chunks
 from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.masks import mask_iou
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
@@ -43,29 +46,37 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
 
 
 @torch.no_grad()
-def similarities(
-    net: CLIP,
-    views: Sequence[NDArray[np.uint8]],
-    prototype: NDArray[np.float32],
-    fit: ViewFit,
-    batch: int,
-    counters: Counters,
+def embed_views(
+    net: CLIP, views: Sequence[NDArray[np.uint8]], fit: ViewFit, batch: int, counters: Counters
 ) -> NDArray[np.float32]:
-    """Cosine similarity of each view with the prototype, float32 (N,).
+    """Embedding of each view, of length 1, float32 (N, D).
+
+    Forwards are filled up to a multiple of four views: in other batches torch's matrix products round the last bit by
+    another way (measured on CPU), and an embedding must not depend on what was computed beside it.
 
     Args:
         views: uint8 (h, w, 3) RGB, of any size.
         batch: views in one forward.
     """
     side = int(net.visual.input_resolution)
-    scores = [np.zeros(0, np.float32)]
-    for start in range(0, len(views), batch):
-        pixels = torch.stack([preprocess(view, side, fit) for view in views[start : start + batch]])
-        embeddings = _normalised(net.encode_image(pixels.to(_device(net))).float()).cpu()
+    limit = Limit("views", batch)
+
+    def forward(start: int, stop: int) -> NDArray[np.float32]:
+        pixels = torch.stack([preprocess(view, side, fit) for view in views[start:stop]])
+        filled = torch.cat([pixels, pixels[:1].expand(-len(pixels) % SAME_BITS, -1, -1, -1)])
+        embeddings = net.encode_image(filled.to(_device(net))).float()[: len(pixels)]
         counters.clip_image_forwards += 1
         counters.clip_images += len(pixels)
-        scores.append((embeddings @ torch.from_numpy(prototype)).numpy())
-    return np.concatenate(scores)
+        return np.asarray(_normalised(embeddings).cpu().numpy(), np.float32)
+
+    return np.concatenate([np.zeros((0, net.visual.output_dim), np.float32), *in_chunks(len(views), limit, forward)])
+
+
+def similarities(embeddings: NDArray[np.float32], prototype: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosine similarity of each embedding (N, D) with the prototype (D,), both of length 1, float32 (N,)."""
+    # Row by row in double precision: a BLAS product may round a row by another way when there are more of them.
+    products: NDArray[np.float64] = embeddings.astype(np.float64) * prototype
+    return np.asarray(products.sum(axis=1), np.float32)
 
 
 def retrieve(
@@ -90,12 +101,6 @@ def retrieve(
         if all(mask_iou(pool.masks[row], pool.masks[pick]) <= max_overlap for pick in picks):
             picks.append(int(row))
     return np.array(picks, dtype=np.int64)
-
-
-def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks; 0 where both are empty."""
-    union = int(np.logical_or(first, second).sum())
-    return int(np.logical_and(first, second).sum()) / union if union else 0.0
 
 
 def preprocess(view: NDArray[np.uint8], side: int, fit: ViewFit) -> torch.Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything.utils.amg import batched_mask_to_box, remove_small_regions
+from segment_anything.utils.amg import remove_small_regions
 from torchvision.ops.boxes import batched_nms, box_area
 
-from salip_exp.cascade.candidates import Candidates, Floor, confident, stable
+from salip_exp.cascade.candidates import Candidates, Floor, confident, joined, stable
+from salip_exp.cascade.masks import Mask, Masks, concatenate, pack
 from salip_exp.cascade.pool import Pool
 
 
@@ -32,48 +33,15 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The surviving candidates in the reference's order.
+class Cleaned:
+    """Masks without small holes and islands, and which of them had any, bool (N,)."""
 
-    Attributes:
-        masks: bool (N, H, W).
-        boxes: int64 (N, 4), x0 y0 x1 y1 with inclusive far edges, in pixels of the image.
-        predicted_iou: float32 (N,), of the mask as decoded.
-        stability: float32 (N,), of the mask as decoded.
-        points: float64 (N, 2), x y of the prompt.
-        crop_boxes: int64 (N, 4), x0 y0 x1 y1, far edges exclusive.
-    """
+    masks: Masks
+    changed: NDArray[np.bool_]
 
-    masks: NDArray[np.bool_]
-    boxes: NDArray[np.int64]
-    predicted_iou: NDArray[np.float32]
-    stability: NDArray[np.float32]
-    points: NDArray[np.float64]
-    crop_boxes: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.masks)
-
-    def select(self, rows: NDArray[np.int64]) -> Selection:
-        """The given rows, in the given order."""
-        return Selection(*(getattr(self, f.name)[rows] for f in fields(self)))
-
-    @property
-    def areas(self) -> NDArray[np.int64]:
-        """Pixels of each mask, int64 (N,)."""
-        areas: NDArray[np.int64] = self.masks.sum(axis=(1, 2), dtype=np.int64)
-        return areas
-
-    def pool(self) -> Pool:
-        """The pool of a case, with ids in this order."""
-        return Pool(
-            ids=np.arange(len(self), dtype=np.int64),
-            masks=self.masks,
-            boxes=self.boxes.astype(np.float32),
-            areas=self.areas,
-            predicted_iou=self.predicted_iou,
-            stability=self.stability,
-        )
+Cleaner = Callable[[Masks, int], Cleaned]
+"""`clean_masks`, or the same with a memory."""
 
 
 def suppress(boxes: NDArray[np.int64], scores: torch.Tensor, threshold: float) -> NDArray[np.int64]:
@@ -84,63 +52,68 @@ def suppress(boxes: NDArray[np.int64], scores: torch.Tensor, threshold: float) -
     return rows
 
 
-def select(table: Sequence[Candidates], thresholds: Thresholds) -> Selection:
+def clean_masks(masks: Masks, min_area: int) -> Cleaned:
+    """Fill holes and drop islands smaller than `min_area` pixels."""
+    parts = [pack(np.zeros((0, *masks.shape), bool))]
+    changed = np.zeros(len(masks), dtype=bool)
+    for row in range(len(masks)):
+        cleaned, changed[row] = clean_mask(masks[row], min_area)
+        parts.append(pack(cleaned[None]) if changed[row] else masks.select(np.array([row])))
+    return Cleaned(concatenate(masks.shape, parts), changed)
+
+
+def clean_mask(mask: Mask, min_area: int) -> tuple[Mask, bool]:
+    """One mask without holes and islands smaller than `min_area` pixels, and whether it had any."""
+    filled, had_holes = remove_small_regions(mask, min_area, mode="holes")
+    cleaned, had_islands = remove_small_regions(filled, min_area, mode="islands")
+    return cleaned, bool(had_holes or had_islands)
+
+
+def select(table: Sequence[Candidates], thresholds: Thresholds, cleaner: Cleaner = clean_masks) -> Candidates:
     """Survivors of the thresholds, of suppression within each crop box and, where there are several, across them.
 
     Args:
         table: the candidates of each crop box of one image, the whole image first.
+
+    Returns:
+        The rows in the reference's order; predicted IoU and stability stay those of the decoded mask.
     """
-    parts = [_select_crop(part, thresholds) for part in table]
-    places = [(part, row) for part in parts for row in range(len(part.rows))]
-    crop_boxes = np.array([part.crop_box for part, _ in places], dtype=np.int64).reshape(-1, 4)
-    boxes = np.concatenate([part.rows.boxes for part in parts])
-    order = np.arange(len(places))
+    chosen = joined(table[0].masks.shape, [_select_crop(part, thresholds) for part in table])
     if len(table) > 1:
-        smaller_crops_first = 1 / box_area(torch.as_tensor(crop_boxes))
-        order = suppress(boxes, smaller_crops_first, thresholds.crop_nms_thresh)
-    masks = np.zeros((len(order), *table[0].image_size), dtype=bool)
-    for position, place in enumerate(order):
-        part, row = places[place]
-        masks[position] = part.mask(row)
-    chosen = Selection(
-        masks=masks,
-        boxes=boxes[order],
-        predicted_iou=np.concatenate([part.rows.predicted_iou for part in parts])[order],
-        stability=np.concatenate([part.rows.stability for part in parts])[order],
-        points=np.concatenate([part.rows.points for part in parts])[order],
-        crop_boxes=crop_boxes[order],
-    )
+        smaller_crops_first = 1 / box_area(torch.as_tensor(chosen.crop_boxes))
+        chosen = chosen.select(suppress(chosen.boxes, smaller_crops_first, thresholds.crop_nms_thresh))
     if thresholds.min_mask_region_area > 0 and len(chosen):
         overlap = max(thresholds.box_nms_thresh, thresholds.crop_nms_thresh)
-        return clean(chosen, thresholds.min_mask_region_area, overlap)
+        return clean(chosen, cleaner(chosen.masks, thresholds.min_mask_region_area), overlap)
     return chosen
 
 
-def clean(selection: Selection, min_area: int, nms_thresh: float) -> Selection:
-    """Fill holes and drop islands smaller than `min_area` pixels, then suppress what became a duplicate.
+def clean(chosen: Candidates, cleaned: Cleaned, nms_thresh: float) -> Candidates:
+    """Put the cleaned masks in place, then suppress what became a duplicate.
 
-    Masks that needed no cleaning win over those that did. Predicted IoU and stability stay those of the decoded mask.
+    Masks that needed no cleaning win over those that did.
     """
-    masks = np.empty_like(selection.masks)
-    changed = np.zeros(len(selection), dtype=bool)
-    for row, mask in enumerate(selection.masks):
-        filled, had_holes = remove_small_regions(mask, min_area, mode="holes")
-        masks[row], had_islands = remove_small_regions(filled, min_area, mode="islands")
-        changed[row] = had_holes or had_islands
-    boxes = batched_mask_to_box(torch.from_numpy(masks)).numpy()
-    kept = suppress(boxes, torch.from_numpy(~changed).float(), nms_thresh)
+    boxes = cleaned.masks.boxes
+    kept = suppress(boxes, torch.from_numpy(~cleaned.changed).float(), nms_thresh)
     # An unchanged mask keeps its box: that of an empty mask from a crop is the crop's corner, not the image's.
-    boxes = np.where(changed[:, None], boxes, selection.boxes)
-    cleaned = Selection(
-        masks, boxes, selection.predicted_iou, selection.stability, selection.points, selection.crop_boxes
+    boxes = np.where(cleaned.changed[:, None], boxes, chosen.boxes)
+    return replace(chosen, masks=cleaned.masks, boxes=boxes).select(kept)
+
+
+def pool_of(chosen: Candidates) -> Pool:
+    """The pool of a case, with ids in this order."""
+    return Pool(
+        ids=np.arange(len(chosen), dtype=np.int64),
+        masks=chosen.masks,
+        boxes=chosen.boxes.astype(np.float32),
+        areas=chosen.masks.areas,
+        predicted_iou=chosen.predicted_iou,
+        stability=chosen.stability,
     )
-    return cleaned.select(kept)
 
 
 def _select_crop(part: Candidates, thresholds: Thresholds) -> Candidates:
-    rows = part.rows
-    keep = confident(torch.from_numpy(rows.predicted_iou), thresholds.pred_iou_thresh)
-    keep &= stable(torch.from_numpy(rows.stability), thresholds.stability_score_thresh)
-    rows = rows.select(keep.numpy())
-    rows = rows.select(suppress(rows.boxes, torch.from_numpy(rows.predicted_iou), thresholds.box_nms_thresh))
-    return Candidates(part.crop_box, part.image_size, rows)
+    keep = confident(torch.from_numpy(part.predicted_iou), thresholds.pred_iou_thresh)
+    keep &= stable(torch.from_numpy(part.stability), thresholds.stability_score_thresh)
+    rows = part.select(keep.numpy())
+    return rows.select(suppress(rows.boxes, torch.from_numpy(rows.predicted_iou), thresholds.box_nms_thresh))

@@ -19,6 +19,22 @@ VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outsi
 BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
 
 
+def settings_of(config: ViewConfig) -> tuple[object, ...]:
+    """What a view of this kind depends on, and nothing that it does not."""
+    common = str(config.kind), str(config.fit)
+    match config.kind:
+        case ViewKind.crop:
+            return *common, config.inclusive
+        case ViewKind.crop_expand:
+            return *common, config.inclusive, config.margin
+        case ViewKind.box:
+            return *common, config.box_width, list(config.color)
+        case ViewKind.contour:
+            return *common, config.contour_width, list(config.color)
+        case ViewKind.reverse_blur:
+            return *common, config.inclusive, config.true_blur
+
+
 def viewable(pool: Pool, config: ViewConfig) -> Pool:
     """Candidates of which a view can be made: those with a pixel inside their box.
 

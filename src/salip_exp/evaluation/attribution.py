@@ -90,11 +90,10 @@ def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
 
 def candidate_ious(pool: Pool, rois: NDArray[np.bool_]) -> NDArray[np.float64]:
     """IoU of every ROI (rows) with every candidate (columns): float64 (R, N)."""
-    sizes = pool.masks.sum(axis=(1, 2))
     rows = []
     for roi in rois:
-        both = pool.masks[:, roi].sum(axis=1)
-        rows.append(both / (sizes + roi.sum() - both))
+        both = pool.masks.intersections(roi)
+        rows.append(both / (pool.areas + roi.sum() - both))
     return np.stack(rows)
 
 

@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.area import keep_small
-from salip_exp.cascade.counters import Counters
-from salip_exp.cascade.embedding import Embedding, embed
-from salip_exp.cascade.everything import segment_everything
 from salip_exp.cascade.pool import Pool
-from salip_exp.cascade.retrieval import retrieve, similarities, text_prototype
-from salip_exp.cascade.views import viewable, views
+from salip_exp.cascade.retrieval import retrieve
+from salip_exp.cascade.views import viewable
 from salip_exp.config import Config
+from salip_exp.methods.clip_stages import ClipStages
+from salip_exp.methods.picture import Picture
 from salip_exp.methods.prediction import Status, Stopwatch
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
+from salip_exp.methods.sam_stages import SamStages
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,6 @@ class Found:
     """The retrieved candidates of one image.
 
     Attributes:
-        embedding: of the whole image, ready for promptable mode.
         pool: all candidates.
         kept: those that CLIP scored.
         scores: float32, one per candidate of `kept`.
@@ -34,7 +31,6 @@ class Found:
         status: ok, no_masks, all_filtered or k_short.
     """
 
-    embedding: Embedding
     pool: Pool
     kept: Pool
     scores: NDArray[np.float32]
@@ -50,46 +46,28 @@ class Found:
 class Finder:
     """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here."""
 
-    def __init__(
-        self, config: Config, sam: LoadedSam, clip: LoadedClip, sentences: Sequence[str], counters: Counters
-    ) -> None:
+    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
         self.config = config
-        self.sam = sam.net
-        self.clip = clip.net
-        self.counters = counters
-        self.prototype = text_prototype(self.clip, sentences, config.retrieval.prototype, counters)
+        self.sam = sam
+        self.clip = clip
+        self.prototype = clip.prototype(sentences, config.retrieval.prototype)
 
-    def find(self, image: NDArray[np.uint8], watch: Stopwatch) -> Found:
+    def find(self, picture: Picture, watch: Stopwatch) -> Found:
         """The candidates most like the text.
 
         Raises:
             CaseError: E_SCORE, a score is not finite.
         """
-        sam = self.config.sam
         with watch.stage("everything"):
-            embeddings = embed(self.sam, image, self.counters, sam.crop_n_layers, sam.crop_overlap_ratio)
-            pool = segment_everything(self.sam, embeddings, sam, self.counters)
+            pool = self.sam.pool(picture, self.config.sam)
         with watch.stage("area"):
             kept = viewable(keep_small(pool, self.config.area), self.config.view)
-        scores = self._scores(image, kept, watch)
+        scores = self.clip.scores(picture, kept, self.config.view, self.prototype, watch)
         with watch.stage("retrieval"):
             k = self.config.dataset.k
             retrieval = self.config.retrieval
             rows = retrieve(kept, scores, k, retrieval.max_overlap, retrieval.ties)
-        return Found(embeddings[0], pool, kept, scores, rows, _status(pool, kept, rows, k))
-
-    def _scores(self, image: NDArray[np.uint8], pool: Pool, watch: Stopwatch) -> NDArray[np.float32]:
-        """Scores of all candidates, holding the views of one batch at a time."""
-        batch = self.config.clip.batch_size
-        scores = [np.zeros(0, np.float32)]
-        for start in range(0, len(pool), batch):
-            part = pool.select(np.arange(start, min(start + batch, len(pool))))
-            with watch.stage("views"):
-                pictures = views(image, part, self.config.view)
-            with watch.stage("retrieval"):
-                fit = self.config.view.fit
-                scores.append(similarities(self.clip, pictures, self.prototype, fit, batch, self.counters))
-        return np.concatenate(scores)
+        return Found(pool, kept, scores, rows, _status(pool, kept, rows, k))
 
 
 def _status(pool: Pool, kept: Pool, rows: NDArray[np.int64], k: int) -> Status:

@@ -6,23 +6,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.counters import Counters
-from salip_exp.cascade.embedding import embed
-from salip_exp.cascade.organ import segment_boxes, usable_boxes
+from salip_exp.cascade.organ import usable_boxes
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError
+from salip_exp.methods.picture import Picture
 from salip_exp.methods.prediction import Prediction, Status, Stopwatch
-from salip_exp.models.sam import LoadedSam
+from salip_exp.methods.sam_stages import SamStages
 
 
 class GtSam:
     """Promptable mode with the tight box of every component of the target."""
 
-    def __init__(self, config: Config, sam: LoadedSam) -> None:
+    def __init__(self, config: Config, sam: SamStages) -> None:
         self.config = config
-        self.sam = sam.net
-        self.counters = Counters()
+        self.sam = sam
+        self.counters = sam.counters
 
     def predict(self, case: Case) -> Prediction:
         """Let SAM segment inside the target's boxes; without a usable box it is not asked.
@@ -36,12 +35,8 @@ class GtSam:
         watch = Stopwatch()
         boxes = component_boxes(case.mask, self.config.prompt.min_component_area)
         usable = usable_boxes(boxes, case.mask.shape)
-        mask = np.zeros(case.mask.shape, dtype=bool)
-        if len(usable):
-            with watch.stage("everything"):
-                embedding = embed(self.sam, case.image, self.counters)[0]
-            with watch.stage("organ"):
-                mask = segment_boxes(self.sam, embedding, usable, self.config.organ, self.counters)
+        with watch.stage("organ"):
+            mask = self.sam.organ(Picture(case.image), usable, self.config.organ)
         status = _status(case.mask, boxes, usable)
         return Prediction(mask=mask, status=status, boxes=boxes, seconds=watch.seconds)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from salip_exp.caching.store import Store
+from salip_exp.cascade.counters import Counters
 from salip_exp.config import Config, MethodName
 from salip_exp.errors import ConfigError
+from salip_exp.methods.clip_stages import ClipStages
 from salip_exp.methods.gt_sam import GtSam
 from salip_exp.methods.prediction import Method
 from salip_exp.methods.salip import Salip
 from salip_exp.methods.sam_clip import SamClip
+from salip_exp.methods.sam_stages import SamStages
 from salip_exp.methods.unprompted_sam import UnpromptedSam
 from salip_exp.models.clip import LoadedClip
 from salip_exp.models.sam import LoadedSam
@@ -28,17 +32,24 @@ def needs_clip(name: MethodName) -> bool:
     return name in WITH_CLIP
 
 
-def build_method(config: Config, sam: LoadedSam | None, clip: LoadedClip | None, sentences: Sequence[str]) -> Method:
+def build_method(
+    config: Config, sam: LoadedSam | None, clip: LoadedClip | None, sentences: Sequence[str], store: Store
+) -> Method:
     """The configured method around its networks; its text is encoded here, once.
+
+    Args:
+        store: where results of stages are kept.
 
     Raises:
         ConfigError: a network that the method needs is None, or a sentence is too long for CLIP.
     """
     if sam is None:
         raise ConfigError(f"method={config.method} needs SAM: choose one with sam=NAME.")
+    counters = Counters()
+    sam_stages = SamStages(sam, store, counters)
     if config.method in WITHOUT_CLIP:
-        return GtSam(config, sam) if config.method == MethodName.gt_sam else UnpromptedSam(config, sam)
+        return GtSam(config, sam_stages) if config.method == MethodName.gt_sam else UnpromptedSam(config, sam_stages)
     if clip is None:
         raise ConfigError(f"method={config.method} needs CLIP: choose one with clip=NAME.")
     method = Salip if config.method == MethodName.salip else SamClip
-    return method(config, sam, clip, sentences)
+    return method(config, sam_stages, ClipStages(clip, config.clip.batch_size, store, counters), sentences)

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from salip_exp.cascade.counters import Counters
-from salip_exp.cascade.organ import segment_boxes, usable_boxes
+from salip_exp.cascade.organ import usable_boxes
 from salip_exp.config import Config
 from salip_exp.data.case import Case
+from salip_exp.methods.clip_stages import ClipStages
 from salip_exp.methods.finder import Finder
+from salip_exp.methods.picture import Picture
 from salip_exp.methods.prediction import Prediction, Status, Stopwatch
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
+from salip_exp.methods.sam_stages import SamStages
 
 
 class Salip:
     """The whole cascade."""
 
-    def __init__(self, config: Config, sam: LoadedSam, clip: LoadedClip, sentences: Sequence[str]) -> None:
+    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
         self.config = config
-        self.sam = sam.net
-        self.counters = Counters()
-        self.finder = Finder(config, sam, clip, sentences, self.counters)
+        self.sam = sam
+        self.counters = sam.counters
+        self.finder = Finder(config, sam, clip, sentences)
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and let SAM segment inside their boxes."""
         watch = Stopwatch()
-        found = self.finder.find(case.image, watch)
+        picture = Picture(case.image)
+        found = self.finder.find(picture, watch)
         selected = found.selected
         with watch.stage("organ"):
-            mask = segment_boxes(self.sam, found.embedding, selected.boxes, self.config.organ, self.counters)
+            mask = self.sam.organ(picture, selected.boxes, self.config.organ)
         refused = len(usable_boxes(selected.boxes, mask.shape)) < len(selected)
         return Prediction(
             mask=mask,

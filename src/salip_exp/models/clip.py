@@ -27,12 +27,14 @@ class LoadedClip:
         name: registered name of the variant.
         sha256: of the file that the weights were read from.
         device: where it runs.
+        arithmetic: how it computes, as `network_key` tells it.
     """
 
     net: CLIP
     name: str
     sha256: str
     device: torch.device
+    arithmetic: str = "float32"
 
     @property
     def resolution(self) -> int:
@@ -61,7 +63,7 @@ def load_clip(config: ClipConfig, device: torch.device, download: bool) -> Loade
     state = _read(weights.obtain(entry, download), entry)
     _require_variant(state, entry)
     net = _build(state, entry, config.precision)
-    return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
+    return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device, str(config.precision))
 
 
 def _read(path: Path, entry: Entry) -> checkpoint.State:

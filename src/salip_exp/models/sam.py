@@ -24,12 +24,14 @@ class LoadedSam:
         name: registered name of the variant.
         sha256: of the file that the weights were read from.
         device: where it runs.
+        arithmetic: how it computes, as `network_key` tells it.
     """
 
     net: Sam
     name: str
     sha256: str
     device: torch.device
+    arithmetic: str = "float32"
 
 
 def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedSam:

@@ -19,6 +19,7 @@ from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import hd95, overlap
 from salip_exp.files import png
 from salip_exp.methods.prediction import Method, Prediction
+from salip_exp.running.ahead import Load, read_ahead
 from salip_exp.running.identity import fingerprint, record_key
 from salip_exp.running.progress import progress
 from salip_exp.running.records import (
@@ -62,22 +63,22 @@ def run_cases(session: Session, refs: Sequence[CaseRef], stop: Stop) -> list[Cas
     """
     records = []
     with progress(len(refs), session.config.progress) as report:
-        for ref in refs:
+        for ref, load in read_ahead(refs):
             if stop.code is not None:
                 break
-            records.append(run_case(session, ref))
+            records.append(run_case(session, ref, load))
             report(records[-1])
     return records
 
 
-def run_case(session: Session, ref: CaseRef) -> CaseRecord:
+def run_case(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
     """The record of one case, on disk when this returns; a failure is a record too.
 
     Raises:
         EnvironmentFault: the record cannot be written.
     """
     try:
-        return _finished(session, ref)
+        return _finished(session, ref, load)
     except CaseError as error:
         log.warning("case %s: %s %s", ref.case_id, error.code, error)
         record = _failed(session, ref, error.code, str(error))
@@ -85,16 +86,16 @@ def run_case(session: Session, ref: CaseRef) -> CaseRecord:
         raise
     except Exception as error:
         log.exception("case %s", ref.case_id)
-        code = "E_OOM" if _out_of_memory(error) else "E_INTERNAL"
+        code = "E_OOM" if _lacks_memory(error) else "E_INTERNAL"
         record = _failed(session, ref, code, f"{type(error).__name__}: {error}")
     write_record(session.folder, record, None)
     return record
 
 
-def _finished(session: Session, ref: CaseRef) -> CaseRecord:
+def _finished(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
     start = time.perf_counter()
-    case = ref.load()
-    loaded = time.perf_counter() - start
+    loaded = load()
+    case = loaded.case
     case_hash = fingerprint(case)
     key = record_key(session.recipe, case_hash)
     try:
@@ -117,7 +118,7 @@ def _finished(session: Session, ref: CaseRef) -> CaseRecord:
         work={name: after[name] - before[name] for name in after},
         png_sha256=sha256(picture),
     )
-    seconds = {"load": loaded, **record.seconds, "total": time.perf_counter() - start}
+    seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
     record = replace(record, seconds={name: round(value, 6) for name, value in seconds.items()})
     write_record(session.folder, record, picture)
     return record
@@ -196,5 +197,7 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+def _lacks_memory(error: Exception) -> bool:
+    from salip_exp.cascade.chunks import out_of_memory
+
+    return out_of_memory(error)

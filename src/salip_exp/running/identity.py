@@ -13,7 +13,7 @@ from typing import Any
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Version of a case file's form and of what its numbers mean; a new one makes every old record stale."""
 
 STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
@@ -57,6 +57,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "empty_target": config.score.empty_target,
         "sentences": list(sentences),
         "device": device,
+        "arithmetic": [config.precision, config.compile],
         "code": [version("salip_exp"), RECORD_VERSION],
     }
     return _digest(json.dumps(settings, sort_keys=True).encode())

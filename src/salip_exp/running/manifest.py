@@ -6,13 +6,14 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from salip_exp.caching.store import Store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.methods.prediction import Method
@@ -36,12 +37,16 @@ class Engine:
         networks: name and SHA-256 of the weights of each network in use, by `sam` and `clip`.
         sentences: as CLIP read them.
         device: type of the device that the networks run on.
+        store: where results of stages are kept, and what it counted.
+        arithmetic: how the networks compute.
     """
 
     method: Method
     networks: Mapping[str, tuple[str, str]]
     sentences: Sequence[str]
     device: str
+    store: Store
+    arithmetic: str = "fp32"
 
     @property
     def names(self) -> dict[str, str]:
@@ -65,6 +70,7 @@ def opening(config: Config, command: Sequence[str], dataset: Dataset, engine: En
         "commit": commit(),
         "machine": machine(),
         "device": engine.device,
+        "arithmetic": engine.arithmetic,
         "weights": {network: {"name": name, "sha256": sha} for network, (name, sha) in engine.networks.items()},
         "sentences": list(engine.sentences),
         "data": {
@@ -79,7 +85,7 @@ def opening(config: Config, command: Sequence[str], dataset: Dataset, engine: En
 
 
 def closing(
-    records: Sequence[CaseRecord], session: Session, built: Mapping[str, int], stages: Stages
+    records: Sequence[CaseRecord], session: Session, built: Mapping[str, int], stages: Stages, store: Store
 ) -> dict[str, Any]:
     """What is known of a run after its last case.
 
@@ -88,6 +94,7 @@ def closing(
         session: how they came about.
         built: the networks' work before the first case, by counter.
         stages: seconds and peak memory so far.
+        store: what was found in it.
     """
     work = Counter(built)
     seconds: Counter[str] = Counter()
@@ -100,6 +107,7 @@ def closing(
         "stages": stages.taken,
         "case_seconds": {name: round(total, 3) for name, total in seconds.items()},
         "counters": dict(work),
+        "cache": {str(stage): asdict(tally) for stage, tally in store.stats.items()},
         "resumed": {
             "reused": session.reused,
             "redone": [{"case_id": case_id, "reason": reason} for case_id, reason in session.redone],

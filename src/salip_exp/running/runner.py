@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from salip_exp.caching.store import Store, open_store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures
@@ -31,29 +32,35 @@ def prepare(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
     """
     from salip_exp.data.registry import open_dataset
 
+    store = open_store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
     with stages("data"):
         dataset = open_dataset(config.dataset, config.seed)
         if not dataset.refs:
             raise DataError(f"{dataset.name}: none of {dataset.found} images is left to run on; see its exclusions")
     with stages("models"):
-        return dataset, load_engine(config)
+        return dataset, load_engine(config, store)
 
 
-def load_engine(config: Config) -> Engine:
+def load_engine(config: Config, store: Store) -> Engine:
     """The configured method around the networks it needs, and no others."""
     from salip_exp.cascade.sentences import read_sentences
     from salip_exp.methods.registry import build_method, needs_clip, needs_sam
+    from salip_exp.models.arithmetic import arithmetic_of, sped_up
     from salip_exp.models.clip import load_clip
     from salip_exp.models.device import pick_device
     from salip_exp.models.sam import load_sam
+    from salip_exp.running.process import use_threads
 
+    use_threads(config.threads)
     device = pick_device(config.device)
     sentences = read_sentences(config.vdt) if needs_clip(config.method) else []
-    sam = load_sam(config.sam, device, config.download) if needs_sam(config.method) else None
-    clip = load_clip(config.clip, device, config.download) if needs_clip(config.method) else None
+    speed = config.precision, config.compile
+    sam = sped_up(load_sam(config.sam, device, config.download), *speed) if needs_sam(config.method) else None
+    clip = sped_up(load_clip(config.clip, device, config.download), *speed) if needs_clip(config.method) else None
     loaded = {"sam": sam, "clip": clip}
     networks = {network: (each.name, each.sha256) for network, each in loaded.items() if each is not None}
-    return Engine(build_method(config, sam, clip, sentences), networks, sentences, device.type)
+    method = build_method(config, sam, clip, sentences, store)
+    return Engine(method, networks, sentences, device.type, store, arithmetic_of(config.precision, config.compile))
 
 
 def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare = prepare) -> int:
@@ -108,7 +115,7 @@ def _conduct(config: Config, folder: Path, command: Sequence[str], prepare: Prep
         summary = summarise(records, config, engine.names)
         write_tables(folder, records)
         summary["figures"] = _figures(config, folder, dataset, records)
-    write_manifest(folder, manifest | closing(records, session, built, stages))
+    write_manifest(folder, manifest | closing(records, session, built, stages, engine.store))
     write_json(folder / "summary.json", summary)
     write_status(folder, State.finished, done=len(records), failed=sum(each.failed for each in records))
     _present(config, folder, command)

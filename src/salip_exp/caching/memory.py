@@ -1,0 +1,70 @@
+"""Entries in memory: the least recently used leave when the budget is reached."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+
+from salip_exp.caching.locks import ThreadLocks
+from salip_exp.caching.stages import Arrays, Stage, freeze, tallies
+
+
+class MemoryStore:
+    """A store that lives as long as the process and is shared by its threads.
+
+    Args:
+        budget_bytes: of all arrays together; a larger entry is not kept.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.stats = tallies()
+        self._budget = budget_bytes
+        self._size = 0
+        self._entries: OrderedDict[tuple[Stage, str], Arrays] = OrderedDict()
+        self._guard = threading.Lock()
+        self._locks = ThreadLocks()
+
+    def get(self, stage: Stage, key: str) -> Arrays | None:
+        """The entry itself, read-only, or None: a miss."""
+        found = self.peek(stage, key)
+        if found is None:
+            self.stats[stage].count(misses=1)
+        return found
+
+    def peek(self, stage: Stage, key: str) -> Arrays | None:
+        """As `get`; finding nothing is not counted."""
+        with self._guard:
+            found = self._entries.get((stage, key))
+            if found is not None:
+                self._entries.move_to_end((stage, key))
+        if found is not None:
+            self.stats[stage].count(hits_memory=1)
+        return found
+
+    def reread(self, stage: Stage, key: str) -> Arrays | None:
+        """The newest version of the entry; nothing is counted."""
+        return self._entries.get((stage, key))
+
+    def put(self, stage: Stage, key: str, arrays: Arrays) -> None:
+        """Keep an entry in place of what had its key; its arrays become read-only."""
+        frozen = freeze(arrays)
+        with self._guard:
+            self._drop(stage, key)
+            if _size(frozen) > self._budget:
+                return
+            self._entries[stage, key] = frozen
+            self._size += _size(frozen)
+            while self._size > self._budget:
+                self._drop(*next(iter(self._entries)))
+
+    def lock(self, stage: Stage, key: str) -> AbstractContextManager[None]:
+        """Keep the other threads of this process from computing the same entry."""
+        return self._locks.hold(stage, key)
+
+    def _drop(self, stage: Stage, key: str) -> None:
+        self._size -= _size(self._entries.pop((stage, key), {}))
+
+
+def _size(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())

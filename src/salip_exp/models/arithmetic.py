@@ -1,0 +1,45 @@
+"""How networks compute: exactly, or faster on request (bfloat16, compiled), and then named in every record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+
+from salip_exp.config import Arithmetic
+from salip_exp.models.clip import LoadedClip
+from salip_exp.models.sam import LoadedSam
+
+Forward = Callable[..., Any]
+Network = TypeVar("Network", LoadedSam, LoadedClip)
+
+
+def arithmetic_of(precision: Arithmetic, compiled: bool) -> str:
+    """The name under which results are recorded and kept."""
+    return f"{precision}{', compiled' if compiled else ''}"
+
+
+def sped_up(loaded: Network, precision: Arithmetic, compiled: bool) -> Network:
+    """The network with its towers computing in bfloat16 and compiled, as asked; fp32, not compiled, changes nothing.
+
+    SAM's prompt encoder stays as it is: positions need full precision. Whatever a tower computes in, it gives float32.
+    """
+    net = loaded.net
+    towers = [net.image_encoder, net.mask_decoder] if isinstance(loaded, LoadedSam) else [net.visual, net.transformer]
+    for tower in towers:
+        if precision is Arithmetic.bf16:
+            tower.forward = _in_bfloat16(tower.forward, loaded.device)
+        if compiled:
+            tower.compile()
+    return replace(loaded, arithmetic=f"{loaded.arithmetic}, {arithmetic_of(precision, compiled)}")
+
+
+def _in_bfloat16(forward: Forward, device: torch.device) -> Forward:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16):
+            result = forward(*args, **kwargs)
+        return tuple(map(torch.Tensor.float, result)) if isinstance(result, tuple) else result.float()
+
+    return wrapped

@@ -1,0 +1,44 @@
+"""Folders, stores and processes for the cache."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session")
+def worker() -> ModuleType:
+    """The program of `start`, as a module."""
+    spec = importlib.util.spec_from_file_location("caching_worker", Path(__file__).with_name("worker.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a worker: role, folder, log, seed; `before` is a command that runs it. What still runs is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(role: str, folder: Path, log: Path, seed: int = 0, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        program = [sys.executable, str(Path(__file__).with_name("worker.py")), role, str(folder), str(log), str(seed)]
+        process = subprocess.Popen(
+            [*before, *program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
