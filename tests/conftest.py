@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
+from salip_exp.config import SamConfig
 from salip_exp.models.embedded.architecture import build_clip, build_sam
 from salip_exp.models.packages import CLIP, Sam
+from salip_exp.models.sam import load_sam
 
 SIDE, GRID, WIDTH = 128, 8, 16
 
@@ -85,6 +87,12 @@ def random_sam() -> Sam:
     """The tiny SAM of the package with random weights."""
     torch.manual_seed(0)
     return build_sam()
+
+
+@pytest.fixture(scope="session")
+def embedded_sam() -> Sam:
+    """The SAM that travels with the package."""
+    return load_sam(SamConfig(name="tiny"), torch.device("cpu"), download=False).net
 
 
 @pytest.fixture(scope="session")

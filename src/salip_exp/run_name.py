@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from salip_exp.config import Task
+from salip_exp.config import CacheConfig, Task
 
-UNSAID = {"dataset", "dataset.root", "dataset.name", "outputs", "resume", "progress", "download", "task"}
-"""Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
-FREE = {"outputs", "resume", "progress", "download"}
+CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
+FREE = {"outputs", "resume", "progress", "download", *CACHE}
 """Overrides in which a run may differ from the one it continues."""
+UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
+"""Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
 GROUPS = {"ablation", "preset", "method"}
 """Keys whose value says enough by itself."""
 LONGEST = 100

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from segment_anything import SamAutomaticMaskGenerator
+from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from salip_exp.cascade import candidates as candidates_module
 from salip_exp.cascade.candidates import Sampling, candidates, upscale_rows
@@ -50,6 +51,17 @@ def random_image(rng: np.random.Generator) -> np.ndarray:
     return np.kron(coarse, np.ones((34, 34, 1), np.uint8))[:height, :width]
 
 
+def scene(rng: np.random.Generator) -> np.ndarray:
+    """Smooth discs on a noisy ground, of any size and aspect."""
+    height, width = rng.integers(48, 200, 2)
+    y, x = np.mgrid[:height, :width]
+    grey = rng.normal(60, 10, (height, width))
+    for _ in range(4):
+        cy, cx, radius = rng.integers(0, height), rng.integers(0, width), rng.integers(10, 60)
+        grey[(x - cx) ** 2 + (y - cy) ** 2 < radius**2] += rng.integers(20, 100)
+    return np.repeat(np.clip(cv2.GaussianBlur(grey, (0, 0), 1.5), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def random_settings(rng: np.random.Generator) -> dict[str, Any]:
     layers = int(rng.integers(0, 3))
     settings = {
@@ -78,6 +90,34 @@ def test_random_settings_equal_the_reference(blob_sam, seed):
     image, settings = random_image(rng), random_settings(rng)
     theirs = reference_records(blob_sam, image, settings)
     assert_same(MaskGenerator(blob_sam, **settings).generate(image), theirs)
+
+
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.slow] * (n >= 20)) for n in range(60)])
+def test_random_settings_and_sizes_equal_the_reference_with_the_embedded_weights(embedded_sam, seed):
+    """Real masks of real weights, from the whole image and from crops."""
+    rng = np.random.default_rng(1000 + seed)
+    settings = random_settings(rng)
+    settings["crop_n_layers"] = min(1, settings["crop_n_layers"])
+    settings["points_per_batch"] = int(rng.choice([3, 4, 7, 16, 64]))
+    if settings["points_per_side"] is not None:
+        settings["points_per_side"] = int(rng.integers(2, 5))
+    settings["pred_iou_thresh"] = float(rng.choice([0.0, 0.2, 0.5, 0.7]))
+    image = scene(rng)
+    theirs = reference_records(embedded_sam, image, settings)
+    assert_same(MaskGenerator(embedded_sam, **settings).generate(image), theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "layers", "batch"), [((256, 256), 0, 64), ((173, 256), 0, 3), ((120, 90), 1, 64)])
+def test_random_vit_b_equals_the_reference(shape, layers, batch):
+    torch.manual_seed(2)
+    net = sam_model_registry["vit_b"]().eval()
+    image = cv2.resize(scene(np.random.default_rng(layers)), shape[::-1])
+    settings = PERMISSIVE | {"points_per_side": 4, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
+    settings |= {"crop_n_layers": layers, "crop_n_points_downscale_factor": 2, "points_per_batch": batch}
+    theirs = reference_records(net, image, settings)
+    assert len(theirs) > 10
+    assert_same(MaskGenerator(net, **settings).generate(image), theirs)
 
 
 @pytest.mark.parametrize(("layers", "batch"), [(0, 5), (1, 64)])

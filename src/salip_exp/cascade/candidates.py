@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.cascade.chunks import Limit, in_chunks
+from salip_exp.cascade.chunks import SAME_BITS, Limit, Limits, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, upscale
 from salip_exp.cascade.grid_decoder import decode_grid
@@ -24,8 +24,6 @@ from salip_exp.models.packages import Sam
 MASKS_PER_POINT = 3
 BYTES = {"cpu": 32 * 2**20, "cuda": 2 * 2**30}
 """What decoding, and then upscaling, may hold at a time; a point that needs more is taken alone, or with three."""
-SAME_BITS = 4
-"""Batches of a multiple of it round alike (measured on CPU, see `candidates`)."""
 
 
 @dataclass(frozen=True)
@@ -103,25 +101,32 @@ def stable(stability: torch.Tensor, threshold: float) -> torch.Tensor:
 
 @torch.no_grad()
 def candidates(
-    net: Sam, embedding: Embedding, sampling: Sampling, counters: Counters, floor: Floor | None = None
+    net: Sam,
+    embedding: Embedding,
+    sampling: Sampling,
+    counters: Counters,
+    floor: Floor | None = None,
+    limits: Limits | None = None,
 ) -> Candidates:
     """Decode the grid of the embedding's crop layer, three masks a point, in the order of the points.
 
     Args:
         floor: rows below it are left out, which saves upscaling them; None keeps every row.
+        limits: what fits in memory; halved where it does not, with the same rows.
 
     Returns:
-        The rows of the reference with the same `points_per_batch`. Torch's matrix products may round the last bit of
-        predicted IoU by another way in batches of another size (measured on CPU: batches of a multiple of 4 are all
-        alike, others differ), so batches are decoded in parts of multiples of 4, or whole.
+        The rows of the reference with the same `points_per_batch`. The last bit of predicted IoU may depend on the
+        size of a batch, unless that is a multiple of SAME_BITS: a batch is decoded in such parts, or whole.
     """
+    floor, limits = floor or Floor(), limits or Limits()
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
     parts = [_nothing(embedding)]
     for batch_start in range(0, len(points), sampling.points_per_batch):
         batch = points[batch_start : batch_start + sampling.points_per_batch]
-        at_once = _points_at_once(net) if len(batch) % SAME_BITS == 0 else len(batch)
-        for low, predicted_iou, prompts in _decoded(net, embedding, batch, Limit("points", at_once), counters):
-            parts.extend(_measure(net, embedding, low, predicted_iou, prompts, sampling, floor or Floor()))
+        whole = Limit("points", len(batch))
+        limit = whole if len(batch) % SAME_BITS else limits.points.fit(_points_at_once(net))
+        for low, predicted_iou, prompts in _decoded(net, embedding, batch, limit, counters):
+            parts.extend(_measure(net, embedding, low, predicted_iou, prompts, sampling, floor, limits.masks))
     return joined(embedding.image_size, parts)
 
 
@@ -166,12 +171,12 @@ def _measure(
     prompts: NDArray[np.float64],
     sampling: Sampling,
     floor: Floor,
+    limit: Limit,
 ) -> Iterator[Candidates]:
     """Full-resolution rows of decoded logits, a chunk of masks at a time."""
     height, width = embedding.image_size
     side = net.image_encoder.img_size
     points_at_once = BYTES[net.device.type] // (4 * MASKS_PER_POINT * max(side * side, height * width))
-    limit = Limit("masks", MASKS_PER_POINT * max(1, points_at_once))
     wanted = confident(predicted_iou, floor.predicted_iou).nonzero()[:, 0]
 
     def measure_part(start: int, stop: int) -> Candidates:
@@ -184,7 +189,7 @@ def _measure(
         rows = _rows(embedding, masks, predicted_iou[index], stability, prompts[index.cpu().numpy()])
         return rows.select((stable(stability, floor.stability).cpu() & ~edge).numpy())
 
-    yield from in_chunks(len(wanted), limit, measure_part)
+    yield from in_chunks(len(wanted), limit.fit(MASKS_PER_POINT * max(1, points_at_once)), measure_part)
 
 
 def _rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -12,6 +12,10 @@ import torch
 log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
+
+MANY = 2**30
+SAME_BITS = 4
+"""Batches of a multiple of it round alike (measured on CPU): torch's matrix products take other kernels for others."""
 
 
 @dataclass
@@ -26,10 +30,24 @@ class Limit:
     what: str
     size: int
 
-    def halve(self) -> None:
-        """Take half as many from here on, and say so."""
-        self.size = max(1, self.size // 2)
+    def fit(self, size: int) -> Limit:
+        """This limit, at most at the given size."""
+        self.size = min(self.size, size)
+        return self
+
+    def halve(self, tried: int) -> None:
+        """Take half as many as were tried from here on, in multiples of SAME_BITS as long as it goes, and say so."""
+        self.size = tried // 2 // SAME_BITS * SAME_BITS or max(1, tried // 2)
         log.warning("out of memory: %s are computed %d at a time from here on", self.what, self.size)
+
+
+@dataclass
+class Limits:
+    """What one network computes at once; kept from image to image, so that a lack of memory is met only once."""
+
+    crops: Limit = field(default_factory=lambda: Limit("crop boxes", MANY))
+    points: Limit = field(default_factory=lambda: Limit("points", MANY))
+    masks: Limit = field(default_factory=lambda: Limit("masks", MANY))
 
 
 def in_chunks(total: int, limit: Limit, work: Callable[[int, int], Part]) -> Iterator[Part]:
@@ -44,9 +62,9 @@ def in_chunks(total: int, limit: Limit, work: Callable[[int, int], Part]) -> Ite
         try:
             part = work(start, stop)
         except Exception as error:
-            if not out_of_memory(error) or limit.size == 1:
+            if not out_of_memory(error) or stop - start == 1:
                 raise
-            limit.halve()
+            limit.halve(stop - start)
             continue
         yield part
         start = stop

@@ -13,7 +13,7 @@ from segment_anything.utils.amg import generate_crop_boxes
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
-from salip_exp.cascade.chunks import Limit, in_chunks
+from salip_exp.cascade.chunks import Limits, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.models.packages import Sam
 
@@ -86,9 +86,11 @@ def embed(
 
 
 @torch.no_grad()
-def embed_crops(net: Sam, image: NDArray[np.uint8], crops: Sequence[Crop], counters: Counters) -> list[Embedding]:
+def embed_crops(
+    net: Sam, image: NDArray[np.uint8], crops: Sequence[Crop], counters: Counters, limits: Limits | None = None
+) -> list[Embedding]:
     """Encode the given crop boxes of an image, one embedding for each."""
-    limit = Limit("crop boxes", CROPS_ON_GPU if net.device.type == "cuda" else 1)
+    limit = (limits or Limits()).crops.fit(CROPS_ON_GPU if net.device.type == "cuda" else 1)
 
     def encode(start: int, stop: int) -> list[Embedding]:
         inputs = [_input(net, image, crop) for crop in crops[start:stop]]

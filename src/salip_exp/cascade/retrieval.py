@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-from salip_exp.cascade.candidates import SAME_BITS
-from salip_exp.cascade.chunks import Limit, in_chunks
+from salip_exp.cascade.chunks import SAME_BITS, Limit, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.masks import mask_iou
 from salip_exp.cascade.pool import Pool
@@ -51,8 +50,7 @@ def embed_views(
 ) -> NDArray[np.float32]:
     """Embedding of each view, of length 1, float32 (N, D).
 
-    Forwards are filled up to a multiple of four views: in other batches torch's matrix products round the last bit by
-    another way (measured on CPU), and an embedding must not depend on what was computed beside it.
+    Forwards are filled up to a multiple of SAME_BITS views: an embedding must not depend on its neighbours.
 
     Args:
         views: uint8 (h, w, 3) RGB, of any size.

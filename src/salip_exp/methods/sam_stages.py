@@ -17,6 +17,7 @@ from salip_exp.caching.fetch import fetch, fetch_rows
 from salip_exp.caching.keys import content_key
 from salip_exp.caching.store import Arrays, NoStore, Stage, Store
 from salip_exp.cascade.candidates import ARRAYS, Candidates, Floor, Sampling, candidates, joined
+from salip_exp.cascade.chunks import Limits
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed_crops, input_size_of
 from salip_exp.cascade.everything import sampling_of, thresholds_of
@@ -46,6 +47,7 @@ class SamStages:
         self.store = store
         self.counters = counters
         self.key = network_key(sam)
+        self._limits = Limits()
         self._latest: tuple[str, Embedding] | None = None
 
     def pool(self, picture: Picture, config: SamConfig) -> Pool:
@@ -103,7 +105,7 @@ class SamStages:
 
     def _embeddings(self, picture: Picture, layer: Layer) -> list[Embedding]:
         def encode() -> Arrays:
-            encoded = embed_crops(self.net, picture.image, layer, self.counters)
+            encoded = embed_crops(self.net, picture.image, layer, self.counters, self._limits)
             return {"features": torch.cat([each.features for each in encoded]).cpu().numpy()}
 
         key = content_key("embedding", self.key, picture.key, [crop.box for crop in layer])
@@ -121,7 +123,7 @@ class SamStages:
 
         def decode() -> Arrays:
             embeddings = self._embeddings(picture, layer)
-            parts = [candidates(self.net, each, sampling, self.counters, floor) for each in embeddings]
+            parts = [candidates(self.net, each, sampling, self.counters, floor, self._limits) for each in embeddings]
             return _stored(joined(picture.size, parts), [len(part) for part in parts])
 
         settings = sampling.points_per_batch, sampling.stability_score_offset

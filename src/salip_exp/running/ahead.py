@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from salip_exp.data.case import Case, CaseRef
@@ -25,16 +25,14 @@ Load = Callable[[], Loaded]
 def read_ahead(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
     """Every reference, in order, with its case being read already; never more than one case ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
-        coming: Future[Loaded] | None = reader.submit(_read, refs[0]) if refs else None
+        coming = [reader.submit(_read, ref) for ref in refs[:1]]
         try:
-            for ref, following in zip(refs, [*refs[1:], None], strict=True):
-                assert coming is not None  # there is one for every reference
-                present = coming
-                coming = reader.submit(_read, following) if following is not None else None
-                yield ref, present.result
+            for position, ref in enumerate(refs):
+                coming += [reader.submit(_read, following) for following in refs[position + 1 : position + 2]]
+                yield ref, coming.pop(0).result
         finally:
-            if coming is not None:
-                coming.cancel()
+            for each in coming:  # the caller left early
+                each.cancel()
 
 
 def _read(ref: CaseRef) -> Loaded:

@@ -1,0 +1,66 @@
+"""Packed masks are the masks, whatever is done with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from segment_anything.utils.amg import batched_mask_to_box
+
+from salip_exp.cascade.masks import concatenate, mask_iou, pack, place
+
+stacks = hnp.arrays(bool, st.tuples(st.integers(0, 6), st.integers(1, 20), st.integers(1, 20)))
+
+
+@given(stacks)
+def test_packing_loses_nothing(masks):
+    packed = pack(masks)
+    np.testing.assert_array_equal(packed.dense(), masks)
+    np.testing.assert_array_equal(packed.areas, masks.sum(axis=(1, 2)))
+    np.testing.assert_array_equal(packed.boxes, batched_mask_to_box(torch.from_numpy(masks)))
+    assert packed.bits.nbytes <= masks.shape[0] * masks.shape[1] * -(-masks.shape[2] // 8)
+
+
+@given(stacks, st.data())
+def test_selecting_and_joining_keep_the_order(masks, data):
+    packed = pack(masks)
+    rows = np.array(data.draw(st.lists(st.integers(0, len(masks) - 1))) if len(masks) else [], dtype=np.int64)
+    chosen = packed.select(rows)
+    np.testing.assert_array_equal(chosen.dense(), masks[rows])
+    both = concatenate(packed.shape, [chosen, packed])
+    np.testing.assert_array_equal(both.dense(), np.concatenate([masks[rows], masks]))
+    assert len(chosen.compact().bits) <= max(1, len(rows)) * max(1, len(packed.bits))
+    np.testing.assert_array_equal(chosen.compact().dense(), masks[rows])
+
+
+@given(stacks, st.integers(0, 3), st.integers(0, 5))
+def test_a_crop_lies_where_it_was_cut(masks, top, left):
+    height, width = masks.shape[1:]
+    frame = np.zeros((len(masks), height + 4, width + 6), bool)
+    frame[:, top : top + height, left : left + width] = masks
+    placed = place(pack(masks), frame.shape[1:], top, left)
+    np.testing.assert_array_equal(placed.dense(), frame)
+    np.testing.assert_array_equal(placed.digests, pack(frame).digests)
+
+
+@given(stacks)
+def test_equal_masks_have_equal_digests_and_others_not(masks):
+    names = [each.tobytes() for each in pack(masks).digests]
+    for i, first in enumerate(masks):
+        for j, second in enumerate(masks):
+            assert (names[i] == names[j]) == np.array_equal(first, second)
+
+
+@given(stacks, st.data())
+def test_intersections_are_counted_in_pixels(masks, data):
+    region = data.draw(hnp.arrays(bool, masks.shape[1:]))
+    np.testing.assert_array_equal(pack(masks).intersections(region), (masks & region).sum(axis=(1, 2)))
+
+
+def test_overlap_of_nothing_is_nothing():
+    empty, full = np.zeros((3, 3), bool), np.ones((3, 3), bool)
+    assert mask_iou(empty, empty) == 0
+    assert mask_iou(full, full) == 1
+    assert mask_iou(full, empty) == 0
