@@ -9,7 +9,7 @@ from rich.console import Console
 
 from salip_exp.errors import CaseError
 from salip_exp.reporting.table import next_command, show
-from salip_exp.reporting.wording import number, spread, tally
+from salip_exp.reporting.wording import WORK, number, spread, tally, work
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,20 @@ def test_every_group_and_all_have_their_n_mean_and_interval(folder):
     assert any("1 of 12 cases failed and are in no mean" in line for line in lines)
     assert "salip-exp task=report" in lines[-1]
     assert any(str(folder) in line for line in lines)
+
+
+def test_the_networks_work_and_what_the_cache_knew_are_said(folder):
+    (line,) = (line for line in shown(folder).splitlines() if line.startswith("computed"))
+    assert line.split() == ["computed", "11", "encodings,", "1", "texts"]
+
+
+def test_work_is_worded():
+    nothing = {"hits_memory": 0, "hits_disk": 0, "bytes_written": 0}
+    counts = dict.fromkeys(WORK, 0)
+    assert work({"counters": counts, "cache": {"view": nothing}}) == "no network was asked"
+    known = {"hits_memory": 2, "hits_disk": 1000, "bytes_written": 2_500_000}
+    words = work({"counters": counts | {"decoded_points": 1024}, "cache": {"view": nothing, "organ": known}})
+    assert words == "1,024 points; 1,002 entries found in the cache; 2.5 MB written to it"
 
 
 def test_what_is_no_terminal_gets_no_colour_codes(folder):

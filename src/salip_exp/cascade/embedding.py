@@ -17,8 +17,8 @@ from salip_exp.cascade.chunks import Limits, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.models.packages import Sam
 
-CROPS_ON_GPU = 8
-"""Crop boxes that go through the encoder in one call on a GPU. A CPU takes one, as the reference does: to the bit."""
+CROPS_AT_ONCE = {"cpu": 1, "cuda": 8}
+"""Crop boxes that go through the encoder in one call. A CPU takes one, as the reference does: to the bit."""
 
 
 class Crop(NamedTuple):
@@ -90,7 +90,7 @@ def embed_crops(
     net: Sam, image: NDArray[np.uint8], crops: Sequence[Crop], counters: Counters, limits: Limits | None = None
 ) -> list[Embedding]:
     """Encode the given crop boxes of an image, one embedding for each."""
-    limit = (limits or Limits()).crops.fit(CROPS_ON_GPU if net.device.type == "cuda" else 1)
+    limit = (limits or Limits()).crops.fit(CROPS_AT_ONCE[net.device.type])
 
     def encode(start: int, stop: int) -> list[Embedding]:
         inputs = [_input(net, image, crop) for crop in crops[start:stop]]

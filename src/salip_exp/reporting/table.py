@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from salip_exp.reporting.wording import failed, number, spread, tally, title
+from salip_exp.reporting.wording import failed, number, spread, tally, title, work
 
 
 def show(folder: Path, outputs: str, command: Sequence[str], console: Console | None = None) -> None:
@@ -31,6 +31,8 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     console.print(table(summary))
     for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"]):
         console.print(Text(f"  {note}", style="dim"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
     console.print(Text(f"its page    {shown(folder / 'report.html')}"))
     console.print(Text("next        " + next_command(command, outputs), style="bold"))
