@@ -112,6 +112,34 @@ def test_the_ablation_switches_the_area_filter_off_on_every_data_set(dataset: st
     assert not config(f"dataset={dataset}", "+ablation=no_filter", *text).area.enabled
 
 
+CHANGES = {
+    "no_filter": lambda config: not config.area.enabled,
+    "sam_clip": lambda config: config.method == "sam_clip",
+    "view_box": lambda config: config.view.kind == "box",
+    "view_contour": lambda config: config.view.kind == "contour",
+    "view_reverse_blur": lambda config: config.view.kind == "reverse_blur",
+    "single_prompt": lambda config: config.vdt.sentences == [f"a photo of {config.dataset.roi}"],
+    "nonsense_prompt": lambda config: "bicycle" in config.vdt.sentences[0] and len(config.vdt.sentences) == 1,
+    "vit_b": lambda config: config.sam.name == "vit_b",
+    "vit_l": lambda config: config.sam.name == "vit_l",
+    "clip_vit_b_32": lambda config: config.clip.name == "vit_b_32",
+}
+
+
+@pytest.mark.parametrize("name", options("ablation"))
+@pytest.mark.parametrize("dataset", ["phantom_cc359", "phantom_xray", "hc18"])
+def test_an_ablation_changes_what_it_is_called_after_and_nothing_else(name: str, dataset: str) -> None:
+    default, ablated = config(f"dataset={dataset}"), config(f"dataset={dataset}", f"+ablation={name}")
+    assert CHANGES[name](ablated)
+    assert not CHANGES[name](default)
+    assert [other for other, changed in CHANGES.items() if changed(ablated)] == [name]
+
+
+def test_ablations_are_combined_in_one_list() -> None:
+    both = config("dataset=hc18", "+ablation=[no_filter,vit_b,view_box]")
+    assert all(CHANGES[name](both) for name in ("no_filter", "vit_b", "view_box"))
+
+
 def test_the_ablation_wins_over_a_preset() -> None:
     assert config("preset=paper").area.enabled
     assert not config("+ablation=no_filter", "preset=paper").area.enabled

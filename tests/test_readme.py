@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -26,7 +27,16 @@ def test_the_readme_has_commands() -> None:
 def test_a_run_of_the_readme_composes(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SALIP_DATA", str(tmp_path))
     overrides = shlex.split(line, comments=True)[3:]
-    typed(compose(overrides))
+    choices = [[each] for each in overrides]
+    if "-m" in overrides:  # one run per value
+        choices = [_values(each) for each in overrides if each != "-m"]
+    for run in itertools.product(*choices):
+        typed(compose(run))
+
+
+def _values(override: str) -> list[str]:
+    key, _, values = override.partition("=")
+    return [f"{key}={value}" for value in values.split(",")]
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
