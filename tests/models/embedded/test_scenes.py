@@ -50,7 +50,7 @@ def test_a_sample_has_prompts_inside_its_picture(bank: scenes.Bank) -> None:
     sample = train_sam.Samples(bank, 0, 3)[1]
     assert sample.image.shape == (3, 256, 256)
     assert sample.point_targets.shape == (train_sam.POINTS, 3, 64, 64)
-    assert (sample.point_targets.flatten(2).amax(2)[sample.point_valid] > 0).all()
+    assert (sample.point_targets.flatten(2).amax(2)[sample.point_weights > 0] > 0).all()
     assert (sample.box_targets.flatten(1).amax(1) > 0).all()
 
 

@@ -89,6 +89,17 @@ def test_three_masks_may_mean_the_three_regions_in_any_order() -> None:
     assert train_sam.point_loss(same, perfect, masks()[None], valid, inside) > 0.3
 
 
+def test_the_meaning_that_counts_more_costs_more_to_miss() -> None:
+    inside, perfect = torch.ones(64, 64), torch.ones(1, 3)
+    one_missing = logits_of(masks())[None]
+    one_missing[0, 0] = -20.0
+    light, heavy = (
+        train_sam.point_loss(one_missing, perfect, masks()[None], torch.tensor([[weight, 1.0, 1.0]]), inside)
+        for weight in (1.0, 3.0)
+    )
+    assert heavy > 1.2 * light
+
+
 def test_a_score_that_flatters_its_mask_costs() -> None:
     inside, valid = torch.ones(64, 64), torch.ones(1, 3, dtype=torch.bool)
     bad = torch.full((1, 3, 64, 64), -20.0)

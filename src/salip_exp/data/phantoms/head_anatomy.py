@@ -63,6 +63,11 @@ PARTS: dict[str, tuple[int, ...]] = {
 """Label numbers of each part a network may be asked for; `fetal_head` is the organ: the filled ellipse."""
 
 
+HALF_LENGTHS = {"early": (0.15, 0.28), "middle": (0.25, 0.45), "late": (0.38, 0.58)}
+"""Half the head's length in frame heights, by stage. Sonographers zoom in: of 213 real pictures of HC18 one in ten has
+a head below 14.5 % of the frame, one in two below 31 %, one in ten above 45 %, and none below 6 or above 54 %."""
+
+
 def anatomy(rng: np.random.Generator, shape: tuple[int, int] = NATIVE_SHAPE) -> HeadScene:
     """Draw a scene: fan, head, and what lies around it, as a label map of `shape` (rows, columns).
 
@@ -71,7 +76,7 @@ def anatomy(rng: np.random.Generator, shape: tuple[int, int] = NATIVE_SHAPE) -> 
     x, y = frame_axes(shape)
     scale = scene_scale(shape)
     room = (shape[1] / scale / 2, shape[0] / scale)
-    stage = str(rng.choice(["early", "middle", "late"], p=[0.2, 0.42, 0.38]))
+    stage = str(rng.choice(["early", "middle", "late"], p=[0.1, 0.4, 0.5]))
     fan, head = _draw_view(rng, stage, room)
     labels = _surroundings(rng, stage, head, fan, x, y)
     _add_fetus(rng, stage, head, labels, x, y)
@@ -102,7 +107,7 @@ def _draw_fan(rng: np.random.Generator, room: tuple[float, float]) -> Fan:
 
 def _draw_view(rng: np.random.Generator, stage: str, room: tuple[float, float]) -> tuple[Fan, Ellipse]:
     """Draw the head's size, then fan and head position, again while too much of the head is out of sight."""
-    a = float(rng.uniform(*{"early": (0.12, 0.26), "middle": (0.24, 0.44), "late": (0.36, 0.60)}[stage]))
+    a = float(rng.uniform(*HALF_LENGTHS[stage]))
     b = a * float(rng.uniform(0.76, 0.99) if stage == "early" else rng.uniform(0.66, 0.90))
     leaving = rng.random() < 0.07
     need = 0.6 if leaving else float(rng.choice([1.0, 0.93, 0.85], p=[0.7, 0.2, 0.1]))

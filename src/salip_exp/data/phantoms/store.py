@@ -12,7 +12,7 @@ from salip_exp.data.phantoms import brain, chest, head
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Raise it when the pixels of any phantom change."""
 GROUPS = 6
 

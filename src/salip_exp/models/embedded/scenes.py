@@ -56,8 +56,10 @@ KINDS = {
     "head": Kind(head_anatomy.PARTS, ("fetal_head",)),
     "chest": Kind(chest.PARTS, ("right_lung", "left_lung")),
 }
-SHARES = {"brain": 0.26, "head": 0.26, "chest": 0.37, "noise": 0.11}
-"""How often each kind is drawn; `noise` are label maps of smoothed noise."""
+SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "noise": 0.07}
+"""How often each kind is drawn; `noise` are label maps of smoothed noise. Heads are the hardest: small and faint."""
+PLAIN = 0.35
+"""Share of phantom scenes as a scanner shows them, hardly deformed and not spoilt: most real pictures are like that."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -141,27 +143,34 @@ class Bank:
         rng = np.random.default_rng([self.seed, 4, index])
         kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
         shape = _canvas(rng, kind)
+        plain = kind != "noise" and rng.random() < PLAIN
         if kind == "noise":
             labels = randomise.noise_labels(rng, shape)
             picture = randomise.outline(rng, randomise.paint(rng, labels), labels)
             regions = list(_components({str(n): (n,) for n in np.unique(labels)}, labels, ()))
         else:
-            picture, labels = self._phantom(rng, kind, shape)
+            picture, labels = self._phantom(rng, kind, shape, plain)
             spec = KINDS[kind]
             regions = list(_components({**spec.parts, "outside": (0,)}, labels, spec.organs))
-        picture = randomise.augment(rng, picture)
+        if not plain:
+            picture = randomise.augment(rng, picture)
+        elif rng.random() < 0.5:
+            picture = randomise.gamma(rng, picture)
         return Scene((picture * 255).astype(np.uint8), kind, regions)
 
     def _phantom(
-        self, rng: np.random.Generator, kind: str, shape: tuple[int, int]
+        self, rng: np.random.Generator, kind: str, shape: tuple[int, int], plain: bool
     ) -> tuple[randomise.Image, NDArray[np.uint8]]:
-        """A phantom, deformed; its own picture, one painted anew from its labels, or a mixture of the two."""
+        """A phantom, deformed; its own picture, one painted anew from its labels, or a mixture of the two.
+
+        A plain one is hardly deformed and keeps its own picture.
+        """
         pictures, all_labels = self.pairs[kind]
         pick = int(rng.integers(len(pictures)))
-        strength = float(rng.choice([0.4, 1.0, 1.6]))
+        strength = 0.4 if plain else float(rng.choice([0.4, 1.0, 1.6]))
         drawn = pictures[pick].astype(np.float32) / 255
         picture, labels = randomise.warp(rng, drawn, all_labels[pick], shape, strength)
-        share = rng.choice([0.0, 1.0, rng.uniform(0.1, 0.6)], p=[0.68, 0.08, 0.24])
+        share = 0.0 if plain else rng.choice([0.0, 1.0, rng.uniform(0.1, 0.6)], p=[0.68, 0.08, 0.24])
         if share > 0:
             painted = randomise.paint(rng, labels)
             if rng.random() < 0.4:

@@ -2,8 +2,9 @@
 
 python -m salip_exp.models.embedded.train
 
-Phantoms are drawn into a bank, SAM learns from it, CLIP learns from what SAM proposes. Every stage goes on where it
-stopped. On a CPU every core is used; on a GPU the networks run there and the cores draw pictures.
+Phantoms are drawn into a bank, SAM learns from it in two phases, a second bank holds views of what SAM then proposes,
+and CLIP learns from that. Every stage goes on where it stopped. On a CPU every core is used; on a GPU the networks run
+there and the cores draw pictures.
 """
 
 from __future__ import annotations
@@ -19,24 +20,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from segment_anything.modeling import Sam
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from salip_exp.files import cache_folder
 from salip_exp.models.embedded import train_clip, train_sam
 from salip_exp.models.embedded.architecture import build_clip, build_sam
-from salip_exp.models.embedded.files import read_sam, save_clip, save_sam, write_sums
+from salip_exp.models.embedded.files import read_clip, read_sam, save_clip, save_sam, write_sums
 from salip_exp.models.embedded.loop import Recipe, train
 from salip_exp.models.embedded.parallel import run_on_cores
 from salip_exp.models.embedded.scenes import Bank, make_bank
+from salip_exp.models.embedded.view_bank import PART, ViewBank, folder_of, make_views
 from salip_exp.models.packages import CLIP
 
 PACKAGE = Path(__file__).parent
 COUNTS = {"brain": 120, "head": 4000, "chest": 3000}
-SAM_RECIPE = Recipe(steps=5500, batch=8, rate=8e-4)
-CLIP_RECIPE = Recipe(steps=850, batch=12, rate=1e-3, warmup=100, average=0.99, save_every=50)
+SAM_RECIPE = Recipe(steps=3800, batch=8, rate=8e-4)
+SAM_AGAIN = Recipe(steps=1700, batch=8, rate=5e-4, warmup=150)
+"""SAM's second phase: a fresh schedule from the first one's average, or from the packaged weights."""
+AGAIN_SCENES = 5 * 10**6
+"""Number of the second phase's first scene: it sees none of the first phase's again."""
+CLIP_RECIPE = Recipe(steps=1600, batch=12, rate=1e-3, warmup=100, average=0.995, save_every=100)
 """A batch of CLIP is so many scenes, of each of which PER_SCENE candidates are shown."""
 PER_SCENE = 16
+VIEW_PARTS = 22
 
 
 class Steps(Dataset[Any]):
@@ -58,10 +64,9 @@ def sam_batch(samples: train_sam.Samples, share: int, rank: int, batch: int, ste
     return default_collate([samples[first + i] for i in range(share)])  # type: ignore[no-any-return]
 
 
-def clip_batch(bank: Bank, sam: Sam, share: int, rank: int, world: int, step: int) -> train_clip.Views:
+def clip_batch(views: ViewBank, share: int, rank: int, world: int, step: int) -> train_clip.Views:
     """This process's part of a step's views."""
-    side = build_clip().visual.input_resolution
-    return train_clip.views_of(bank, sam, step * world + rank, share, PER_SCENE, side)
+    return views.batch(share, PER_SCENE, step * world + rank)
 
 
 def feed(make: Any, recipe: Recipe, workers: int, start: int) -> Iterator[Any]:
@@ -78,6 +83,11 @@ class Plan:
     seed: int
 
     @property
+    def first_sam(self) -> Path:
+        """SAM after its first phase."""
+        return self.work / "sam_first.safetensors"
+
+    @property
     def sam(self) -> Path:
         """The trained SAM."""
         return self.work / "sam_tiny.safetensors"
@@ -88,28 +98,53 @@ class Plan:
         return self.work / "clip_tiny.safetensors"
 
 
-def train_sam_stage(rank: int, world: int, plan: Plan, recipe: Recipe) -> None:
-    """Train SAM as process `rank` of `world`; the first process writes the weights."""
+def train_sam_stage(rank: int, world: int, plan: Plan, recipe: Recipe, start: Path | None) -> None:
+    """Train SAM as process `rank` of `world`; the first process writes the weights.
+
+    Args:
+        start: weights to go on from, which makes it the second phase; None begins with random ones, the first.
+    """
     device, workers = where()
     torch.manual_seed(plan.seed)
     net = build_sam().to(device)
-    samples = train_sam.Samples(Bank(plan.work, plan.counts, plan.seed), 0, recipe.steps * recipe.batch)
+    scene, into = 0, plan.first_sam
+    if start is not None:
+        net.load_state_dict(read_sam(start))
+        scene, into = AGAIN_SCENES, plan.sam
+    samples = train_sam.Samples(Bank(plan.work, plan.counts, plan.seed), scene, scene + recipe.steps * recipe.batch)
     make = partial(sam_batch, samples, recipe.batch // world, rank, recipe.batch)
-    mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, plan.work / "sam.pt", device)
+    checkpoint = into.with_suffix(".pt")
+    mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, checkpoint, device)
     if rank == 0:
-        save_sam(mean.cpu(), plan.sam)
+        save_sam(mean.cpu(), into)
 
 
-def train_clip_stage(rank: int, world: int, plan: Plan, recipe: Recipe) -> None:
-    """Train CLIP on what the trained SAM proposes, as process `rank` of `world`; the first writes the weights."""
-    device, workers = where()
+def view_stage(rank: int, world: int, plan: Plan, parts: int) -> None:
+    """Segment CLIP's scenes with the trained SAM, as process `rank` of `world`."""
     sam = build_sam()
     sam.load_state_dict(read_sam(plan.sam))
+    side = build_clip().visual.input_resolution
+    bank = Bank(plan.work, plan.counts, plan.seed)
+    make_views(bank, sam, folder_of(plan.work, plan.sam), side, range(rank, parts, world))
+
+
+def train_clip_stage(rank: int, world: int, plan: Plan, recipe: Recipe, parts: int, start: Path | None) -> None:
+    """Train CLIP on a bank of views, as process `rank` of `world`; the first writes the weights.
+
+    Args:
+        parts: of the bank of views.
+        start: weights to go on from; None begins with random ones.
+    """
+    device, workers = where()
     torch.manual_seed(plan.seed)
     first = build_clip()
+    if start is not None:
+        first.load_state_dict(read_clip(start))
     net = copy.deepcopy(first).to(device)
-    make = partial(clip_batch, Bank(plan.work, plan.counts, plan.seed), sam, recipe.batch // world, rank, world)
-    mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, plan.work / "clip.pt", device)
+    views = ViewBank(folder_of(plan.work, plan.sam), parts, plan.seed)
+    make = partial(clip_batch, views, recipe.batch // world, rank, world)
+    checkpoint = plan.clip.with_suffix(".pt")
+    mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, checkpoint, device)
     if rank == 0:
         save_clip(mean.cpu(), used_rows(first, mean), plan.clip)
 
@@ -128,27 +163,45 @@ def used_rows(first: CLIP, trained: CLIP) -> torch.Tensor:
 
 
 def main() -> None:
-    """Bank, SAM, CLIP, and the weights into the package."""
+    """Bank, SAM, views, CLIP, and the weights into the package."""
+    given = _arguments()
+    cores = len(os.sched_getaffinity(0))
+    processes = 1 if torch.cuda.is_available() else next(n for n in (4, 2, 1) if n <= cores)
+    counts = {kind: max(1, count * given.phantoms // 100) for kind, count in COUNTS.items()}
+    make_bank(given.work, counts, given.seed, cores)
+    plan = Plan(given.work, counts, given.seed)
+    packaged = given.start_from_package
+    if not packaged:
+        run_on_cores(train_sam_stage, processes, plan, replace(SAM_RECIPE, steps=given.sam_steps), None)
+    again = replace(SAM_AGAIN, steps=given.sam_again_steps)
+    run_on_cores(train_sam_stage, processes, plan, again, PACKAGE / plan.sam.name if packaged else plan.first_sam)
+    run_on_cores(view_stage, processes, plan, given.view_parts)
+    clip = replace(CLIP_RECIPE, steps=given.clip_steps)
+    start = PACKAGE / plan.clip.name if packaged else None
+    run_on_cores(train_clip_stage, processes, plan, clip, given.view_parts, start)
+    for path in (plan.sam, plan.clip):
+        shutil.copyfile(path, given.into / f".{path.name}")
+        os.replace(given.into / f".{path.name}", given.into / path.name)
+    write_sums(given.into)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     work = cache_folder() / "training"
     parser.add_argument("--work", type=Path, default=work, help="where bank and checkpoints go")
     parser.add_argument("--into", type=Path, default=PACKAGE, help="folder that gets the weights")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--sam-steps", type=int, default=SAM_RECIPE.steps)
+    parser.add_argument("--sam-again-steps", type=int, default=SAM_AGAIN.steps)
     parser.add_argument("--clip-steps", type=int, default=CLIP_RECIPE.steps)
     parser.add_argument("--phantoms", type=int, default=100, help="size of the bank, in percent")
-    given = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    processes = 1 if torch.cuda.is_available() else next(n for n in (4, 2, 1) if n <= cores)
-    counts = {kind: max(1, count * given.phantoms // 100) for kind, count in COUNTS.items()}
-    make_bank(given.work, counts, given.seed, cores)
-    plan = Plan(given.work, counts, given.seed)
-    run_on_cores(train_sam_stage, processes, plan, replace(SAM_RECIPE, steps=given.sam_steps))
-    run_on_cores(train_clip_stage, processes, plan, replace(CLIP_RECIPE, steps=given.clip_steps))
-    for path in (plan.sam, plan.clip):
-        shutil.copyfile(path, given.into / f".{path.name}")
-        os.replace(given.into / f".{path.name}", given.into / path.name)
-    write_sums(given.into)
+    parser.add_argument("--view-parts", type=int, default=VIEW_PARTS, help=f"bank of views, in parts of {PART} scenes")
+    parser.add_argument(
+        "--start-from-package",
+        action="store_true",
+        help="go on from the packaged weights: SAM's second phase, and CLIP from where it stands",
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How the embedded CLIP learns: views of what the embedded SAM proposes, against sentences of what they show.
 
 Candidates come from the trained SAM on training scenes, from the scenes' own regions, and from regions spoilt on
-purpose (halves, unions, grown and shrunken ones). How much a candidate is the organ grows with its IoU, so
-that of two masks of the same organ the better one is more like its text.
+purpose (halves, unions, grown and shrunken ones). How much a candidate is the organ grows with its IoU, and among the
+candidates of one scene the one that fits the organ best must be the most like its text: that is what retrieval asks.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
+from segment_anything.utils.amg import batched_mask_to_box
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import nms
 
 from salip_exp.cascade.retrieval import preprocess
 from salip_exp.cascade.views import view
 from salip_exp.config import ViewConfig, ViewFit
-from salip_exp.models.embedded.scenes import SIDE, SMALLEST_REGION, Bank, Region, Scene
+from salip_exp.models.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
 from salip_exp.models.embedded.texts import THINGS, draw, vdt_sentences
 from salip_exp.models.embedded.train_sam import iou, normalise
 from salip_exp.models.packages import CLIP, clip
@@ -28,19 +30,29 @@ from salip_exp.models.packages import CLIP, clip
 Mask = NDArray[np.bool_]
 
 SENTENCES_PER_CLASS = 3
+POINTS = 48
+"""Prompts with which a training scene is segmented."""
+FLOOR = 0.3
+"""Predicted IoU below which a proposal is not shown: lower than the cascade's, so that CLIP can be relied on there."""
+SAME_BOX = 0.9
+"""Overlap of boxes above which two proposals are one, as in segment-everything mode."""
+SHARPNESS = 0.03
+"""Difference in IoU that makes one candidate e times as right as another of the same scene."""
 CLASSES = tuple(THINGS)
 ORGAN_CLASS = {"brain": "brain", "fetal_head": "fetal_head", "right_lung": "lung", "left_lung": "lung"}
 TISSUE_CLASS = {"brain": "mr_tissue", "head": "us_tissue", "chest": "xr_tissue", "noise": "shape"}
-SAME, OTHER = 0.9, 0.6
+SAME, OTHER = 0.95, 0.6
 """IoU with the organ from which a candidate is wholly the organ, and below which it is not the organ at all."""
 BEYOND_PARTS = {"head", "intracranial", "sector", "lungs", "thorax", "body"}
 
 
 class Views(NamedTuple):
-    """A batch: pictures as CLIP takes them, how much each shows of every class, and tokenised sentences."""
+    """A batch of S scenes with V views each, N = S * V: what they show, how well they fit, and tokenised sentences."""
 
-    pixels: Tensor  # float32 (N, 3, side, side)
-    shares: Tensor  # float32 (N, C), rows sum to 1
+    pixels: Tensor  # float32 (N, 3, side, side), scene by scene
+    shares: Tensor  # float32 (N, C), of every class in a view; rows sum to 1
+    fits: Tensor  # float32 (S, V, 2), IoU with each organ of the scene, 0 where there is none
+    organ: Tensor  # int64 (S,), class of the scene's organ, 0 where it has none
     tokens: Tensor  # int (C * SENTENCES_PER_CLASS, 77), class by class
 
 
@@ -83,7 +95,7 @@ def _tissue(mask: Mask, scene: Scene) -> str:
 
 @torch.no_grad()
 def proposals(sam: Sam, rng: np.random.Generator, picture: NDArray[np.uint8], points: int) -> list[Mask]:
-    """Masks that the embedded SAM proposes for random points, the three of each point, and for boxes around some."""
+    """Masks that the embedded SAM proposes for random points, best first, of like boxes the best: a pool in small."""
     height, width = picture.shape
     at = torch.from_numpy(rng.random((points, 1, 2), dtype=np.float32)) * torch.tensor([width, height])
     embedding = sam.image_encoder(normalise(picture)[None])
@@ -92,9 +104,13 @@ def proposals(sam: Sam, rng: np.random.Generator, picture: NDArray[np.uint8], po
         image_embeddings=embedding, image_pe=sam.prompt_encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense, multimask_output=True,
     )  # fmt: skip
-    full = F.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)[:, :, :height, :width] > 0
-    good = (scores > 0.4) & (full.sum((-2, -1)) >= SMALLEST_REGION)
-    return list(full[good].numpy())
+    low, scores = logits.flatten(0, 1), scores.flatten()
+    seen = low[:, : -(-height // 4), : -(-width // 4)] > 0
+    good = (scores > FLOOR) & (seen.sum((-2, -1)) * 16 >= SMALLEST_REGION)
+    low, scores, seen = low[good], scores[good], seen[good]
+    low = low[nms(batched_mask_to_box(seen).float(), scores, SAME_BOX)]
+    full = F.interpolate(low[:, None], (SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0, :height, :width] > 0
+    return list(full.numpy())
 
 
 def spoilt(rng: np.random.Generator, mask: Mask, regions: list[Region]) -> Mask:
@@ -115,16 +131,15 @@ def spoilt(rng: np.random.Generator, mask: Mask, regions: list[Region]) -> Mask:
 
 
 def candidates(sam: Sam, rng: np.random.Generator, scene: Scene, count: int) -> list[Mask]:
-    """`count` masks of a scene: half of them near the organ where there is one, the rest as they come."""
-    proposed = proposals(sam, rng, scene.picture, 20)
+    """At most `count` masks of a scene: those near the organ are rather taken than others."""
     organs = [r for r in scene.regions if r.organ]
     regions = [r.mask for r in scene.regions]
-    pool = proposed + [regions[i] for i in rng.permutation(len(regions))[:6]]
-    pool += [spoilt(rng, r.mask, scene.regions) for r in organs * 3]
-    pool += [o.mask for o in organs]
+    pool = proposals(sam, rng, scene.picture, POINTS) + [o.mask for o in organs]
+    pool += [regions[i] for i in rng.permutation(len(regions))[:4]]
+    pool += [spoilt(rng, r.mask, scene.regions) for r in organs * 2]
     pool = [m for m in pool if m.sum() >= SMALLEST_REGION]
     near = np.array([max((iou(m, o.mask) for o in organs), default=0.0) for m in pool])
-    weight = np.where(near > 0.5, 3.0, 1.0)
+    weight = np.where(near > 0.5, 4.0, 1.0)
     chosen = rng.choice(len(pool), min(count, len(pool)), replace=False, p=weight / weight.sum())
     return [pool[i] for i in chosen]
 
@@ -134,31 +149,44 @@ def picture_of(rng: np.random.Generator, picture: NDArray[np.uint8], mask: Mask,
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
     crop = view(np.repeat(picture[:, :, None], 3, 2), mask, box, ViewConfig())
-    return preprocess(crop, side, ViewFit.pad if rng.random() < 0.75 else ViewFit.center_crop)
+    return preprocess(crop, side, ViewFit.pad if rng.random() < 0.85 else ViewFit.center_crop)
 
 
-def views_of(bank: Bank, sam: Sam, index: int, scenes: int, per_scene: int, side: int) -> Views:
-    """Batch number `index`: views of `scenes` training scenes, and fresh sentences of every class."""
-    rng = np.random.default_rng([bank.seed, 6, index])
-    pixels, shares = [], []
-    for number in range(scenes):
-        scene = bank.scene(10**7 + index * scenes + number)
-        for mask in candidates(sam, rng, scene, per_scene):
-            pixels.append(picture_of(rng, scene.picture, mask, side))
-            shares.append(what_it_shows(mask, scene))
+def sentences(rng: np.random.Generator) -> Tensor:
+    """Fresh sentences of every class, tokenised, class by class."""
     vdt = vdt_sentences()
-    sentences = [draw(rng, name, vdt) for name in CLASSES for _ in range(SENTENCES_PER_CLASS)]
-    return Views(torch.stack(pixels), torch.from_numpy(np.stack(shares)), clip.tokenize(sentences))
+    drawn: Tensor = clip.tokenize([draw(rng, name, vdt) for name in CLASSES for _ in range(SENTENCES_PER_CLASS)])
+    return drawn
 
 
 def loss(net: CLIP, batch: Views) -> Tensor:
-    """Cross-entropy of each view against all sentences, and of each sentence against all views, with soft targets."""
+    """What a view is told by, plus half of what a sentence is told by, plus which view of a scene is its organ."""
     image = F.normalize(net.encode_image(batch.pixels).float(), dim=-1)
     text = F.normalize(net.encode_text(batch.tokens).float(), dim=-1)
-    logits = net.logit_scale.exp().clamp(max=100) * image @ text.T
-    shares = batch.shares.repeat_interleave(SENTENCES_PER_CLASS, dim=1) / SENTENCES_PER_CLASS
+    scale = net.logit_scale.exp().clamp(max=100)
+    prototypes = F.normalize(text.unflatten(0, (-1, SENTENCES_PER_CLASS)).mean(1), dim=-1)
+    by_scene = image.unflatten(0, batch.fits.shape[:2])
+    ranking = scale * (by_scene * prototypes[batch.organ][:, None]).sum(-1)
+    return naming_loss(scale * image @ text.T, batch.shares) + ranking_loss(ranking, batch.fits)
+
+
+def naming_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Cross-entropy of each view against all sentences, and of each sentence against all views, with soft targets."""
+    shares = shares.repeat_interleave(SENTENCES_PER_CLASS, dim=1) / SENTENCES_PER_CLASS
     by_text = shares / shares.sum(0, keepdim=True).clamp(min=1e-6)
     present = shares.sum(0) > 0.1
     image_loss: Tensor = -(shares * logits.log_softmax(1)).sum(1).mean()
     text_loss: Tensor = -(by_text * logits.log_softmax(0)).sum(0)[present].mean()
     return image_loss + 0.5 * text_loss
+
+
+def ranking_loss(logits: Tensor, fits: Tensor) -> Tensor:
+    """Cross-entropy of the views of scenes (S, V) by likeness to the organ's prototype, against how well they fit it.
+
+    `fits` (S, V, 2) are IoUs with the organs. Each organ of a scene (two lungs) gets an equal share; one that no view
+    shows asks for nothing.
+    """
+    wanted = (fits / SHARPNESS).softmax(1)
+    missed = -(wanted * logits.log_softmax(1)[..., None]).sum(1)
+    found = fits.amax(1) > 0.5
+    return (missed * found).sum() / found.sum().clamp(min=1)

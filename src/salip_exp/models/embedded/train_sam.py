@@ -22,8 +22,11 @@ from torch.utils.data import Dataset
 from salip_exp.models.embedded.architecture import PIXEL_MEAN, PIXEL_STD
 from salip_exp.models.embedded.scenes import SIDE, Bank, Region
 
-POINTS = 4
-BOXES = 3
+POINTS = 8
+BOXES = 4
+"""Prompts a picture: the encoder is the dear part of a step, and they share it."""
+ORGAN_WEIGHT = 3.0
+"""How much more the organ counts among what a point may mean: segment-everything mode is asked for it in the end."""
 LOW = 64
 """Side of SAM's low-resolution masks: a quarter of the input's."""
 
@@ -35,7 +38,7 @@ class Sample(NamedTuple):
     inside: Tensor  # float32 (64, 64), 1 where there is picture and not padding
     points: Tensor  # float32 (P, 1, 2), x y in input pixels
     point_targets: Tensor  # uint8 (P, 3, 64, 64), coverage times 255
-    point_valid: Tensor  # bool (P, 3)
+    point_weights: Tensor  # float32 (P, 3), how much each target counts; 0 where there is none
     boxes: Tensor  # float32 (B, 4), x0 y0 x1 y1
     box_targets: Tensor  # uint8 (B, 64, 64)
 
@@ -110,17 +113,18 @@ class Samples(Dataset[Sample]):
         shape = (scene.picture.shape[0], scene.picture.shape[1])
         points = np.zeros((POINTS, 1, 2), np.float32)
         targets = np.zeros((POINTS, 3, LOW, LOW), np.uint8)
-        valid = np.zeros((POINTS, 3), bool)
+        weights = np.zeros((POINTS, 3), np.float32)
         for p in range(POINTS):
             row, column = pick_point(rng, scene.regions, shape)
             points[p, 0] = column + 0.5, row + 0.5
             for level, region in enumerate(meanings(rng, scene.regions, row, column)):
-                targets[p, level], valid[p, level] = coverage(region.mask), True
+                targets[p, level] = coverage(region.mask)
+                weights[p, level] = ORGAN_WEIGHT if region.organ else 1.0
         boxes, box_targets = _box_prompts(rng, scene.regions)
         frame = np.ones(shape, bool)
         return Sample(
             normalise(scene.picture), torch.from_numpy((coverage(frame) > 0).astype(np.float32)),
-            torch.from_numpy(points), torch.from_numpy(targets), torch.from_numpy(valid), boxes, box_targets,
+            torch.from_numpy(points), torch.from_numpy(targets), torch.from_numpy(weights), boxes, box_targets,
         )  # fmt: skip
 
 
@@ -166,12 +170,16 @@ def overlap(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     return (got * want).sum((-2, -1)) / either.clamp(min=1)
 
 
-def point_loss(logits: Tensor, scores: Tensor, target: Tensor, valid: Tensor, inside: Tensor) -> Tensor:
-    """Loss of three masks per point (P, 3, h, w) against up to three meanings, matched by least loss; and of scores."""
-    losses = mask_loss(logits[:, :, None], target[:, None], inside) * valid[:, None]
+def point_loss(logits: Tensor, scores: Tensor, target: Tensor, weights: Tensor, inside: Tensor) -> Tensor:
+    """Loss of three masks per point (P, 3, h, w) against up to three meanings, matched by least loss; and of scores.
+
+    `weights` (P, 3) say how much each meaning counts, 0 that there is none; scores know no favourite.
+    """
+    valid = weights > 0
+    losses = mask_loss(logits[:, :, None], target[:, None], inside) * weights[:, None]
     orders, levels = torch.tensor(list(permutations(range(3)))).to(logits.device), torch.arange(3).to(logits.device)
     costs = torch.stack([losses[:, order, levels].sum(1) for order in orders])
-    matched = costs.min(0).values / valid.sum(1).clamp(min=1)
+    matched = costs.min(0).values / weights.sum(1).clamp(min=1)
     with torch.no_grad():
         ious = overlap(logits[:, :, None], target[:, None], inside) * valid[:, None]
     honest = F.mse_loss(scores, ious.max(2).values, reduction="none").mean(1)
@@ -187,7 +195,7 @@ def loss(net: Sam, batch: Sample) -> Tensor:
         inside = batch.inside[i]
         logits, scores = decode(net, embedding, batch.points[i], batch.boxes[i])
         target = batch.point_targets[i].float() / 255
-        total = total + point_loss(logits[:POINTS, 1:], scores[:POINTS, 1:], target, batch.point_valid[i], inside)
+        total = total + point_loss(logits[:POINTS, 1:], scores[:POINTS, 1:], target, batch.point_weights[i], inside)
         boxed = batch.box_targets[i].float() / 255
         total = total + mask_loss(logits[POINTS:, 0], boxed, inside).mean()
         total = total + F.mse_loss(scores[POINTS:, 0], overlap(logits[POINTS:, 0], boxed, inside).detach())
