@@ -10,7 +10,7 @@ ARGS ?=
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  ARGS="KEY=VALUE ..." goes to run and report, PYTHON=python3.12 chooses the interpreter'
+	@echo '  ARGS="KEY=VALUE ..." goes to run, report and bench, PYTHON=python3.12 chooses the interpreter'
 
 setup: $(STAMP) ## make .venv and install the project into it
 
@@ -40,8 +40,8 @@ format: $(STAMP) ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## speed and memory beside the reference implementations
-	$(BIN)/python benchmarks/everything.py
+bench: $(STAMP) ## speed and memory beside the public packages, embedded weights; ARGS="--weights vit_b" for others
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 build: $(STAMP) ## wheel and sdist in dist/
 	$(BIN)/python -m build

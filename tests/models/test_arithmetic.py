@@ -47,12 +47,11 @@ def test_bf16_gives_float32_near_the_exact(sam, random_sam, picture):
     assert len(MaskGenerator(fast, **settings).generate(picture)) > 0
 
 
-def test_bf16_views_point_the_same_way(clip, random_clip, picture):
+def test_clip_stays_exact_since_rounding_would_change_what_is_retrieved(clip, random_clip, picture):
     views = [picture, picture[:50], picture[:, 30:]]
     fast = sped_up(clip, Arithmetic.bf16, compiled=False).net
-    rounded, exact = (embed_views(net, views, ViewFit.pad, 8, Counters()) for net in (fast, random_clip))
-    assert rounded.dtype == np.float32
-    assert (rounded * exact).sum(axis=1) == pytest.approx(1, abs=1e-2)
+    ours, exact = (embed_views(net, views, ViewFit.pad, 8, Counters()) for net in (fast, random_clip))
+    np.testing.assert_array_equal(ours, exact)
 
 
 @pytest.mark.slow

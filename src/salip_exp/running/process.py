@@ -13,8 +13,8 @@ PAD = 64 * 2**20
 def keep_freed_memory() -> bool:
     """Let glibc keep what is freed for the next layer, instead of giving it back and asking for fresh pages.
 
-    Every large tensor is otherwise mapped anew and its pages faulted in one by one, which costs a third to a half of
-    a forward on a CPU (`benchmarks/allocator.py`). The most memory held at a time stays the same.
+    Every large tensor is otherwise mapped anew and its pages faulted in one by one, which costs up to a half of a
+    forward on a CPU, the more the larger its tensors (`benchmarks/allocator.py`).
 
     Returns:
         Whether the allocator is glibc's and took the settings.
