@@ -76,6 +76,10 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @pytest.fixture(scope="session")
 def blob_sam() -> Sam:
     """SAM for 128-pixel input whose masks are blobs; the real prompt encoder."""
+    return make_blob_sam()
+
+
+def make_blob_sam() -> Sam:
     torch.manual_seed(3)
     real = build_sam()
     prompts = type(real.prompt_encoder)(WIDTH, (GRID, GRID), (SIDE, SIDE), 4)
@@ -98,6 +102,10 @@ def embedded_sam() -> Sam:
 @pytest.fixture(scope="session")
 def random_clip() -> CLIP:
     """The tiny CLIP of the package with random weights."""
+    return make_random_clip()
+
+
+def make_random_clip() -> CLIP:
     torch.manual_seed(1)
     return build_clip()
 

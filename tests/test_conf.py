@@ -62,6 +62,8 @@ def test_the_command_that_opens_a_yaml_composes_and_uses_it(path: str) -> None:
         assert any(each.lstrip("+") == f"{group}={name}" for each in overrides)
     elif group == "cache":
         assert chosen.cache.mode == name
+    elif group == "tuning":
+        assert chosen.tuning.sampler == name
     elif group:
         assert getattr(chosen, group).name == name
 

@@ -28,6 +28,7 @@ from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
 from salip_exp.run_name import is_unfinished, unfinished
 from salip_exp.running.process import keep_freed_memory
+from salip_exp.tuning.check import searches
 from salip_exp.validate import typed
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,12 @@ def command() -> int:
 
 
 def quoted(argument: str) -> str:
-    """`figures=worst:5,best:5` as Hydra must be told it: a value with commas would be several runs."""
+    """An argument as Hydra must be told it.
+
+    `figures=worst:5,best:5` needs quotes: a value with commas would be several runs. `+tuned=FILE` reads like
+    `+ablation=NAME`, but the key is there already, so it takes no plus.
+    """
+    argument = argument.removeprefix("+") if argument.startswith("+tuned=") else argument
     found = re.fullmatch(r"(figures)=([^'\"\[]*,[^'\"\]]*)", argument)
     return f"{found[1]}='{found[2]}'" if found else argument
 
@@ -156,6 +162,14 @@ def _dispatch(config: Config, folder: Path) -> int:
         from salip_exp.reporting.cache import cache
 
         return cache(config)
+    if config.task is Task.tune:
+        from salip_exp.tuning.tune import tune
+
+        return tune(config, folder)
+    if searches(config) or config.tuned is not None:
+        from salip_exp.tuning.runs import tuned_run
+
+        return tuned_run(config, folder, _command_line())
     from salip_exp.running.runner import run
 
     return run(config, folder, _command_line())

@@ -19,6 +19,7 @@ class Task(StrEnum):
     run = "run"
     report = "report"
     cache = "cache"
+    tune = "tune"
 
 
 class MethodName(StrEnum):
@@ -158,6 +159,25 @@ class CacheMode(StrEnum):
     off = "off"  # nowhere
     memory = "memory"  # as long as the process lives
     disk = "disk"  # between runs and processes, with memory in front
+
+
+class Sampler(StrEnum):
+    """How the settings of trials are proposed."""
+
+    none = "none"  # no tuning
+    random = "random"  # trial i depends on the seed and on i alone
+    tpe = "tpe"  # Optuna's tree-structured Parzen estimator: learns from the trials before
+    grid = "grid"  # every combination of lists, in an order drawn with the seed
+
+
+class Objective(StrEnum):
+    """What a study makes as large as it can; all but `dsc` need no target."""
+
+    dsc = "dsc"  # mean DSC over the tuning images
+    agreement = "agreement"  # Dice of the final mask with the retrieved candidates
+    predicted_iou = "predicted_iou"  # SAM's own estimate for the retrieved candidates
+    margin = "margin"  # CLIP's score of the retrieved candidates above the best of the others
+    stability = "stability"  # Dice of the final mask with those of boxes moved by a few percent
 
 
 class Device(StrEnum):
@@ -349,6 +369,70 @@ class CacheConfig:
 
 
 @dataclass
+class WholeSpace:
+    """Where a whole number is searched: a list, or a range with both ends; neither leaves the setting as it is."""
+
+    choices: list[int] | None = None
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass
+class RealSpace:
+    """Where a number is searched: a list, or a range with both ends; neither leaves the setting as it is."""
+
+    choices: list[float] | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass
+class AreaSpace:
+    """Where the area threshold is searched."""
+
+    pools: bool = True  # between the smallest and the largest mask in the pools of the tuning images, as in the paper
+    choices: list[float] | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: AreaUnit = AreaUnit.fraction  # of all of these, and of the winner
+
+
+@dataclass
+class SpaceConfig:
+    """The search space: settings of SAM's generator by their names, and the area threshold."""
+
+    points_per_side: WholeSpace = field(default_factory=lambda: WholeSpace(choices=[8, 16, 32]))
+    pred_iou_thresh: RealSpace = field(default_factory=lambda: RealSpace(low=0.2, high=0.95))
+    stability_score_thresh: RealSpace = field(default_factory=lambda: RealSpace(low=0.2, high=0.95))
+    box_nms_thresh: RealSpace = field(default_factory=lambda: RealSpace(low=0.5, high=0.95))
+    crop_nms_thresh: RealSpace = field(default_factory=RealSpace)
+    crop_n_layers: WholeSpace = field(default_factory=WholeSpace)
+    min_mask_region_area: WholeSpace = field(default_factory=WholeSpace)
+    area: AreaSpace = field(default_factory=AreaSpace)
+
+
+@dataclass
+class TuningConfig:
+    """A study: random settings (or better proposals) tried on a few images, the best of them kept."""
+
+    sampler: Sampler = Sampler.none  # task=tune takes none for random
+    n_trials: int = key(100, 1, 1_000_000)  # in total: the same command again continues towards it
+    images: int = key(5, 1, 10_000)  # drawn with the seed, from every group in turn
+    objective: Objective = Objective.dsc
+    score_tuning_images: bool = False  # the authors score the images that they tuned on
+    min_mask_region_area: int | None = key(
+        None, 0, None
+    )  # in trials alone; the authors tune with another than they use
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    held_out: int | None = key(None, 1, None)  # images that the winner is checked on; None: all that are left
+    draws: int = key(10, 0, 1000)  # other draws of the tuning images, to see how much the winner depends on them
+    storage: str | None = None  # an SQL database for many machines, as Optuna writes it; None: study.db in the folder
+    n_workers: int = key(1, 1, 256)  # processes
+    grace_s: float = key(60.0, 1, 86_400)  # a worker silent for so long is dead, and its trial is taken up again
+    lock_wait_s: float = key(30.0, 0.1, 86_400)  # for a database that others hold
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -365,6 +449,8 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    tuned: str | None = None  # a study's tuned.yaml: its settings replace those of sam and area
     preset: str = "default"  # name of the preset composed, for the record
     seed: int = key(1234, 0, 2**32 - 1)
     device: Device = Device.auto

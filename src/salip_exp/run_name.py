@@ -14,10 +14,13 @@ from omegaconf import OmegaConf
 from salip_exp.config import CacheConfig, Task
 
 CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
-FREE = {"outputs", "resume", "progress", "download", *CACHE}
+WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
+FREE = {"outputs", "resume", "progress", "download", *CACHE, *WORKERS}
 """Overrides in which a run may differ from the one it continues."""
 UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
 """Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
+TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
+"""Overrides in which a study may differ from the one it continues."""
 GROUPS = {"ablation", "preset", "method"}
 """Keys whose value says enough by itself."""
 LONGEST = 100
@@ -33,9 +36,14 @@ def label(overrides: Sequence[str]) -> str:
 
 
 def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], resume: bool) -> str:
-    """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one."""
+    """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one.
+
+    A study has one folder for good: the same command continues it.
+    """
     if task in (Task.report, Task.cache):
         return task.value
+    if task is Task.tune:
+        return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if _key(e) not in TOTALS])))
     found = unfinished(outputs, dataset, overrides) if resume else None
     time = found.name if found else f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return str(_parent(dataset, overrides) / time)
@@ -48,8 +56,9 @@ def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | N
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether there is a finished case here and no summary yet; without a case there is nothing to continue."""
-    return not (folder / "summary.json").exists() and any((folder / "cases").glob("*.json"))
+    """Whether there is a finished case or a study here and no summary yet; without either, nothing to continue."""
+    begun = any((folder / "cases").glob("*.json")) or (folder / "study" / "study.db").exists()
+    return begun and not (folder / "summary.json").exists()
 
 
 def _parent(dataset: str, overrides: Sequence[str]) -> Path:

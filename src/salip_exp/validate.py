@@ -20,6 +20,8 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from salip_exp.config import AreaUnit, CacheMode, Config, Layout, MethodName, MissingMasks, Task
 from salip_exp.errors import ConfigError
 from salip_exp.schema import group_of, unknown_key, wrong_value
+from salip_exp.tuning import check as tuning
+from salip_exp.tuning.tuned import with_tuned
 
 FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
 BRAIN_GROUPS = 6
@@ -37,6 +39,8 @@ def typed(cfg: DictConfig) -> Config:
     for name in _unknown(values, Config, ""):
         raise ConfigError(unknown_key(name))
     config = _filled(values)
+    if config.tuned is not None:
+        config = with_tuned(config, Path(config.tuned).expanduser())
     for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
         raise ConfigError(sentence)
     if config.dataset.root is None and config.dataset.phantom is None and os.environ.get("SALIP_DATA"):
@@ -114,6 +118,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _dataset_contradictions(config)
     yield from _cascade_contradictions(config)
     yield from _cache_contradictions(config)
+    yield from tuning.contradictions(config)
     if not FIGURES.fullmatch(config.figures):
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "

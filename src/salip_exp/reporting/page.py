@@ -37,7 +37,7 @@ def write_run_page(run: RunFolder) -> None:
     figures = [entry | {"uri": data_uri(run.folder / entry["file"])} for entry in run.summary.get("figures", [])]
     config = run.folder / "config.yaml"
     page = (
-        _environment()
+        environment()
         .get_template("run.html.j2")
         .render(
             run=run,
@@ -46,14 +46,14 @@ def write_run_page(run: RunFolder) -> None:
             distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
             config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
             problems=[record for record in run.records if record.failed],
-            made=_now(),
+            made=now(),
         )
     )
     atomic_write(run.folder / "report.html", page)
 
 
-def write_index(outputs: Path, runs: Sequence[RunFolder]) -> None:
-    """Write `index.html` with a row per run.
+def write_index(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[Path] = ()) -> None:
+    """Write `index.html` with a row per run, and links to the pages of studies.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
@@ -62,13 +62,19 @@ def write_index(outputs: Path, runs: Sequence[RunFolder]) -> None:
         {
             "run": run,
             "name": os.path.relpath(run.folder, outputs),
-            "link": quote(os.path.relpath(run.folder / "report.html", outputs).replace(os.sep, "/")),
+            "link": _link(run.folder / "report.html", outputs),
             "title": wording.title(run.summary) if run.summary else "",
             "thumbnails": _thumbnails(run),
         }
         for run in runs
     ]
-    atomic_write(outputs / "index.html", _environment().get_template("index.html.j2").render(rows=rows, made=_now()))
+    pages = [{"name": os.path.relpath(each.parent, outputs), "link": _link(each, outputs)} for each in studies]
+    index = environment().get_template("index.html.j2").render(rows=rows, studies=pages, made=now())
+    atomic_write(outputs / "index.html", index)
+
+
+def _link(page: Path, outputs: Path) -> str:
+    return quote(os.path.relpath(page, outputs).replace(os.sep, "/"))
 
 
 def _thumbnails(run: RunFolder) -> list[str]:
@@ -93,7 +99,7 @@ def _shrunk(path: Path, side: int) -> bytes:
     return stream.getvalue()
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Jinja with everything escaped and no variable silently empty."""
     environment = Environment(
         loader=PackageLoader("salip_exp.reporting"),
@@ -107,5 +113,5 @@ def _environment() -> Environment:
     return environment
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")

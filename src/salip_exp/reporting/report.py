@@ -21,13 +21,14 @@ def report(config: Config) -> int:
         EnvironmentFault: a page cannot be written.
     """
     outputs = Path(config.outputs)
-    runs = find_runs(outputs)
-    if not runs:
+    runs, studies = find_runs(outputs), sorted(outputs.rglob("study.html"))
+    if not runs and not studies:
         raise DataError(f"no run lies below {outputs}: make one (python -m salip_exp), or name another outputs=DIR")
     for run in runs:
         write_run_page(run)
-    write_index(outputs, runs)
+    write_index(outputs, runs, studies)
     labels = [run.label for run in runs]
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
-    wide_console().print(Text(f"{len(runs)} runs ({counts}): {shown(outputs / 'index.html')}"))
+    found = [f"{len(runs)} runs ({counts})"] * bool(runs) + [f"{len(studies)} studies"] * bool(studies)
+    wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / 'index.html')}"))
     return 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from salip_exp.caching.store import Store, open_store
 from salip_exp.config import Config
@@ -20,6 +22,10 @@ from salip_exp.running.stages import Stages
 from salip_exp.running.status import STATUS, State, write_status
 from salip_exp.running.summary import summarise
 from salip_exp.running.tables import write_tables
+
+if TYPE_CHECKING:
+    from salip_exp.models.clip import LoadedClip
+    from salip_exp.models.sam import LoadedSam
 
 Prepare = Callable[[Config, Stages], tuple[Dataset, Engine]]
 
@@ -41,11 +47,27 @@ def prepare(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
         return dataset, load_engine(config, store)
 
 
-def load_engine(config: Config, store: Store) -> Engine:
-    """The configured method around the networks it needs, and no others."""
+@dataclass(frozen=True)
+class Networks:
+    """The networks that a method needs, None for one it does not, with its text and where they run."""
+
+    sam: LoadedSam | None
+    clip: LoadedClip | None
+    sentences: Sequence[str]
+    device: str
+
+    @property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Name and SHA-256 of the weights by network."""
+        loaded = {"sam": self.sam, "clip": self.clip}
+        return {network: (each.name, each.sha256) for network, each in loaded.items() if each is not None}
+
+
+def load_networks(config: Config) -> Networks:
+    """The networks that the configured method needs, and no others."""
     from salip_exp.cascade.sentences import read_sentences
-    from salip_exp.methods.registry import build_method, needs_clip, needs_sam
-    from salip_exp.models.arithmetic import arithmetic_of, sped_up
+    from salip_exp.methods.registry import needs_clip, needs_sam
+    from salip_exp.models.arithmetic import sped_up
     from salip_exp.models.clip import load_clip
     from salip_exp.models.device import pick_device
     from salip_exp.models.sam import load_sam
@@ -57,10 +79,18 @@ def load_engine(config: Config, store: Store) -> Engine:
     speed = config.precision, config.compile
     sam = sped_up(load_sam(config.sam, device, config.download), *speed) if needs_sam(config.method) else None
     clip = sped_up(load_clip(config.clip, device, config.download), *speed) if needs_clip(config.method) else None
-    loaded = {"sam": sam, "clip": clip}
-    networks = {network: (each.name, each.sha256) for network, each in loaded.items() if each is not None}
-    method = build_method(config, sam, clip, sentences, store)
-    return Engine(method, networks, sentences, device.type, store, arithmetic_of(config.precision, config.compile))
+    return Networks(sam, clip, sentences, device.type)
+
+
+def load_engine(config: Config, store: Store) -> Engine:
+    """The configured method around its networks."""
+    from salip_exp.methods.registry import build_method
+    from salip_exp.models.arithmetic import arithmetic_of
+
+    networks = load_networks(config)
+    method = build_method(config, networks.sam, networks.clip, networks.sentences, store)
+    arithmetic = arithmetic_of(config.precision, config.compile)
+    return Engine(method, networks.names, networks.sentences, networks.device, store, arithmetic)
 
 
 def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare = prepare) -> int:

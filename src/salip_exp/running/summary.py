@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from salip_exp.config import Config, EmptyTarget
+from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.running.records import CaseRecord
@@ -50,6 +50,8 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
 def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> list[str]:
     """What has to be said wherever these numbers are shown."""
     said = [EMBEDDED_NOTE] if "tiny" in networks.values() else []
+    if config.tuning.score_tuning_images and (config.tuned is not None or config.tuning.sampler is not Sampler.none):
+        said.append("tuned on test: the images that the settings were tuned on are scored too")
     unscored = sum(record.pixels_target is None and not record.failed for record in records)
     if unscored:
         said.append(f"{unscored} of {len(records)} images have no target: predicted, not scored")

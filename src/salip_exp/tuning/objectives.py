@@ -1,0 +1,94 @@
+"""What makes a prediction good: DSC, and four guesses at it that need no target.
+
+Each is a number in [0, 1] (`margin` in [-2, 2]) where more is better. The guesses count a ROI that was not found as 0:
+they are averaged over the k ROIs that the image holds, so that finding one lung of two is never the safer choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.config import EmptyTarget, Objective
+from salip_exp.evaluation.metrics import dice
+from salip_exp.methods.prediction import Prediction
+
+Segment = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+"""SAM's mask for boxes (n, 4) in the image of the prediction."""
+SHIFT = 0.05  # of a box's sides
+MOVES = np.array([[-1, -1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1]], np.float32)
+"""How the corners of a box move: out, in, up and left, down and right."""
+
+
+def score(
+    name: str, prediction: Prediction, target: NDArray[np.bool_] | None, k: int, empty: EmptyTarget, segment: Segment
+) -> float:
+    """One objective of one prediction; `dsc` is NaN without a target, or where an empty one has no score.
+
+    Args:
+        name: of Objective.
+        k: how many ROIs the image holds.
+        segment: asks SAM again, for `stability`.
+    """
+    if name == Objective.dsc:
+        return math.nan if target is None else dice(prediction.mask, target, empty)
+    if name == Objective.stability:
+        return stability(prediction, k, segment)
+    return {Objective.agreement: agreement, Objective.predicted_iou: predicted_iou, Objective.margin: margin}[
+        Objective(name)
+    ](prediction, k)
+
+
+def agreement(prediction: Prediction, k: int) -> float:
+    """Dice of the final mask with the union of the retrieved candidates: SAM's two modes see the same thing."""
+    found = selected(prediction)
+    if not len(found):
+        return 0.0
+    union = np.logical_or.reduce(found.masks.dense(), axis=0)
+    return _found(prediction, k) * _dice(prediction.mask, union)
+
+
+def predicted_iou(prediction: Prediction, k: int) -> float:
+    """Sum of SAM's own estimate for the retrieved candidates, over k."""
+    return float(np.clip(selected(prediction).predicted_iou, 0, 1).astype(np.float64).sum()) / k
+
+
+def margin(prediction: Prediction, k: int) -> float:
+    """CLIP's lowest score of a retrieved candidate above its best score of another; 0 where there is no other."""
+    chosen = np.isin(prediction.kept_ids, np.asarray(prediction.selected_ids, np.int64))
+    ours, others = prediction.kept_scores[chosen], prediction.kept_scores[~chosen]
+    if not len(ours) or not len(others):
+        return 0.0
+    return _found(prediction, k) * (float(ours.min()) - float(others.max()))
+
+
+def stability(prediction: Prediction, k: int, segment: Segment) -> float:
+    """Mean Dice of the final mask with the masks that its boxes give when their corners move by 5 % of their sides."""
+    if not len(prediction.boxes):
+        return 0.0
+    masks = [segment(boxes) for boxes in moved(prediction.boxes)]
+    return _found(prediction, k) * float(np.mean([_dice(prediction.mask, mask) for mask in masks]))
+
+
+def moved(boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The boxes (n, 4) after each of MOVES."""
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    return [(boxes + SHIFT * move * sides).astype(np.float32) for move in MOVES]
+
+
+def selected(prediction: Prediction) -> Pool:
+    """The retrieved candidates, in the order of the pool."""
+    assert prediction.pool is not None  # methods without a pool are never tuned
+    return prediction.pool.select(np.isin(prediction.pool.ids, np.asarray(prediction.selected_ids, np.int64)))
+
+
+def _found(prediction: Prediction, k: int) -> float:
+    return len(prediction.selected_ids) / k
+
+
+def _dice(mine: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return dice(mine, other, EmptyTarget.zero)

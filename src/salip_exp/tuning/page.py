@@ -1,0 +1,33 @@
+"""`study.html`, a page that needs no other file, and the plots as files of their own in `plots/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from salip_exp.reporting.page import environment, now
+from salip_exp.running.files import atomic_write
+
+PLOTS = "plots"
+
+
+def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """Write the page, and every figure as a file that shares one copy of Plotly's program with the others.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    from plotly.offline import get_plotlyjs
+
+    program = get_plotlyjs()
+    atomic_write(folder / PLOTS / "plotly.min.js", program)
+    for name, figure in figures.items():
+        atomic_write(folder / PLOTS / f"{name}.html", figure.to_html(include_plotlyjs="directory"))
+    fragments = [
+        figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
+    ]
+    template = environment().get_template("study.html.j2")
+    atomic_write(
+        folder / "study.html", template.render(report=report, program=program, fragments=fragments, made=now())
+    )

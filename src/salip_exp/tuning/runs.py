@@ -1,0 +1,71 @@
+"""Runs with tuned settings: tuned first (`tuning=random`), or before (`tuned=FILE`); tuning images are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from salip_exp.config import Config
+from salip_exp.data.case import Dataset
+from salip_exp.errors import ConfigError, DataError
+from salip_exp.running.manifest import Engine
+from salip_exp.running.runner import Prepare, prepare, run
+from salip_exp.running.stages import Stages
+from salip_exp.tuning.check import searches
+from salip_exp.tuning.tune import study_in
+from salip_exp.tuning.tuned import read_tuned
+
+STUDY = "study"
+
+
+def tuned_run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare = prepare) -> int:
+    """Tune where that is asked for, in the run folder's `study/`, then run without the tuning images.
+
+    Returns:
+        As `run`, or the code of the signal that ended the tuning.
+
+    Raises:
+        What `study_in` and `run` raise.
+    """
+    if not searches(config):
+        assert config.tuned is not None
+        found = read_tuned(Path(config.tuned).expanduser())
+        if found.dataset != config.dataset.name:  # nothing was tuned on these images
+            config = replace(config, tuning=replace(config.tuning, score_tuning_images=False))
+            return run(config, folder, command, prepare)
+        return run(config, folder, command, without(found.images, prepare))
+    result = study_in(config, folder / STUDY)
+    if result.code:
+        return result.code
+    return run(result.config, folder, command, without(result.images, prepare))
+
+
+def without(images: Sequence[str], prepare: Prepare = prepare) -> Prepare:
+    """As `prepare`, with the images left out of the data set; unless the configuration says to score them."""
+
+    def prepared(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
+        dataset, engine = prepare(config, stages)
+        return (dataset if config.tuning.score_tuning_images else left_out(dataset, images, config)), engine
+
+    return prepared
+
+
+def left_out(dataset: Dataset, images: Sequence[str], config: Config) -> Dataset:
+    """The data set without its tuning images, each among the excluded with this reason.
+
+    Raises:
+        ConfigError: a list of ids (`dataset.subset`) asks for one of them.
+        DataError: nothing is left.
+    """
+    there = [ref.case_id for ref in dataset.refs if ref.case_id in images]
+    if there and config.dataset.subset is not None:
+        raise ConfigError(
+            f"dataset.subset={config.dataset.subset} holds {len(there)} tuning images ({', '.join(there[:5])}): take "
+            "them out of it, or score them by tuning.score_tuning_images=true, and every table will say so"
+        )
+    refs = [ref for ref in dataset.refs if ref.case_id not in images]
+    if not refs:
+        raise DataError(f"{dataset.name}: all {len(dataset.refs)} images are tuning images, none is left to score")
+    excluded = [*dataset.excluded, *((each, "used for tuning") for each in there)]
+    return replace(dataset, refs=refs, excluded=excluded)

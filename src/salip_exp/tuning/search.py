@@ -1,0 +1,178 @@
+"""All trials of a study, by one process or several, with the best so far on the terminal."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from salip_exp.config import Config
+from salip_exp.errors import EnvironmentFault, SalipError
+from salip_exp.running.signals import stoppable
+from salip_exp.tuning.database import Database
+from salip_exp.tuning.study import Study, make_study
+from salip_exp.tuning.trials import read_trials
+
+LINES = 10  # plain lines over a whole study
+LOOK = 2.0  # seconds between looks at what other workers did
+
+Report = Callable[[int, float | None, bool], None]
+"""Hears of a finished trial: its number, its value or None, and whether it was done just now."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search went.
+
+    Attributes:
+        code: exit code of the signal that ended it; 0 if the study is complete.
+        done: trials that were done now, by all workers of this command.
+        seconds: that it took.
+        taken_back: trials of dead workers that were taken up again at the start.
+    """
+
+    code: int
+    done: int
+    seconds: float
+    taken_back: int
+
+
+def search(study: Study, database: Database, folder: Path) -> Searched:
+    """Run what is missing of the study.
+
+    Raises:
+        EnvironmentFault: the database or the machine stands in the way; what is done is kept.
+    """
+    config = study.config
+    database.make_slots(study.total)
+    alone = config.tuning.storage is None  # the folder is locked, so nobody else uses its database
+    taken_back = database.take_back(study.total, alone)
+    before = database.waiting(study.total)
+    start = time.perf_counter()
+    with _workers(config, folder) as others, stoppable() as stop, shown(study.total, config.progress) as report:
+        told = _Told(study, database, report)
+        study.worker(database).run(told, lambda: stop.code is not None)
+        for each in others:
+            each.join()
+    failed = [each for each in others if each.exitcode]
+    left = database.waiting(study.total) + database.running(study.total)
+    if failed and left and stop.code is None:
+        raise EnvironmentFault(
+            f"{len(failed)} of {len(others)} workers ended early and {left} trials are left: see run.log and "
+            f"worker-*.log in {folder}; the same command continues"
+        )
+    return Searched(stop.code or 0, before - left, time.perf_counter() - start, taken_back)
+
+
+@contextmanager
+def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
+    """All workers but this process."""
+    context = multiprocessing.get_context("spawn")
+    alone = replace(config, tuning=replace(config.tuning, n_workers=1), progress=False)
+    started = [
+        context.Process(target=_work, args=(alone, folder, number), name=f"worker-{number}", daemon=True)
+        for number in range(1, config.tuning.n_workers)
+    ]
+    for each in started:
+        each.start()
+    try:
+        yield list(started)
+    finally:
+        for each in started:
+            if each.is_alive():
+                each.terminate()  # it finishes the trial at hand
+                each.join()
+
+
+def _work(config: Config, folder: Path, number: int) -> None:
+    """A worker's process; it ends when the one that started it is gone."""
+    import logging
+
+    parent = os.getppid()
+    logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
+    try:
+        study = make_study(config, folder)
+        database = Database(study.url, study.name, config.tuning)
+        with stoppable() as stop:
+            study.worker(database).run(lambda *_: None, lambda: stop.code is not None or os.getppid() != parent)
+    except SalipError as error:
+        logging.getLogger(__name__).exception("exit code %d", error.exit_code)
+        sys.exit(error.exit_code)
+
+
+class _Told:
+    """Passes on this process's trials at once, and now and then those of others."""
+
+    def __init__(self, study: Study, database: Database, report: Report) -> None:
+        self.study, self.database, self.report = study, database, report
+        self.known: set[int] = set()
+        self.looked = time.monotonic()
+        self._look(new=False)
+
+    def __call__(self, number: int, value: float | None) -> None:
+        if number not in self.known:
+            self.known.add(number)
+            self.report(number, value, True)
+        if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > LOOK:
+            self._look(new=True)
+
+    def _look(self, new: bool) -> None:
+        for each in read_trials(self.database, self.study.space, self.study.total):
+            if each.number not in self.known:
+                self.known.add(each.number)
+                self.report(each.number, each.value, new)
+        self.looked = time.monotonic()
+
+
+@contextmanager
+def shown(total: int, visible: bool) -> Iterator[Report]:
+    """Yield what hears of finished trials: a bar on a terminal, a line now and then elsewhere, or nothing."""
+    if not visible:
+        yield lambda number, value, new: None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit="trial", dynamic_ncols=True) as bar:
+            yield _Bar(bar)
+    else:
+        yield _Lines(total)
+
+
+class _Best:
+    """The best value so far, and what to say of it."""
+
+    def __init__(self) -> None:
+        self.best: tuple[float, int] | None = None
+
+    def add(self, number: int, value: float | None) -> str:
+        if value is not None and (self.best is None or (value, -number) > (self.best[0], -self.best[1])):
+            self.best = value, number
+        return f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "none has a value yet"
+
+
+class _Bar:
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.best = bar, _Best()
+
+    def __call__(self, number: int, value: float | None, new: bool) -> None:
+        self.bar.set_postfix_str(self.best.add(number, value), refresh=False)
+        self.bar.update()
+
+
+class _Lines:
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.best = total, 0, _Best()
+        self.start = time.monotonic()
+
+    def __call__(self, number: int, value: float | None, new: bool) -> None:
+        said = self.best.add(number, value)
+        self.done += 1
+        if new and self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
+            sys.stderr.write(f"{self.done}/{self.total} trials, {time.monotonic() - self.start:.0f} s, {said}\n")

@@ -1,0 +1,131 @@
+"""The search space: dimensions with what they may be, drawn from, listed, and told to Optuna."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from salip_exp.config import AreaSpace, RealSpace, SpaceConfig, WholeSpace
+
+if TYPE_CHECKING:  # the command line reads this file before it knows whether numbers are needed
+    import numpy as np
+
+AREA = "area.threshold"
+Number = int | float
+Values = dict[str, Number]
+"""One setting by dimension: `sam.points_per_side`, ..., `area.threshold`."""
+GENERATOR = (
+    "points_per_side",
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "box_nms_thresh",
+    "crop_nms_thresh",
+    "crop_n_layers",
+    "min_mask_region_area",
+)
+"""Settings of SAM that can be searched, in the order in which they are drawn."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting with what it may be.
+
+    Attributes:
+        name: dotted, as in the configuration.
+        whole: whether it takes whole numbers only.
+        choices: the values it may take; empty for a range.
+        low: of a range, allowed.
+        high: of a range, allowed.
+    """
+
+    name: str
+    whole: bool
+    choices: tuple[Number, ...] = ()
+    low: Number = 0
+    high: Number = 0
+
+    def draw(self, rng: np.random.Generator) -> Number:
+        """A value, each as likely as the others."""
+        if self.choices:
+            return self.choices[int(rng.integers(len(self.choices)))]
+        if self.whole:
+            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+        return float(rng.uniform(self.low, self.high))
+
+    def distribution(self) -> Any:
+        """The same for Optuna."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high))
+        return FloatDistribution(self.low, self.high)
+
+    def suggest(self, trial: Any) -> Number:
+        """What Optuna's sampler proposes to a trial."""
+        value: Number
+        if self.choices:
+            value = trial.suggest_categorical(self.name, self.choices)
+        elif self.whole:
+            value = trial.suggest_int(self.name, int(self.low), int(self.high))
+        else:
+            value = trial.suggest_float(self.name, self.low, self.high)
+        return value
+
+
+@dataclass(frozen=True)
+class Space:
+    """All dimensions, in the order in which they are drawn."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def draw(self, seed: int, number: int) -> Values:
+        """The random setting of one trial; it depends on the seed and the number, and on no other trial."""
+        from numpy.random import default_rng
+
+        rng = default_rng([seed, number])
+        return {each.name: each.draw(rng) for each in self.dimensions}
+
+    @property
+    def size(self) -> int | None:
+        """How many settings there are; None where a range leaves no end of them."""
+        if not all(each.choices for each in self.dimensions):
+            return None
+        return math.prod(len(each.choices) for each in self.dimensions)
+
+    def combination(self, position: int) -> Values:
+        """One of the `size` settings of a space of lists."""
+        values: Values = {}
+        for each in reversed(self.dimensions):
+            position, index = divmod(position, len(each.choices))
+            values[each.name] = each.choices[index]
+        return {each.name: values[each.name] for each in self.dimensions}
+
+    def to_dict(self) -> dict[str, Any]:
+        """By dimension: its list, or the two ends of its range."""
+        return {each.name: list(each.choices) or {"low": each.low, "high": each.high} for each in self.dimensions}
+
+
+def space_of(config: SpaceConfig, areas: tuple[float, float] | None) -> Space:
+    """The configured space, checked already.
+
+    Args:
+        areas: smallest and largest useful area threshold, where it is searched between those.
+    """
+    sections = [(f"sam.{name}", getattr(config, name)) for name in GENERATOR]
+    found = [dimension(name, section) for name, section in (*sections, (AREA, config.area))]
+    if areas is not None:
+        found[-1] = Dimension(AREA, False, low=areas[0], high=areas[1])
+    return Space(tuple(each for each in found if each is not None))
+
+
+def dimension(name: str, section: WholeSpace | RealSpace | AreaSpace) -> Dimension | None:
+    """The dimension of a section; None where it leaves its setting as it is."""
+    whole = isinstance(section, WholeSpace)
+    if section.choices is not None:
+        return Dimension(name, whole, tuple(dict.fromkeys(section.choices)))
+    if section.low is None or section.high is None:
+        return None
+    return Dimension(name, whole, low=section.low, high=section.high)
