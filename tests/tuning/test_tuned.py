@@ -13,8 +13,8 @@ from salip_exp.config import AreaUnit, Sampler
 from salip_exp.errors import ConfigError, DataError
 from salip_exp.running.summary import notes
 from salip_exp.tuning.bench import applied, tried
-from salip_exp.tuning.runs import left_out, tuned_run
-from salip_exp.tuning.tuned import read_tuned, tuned_yaml
+from salip_exp.tuning.runs import left_out, refuse_both, tuned_run
+from salip_exp.tuning.tuned import Tuned, read_tuned, tuned_yaml
 from salip_exp.validate import typed
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}
@@ -49,6 +49,15 @@ def test_another_file_is_one_sentence(tmp_path: Path, text: str) -> None:
         typed(compose([f"tuned={path}"]))
     assert "tuned=" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_is_typed_and_in_the_file_is_refused() -> None:
+    found = Tuned({"pred_iou_thresh": 0.5}, None, "stub", ())
+    refuse_both(found, ["salip-exp", "tuned=FILE", "sam.box_nms_thresh=0.7", "area.threshold=0.3"])
+    with pytest.raises(ConfigError, match=r"sam\.pred_iou_thresh is typed"):
+        refuse_both(found, ["salip-exp", "tuned=FILE", "sam.pred_iou_thresh=0.7"])
+    with pytest.raises(ConfigError, match=r"area\.threshold"):
+        refuse_both(Tuned({}, (0.3, AreaUnit.fraction), "stub", ()), ["salip-exp", "++area.threshold=0.3"])
 
 
 def test_values_of_a_file_are_checked_as_if_they_were_typed(tuned_file: Path) -> None:

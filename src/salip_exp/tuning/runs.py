@@ -14,7 +14,7 @@ from salip_exp.running.runner import Prepare, prepare, run
 from salip_exp.running.stages import Stages
 from salip_exp.tuning.check import searches
 from salip_exp.tuning.tune import study_in
-from salip_exp.tuning.tuned import read_tuned
+from salip_exp.tuning.tuned import Tuned, read_tuned
 
 STUDY = "study"
 
@@ -31,6 +31,7 @@ def tuned_run(config: Config, folder: Path, command: Sequence[str], prepare: Pre
     if not searches(config):
         assert config.tuned is not None
         found = read_tuned(Path(config.tuned).expanduser())
+        refuse_both(found, command)
         if found.dataset != config.dataset.name:  # nothing was tuned on these images
             config = replace(config, tuning=replace(config.tuning, score_tuning_images=False))
             return run(config, folder, command, prepare)
@@ -39,6 +40,18 @@ def tuned_run(config: Config, folder: Path, command: Sequence[str], prepare: Pre
     if result.code:
         return result.code
     return run(result.config, folder, command, without(result.images, prepare))
+
+
+def refuse_both(found: Tuned, command: Sequence[str]) -> None:
+    """A setting of the file that is also typed: one of the two would lose without a word.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    names = {f"sam.{name}" for name in found.sam} | ({"area.threshold", "area.unit"} if found.area else set())
+    both = sorted(names & {each.lstrip("+").partition("=")[0] for each in command})
+    if both:
+        raise ConfigError(f"{both[0]} is typed and stands in the file of tuned=... too: leave it out, or edit the file")
 
 
 def without(images: Sequence[str], prepare: Prepare = prepare) -> Prepare:
