@@ -17,7 +17,7 @@ from salip_exp.running.process import keep_freed_memory
 kept = {keep} and keep_freed_memory()
 torch.set_num_threads(1)
 total = 0.0
-for _ in range(3):
+for _ in range(6):
     torch.ones(8 << 20).add_(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -38,7 +38,7 @@ def test_freed_memory_is_used_again_without_new_page_faults():
         pytest.skip("this libc has no mallopt")
     _, same, many = run(keep=False)
     assert total == same
-    assert faults < many / 4
+    assert faults < many / 2
 
 
 def test_elsewhere_it_is_left_alone(monkeypatch):
