@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import BaseFileLock, FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_cache_path
@@ -20,6 +21,23 @@ def cache_folder() -> Path:
     """Folder of everything kept between runs: `SALIP_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("SALIP_CACHE")
     return Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
+
+
+def process_lock(path: Path, timeout_s: float = -1) -> BaseFileLock:
+    """A lock between processes that dies with its process, however that ends; not yet acquired.
+
+    filelock's own stand-in where a file system has no locks, a mark in the folder, would outlive a killed process and
+    keep everybody out. It is not wanted here: acquiring then raises.
+
+    Args:
+        path: of the lock file; its folder must exist.
+        timeout_s: how long `acquire` waits; -1 for ever.
+
+    Raises:
+        OSError: on acquiring, where the file cannot be made or the file system has no locks; `filelock.Timeout`, one
+            of its kinds, when another process holds the lock for too long.
+    """
+    return FileLock(path, timeout=timeout_s, fallback_to_soft=False)
 
 
 def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -> None:

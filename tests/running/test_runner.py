@@ -22,7 +22,7 @@ from PIL import Image
 from salip_exp.config import EmptyTarget
 from salip_exp.errors import CaseError, DataError, EnvironmentFault, TooManyFailures
 from salip_exp.evaluation.metrics import dice
-from salip_exp.running.lock import claim
+from salip_exp.running.lock import claim, in_use
 from salip_exp.running.records import prediction_path, record_path
 from salip_exp.running.runner import run
 from salip_exp.running.tables import COLUMNS
@@ -329,6 +329,20 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_whose_it_is(fakes, 
     process.communicate()
     with claim(tmp_path / "run"):
         pass
+
+
+def test_where_files_cannot_be_locked_a_run_is_refused_and_leaves_no_mark(fakes, tmp_path, monkeypatch):
+    """A mark in place of a lock would outlive a killed run, and refuse the next."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(EnvironmentFault, match=r"Function not implemented.*outputs=DIR"):
+        fakes.run_fake(tmp_path / "run")
+    assert not in_use(tmp_path / "run")
+    monkeypatch.undo()
+    fakes.run_fake(tmp_path / "run")
 
 
 def test_a_folder_that_holds_a_run_is_never_written_over(fakes, finished):

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from salip_exp.caching.stages import Stage
+from salip_exp.files import process_lock
 
 log = logging.getLogger(__name__)
 
@@ -74,25 +75,21 @@ class FileLocks:
     def _acquired(self, path: Path) -> BaseFileLock | None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
+            lock = process_lock(path)
             _wait(lock, path)
-        except (OSError, NotImplementedError) as fault:
-            self._give_up(str(fault))
-            return None
-        if isinstance(lock, SoftFileLock):  # filelock's own stand-in, a mark that would outlive a killed process
-            lock.release()
-            self._give_up("the file system has no locks")
+        except OSError as fault:
+            self._give_up(fault)
             return None
         return lock
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, fault: OSError) -> None:
         if self._usable:
             self._usable = False
             log.warning(
                 "no locks in %s (%s): processes that share this cache may compute the same entry twice, with the same "
                 "result",
                 self._folder,
-                why,
+                fault.strerror or fault,
             )
 
 

@@ -16,10 +16,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from salip_exp.caching.stages import Stage
-from salip_exp.files import write_bytes
+from salip_exp.files import process_lock, write_bytes
 
 SUFFIX, DRAFT = ".bin", ".tmp"
 STALE_S = 3600.0  # a draft older than this has no writer any more
@@ -122,10 +122,10 @@ def shrink(folder: Path, budget: int, patience_s: float = PATIENCE_S) -> Removed
     with ExitStack() as stack:
         try:
             locks_folder(folder).mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(locks_folder(folder) / "pruning.lock", timeout=patience_s))
+            stack.enter_context(process_lock(locks_folder(folder) / "pruning.lock", patience_s))
         except Timeout:
             return Removed()
-        except (OSError, NotImplementedError):
+        except OSError:
             pass  # no locks here: two that prune at once remove a little more than they must
         remove(leftovers(folder))
         removed = remove(_excess(entries(folder), budget))

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from filelock import FileLock
 from tqdm import tqdm
 
 from salip_exp.errors import EnvironmentFault, WeightsError
-from salip_exp.files import cache_folder, write_bytes
+from salip_exp.files import cache_folder, process_lock, write_bytes
 from salip_exp.models.registry import Entry, named_by_hash
 
 # Why not pooch, torch.hub or clip's own downloader: none continues a broken download, the last two trust or leave half
@@ -121,7 +120,7 @@ def _fetch_once(entry: Entry, path: Path) -> None:
     lock = cache_folder() / "locks" / f"{entry.file}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with process_lock(lock):
         if path.is_file() and sha256_of(path) == entry.sha256:
             return
         try:

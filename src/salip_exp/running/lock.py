@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from salip_exp.errors import EnvironmentFault
+from salip_exp.files import process_lock
 from salip_exp.running.status import read_status
 
 LOCK = ".lock"
@@ -22,7 +23,7 @@ def claim(folder: Path) -> Iterator[None]:
     Raises:
         EnvironmentFault: it cannot be written, or another process is at work in it.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = process_lock(folder / LOCK, timeout_s=0)
     try:
         _probe(folder)
         lock.acquire()
@@ -32,7 +33,7 @@ def claim(folder: Path) -> Iterator[None]:
             f"{folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
             "wait for it, or choose another folder by hydra.run.dir=DIR"
         ) from error
-    except (OSError, NotImplementedError) as error:  # the latter: filelock, where a file system has no locks
+    except OSError as error:
         raise EnvironmentFault(
             f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
         ) from error
@@ -50,11 +51,11 @@ def in_use(folder: Path) -> bool:
     if not (folder / LOCK).exists():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with process_lock(folder / LOCK, timeout_s=0):
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # as in `claim`
+    except OSError:
         return False
 
 
