@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,14 +14,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
-def worker() -> ModuleType:
+def worker(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     """The program of `start`, as a module."""
-    spec = importlib.util.spec_from_file_location("caching_worker", Path(__file__).with_name("worker.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).with_name("worker.py"))
 
 
 @pytest.fixture

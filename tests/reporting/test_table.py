@@ -42,7 +42,7 @@ def test_every_group_and_all_have_their_n_mean_and_interval(folder):
 
 def test_the_networks_work_and_what_the_cache_knew_are_said(folder):
     (line,) = (line for line in shown(folder).splitlines() if line.startswith("computed"))
-    assert line.split() == ["computed", "11", "encodings,", "1", "texts"]
+    assert line.split() == ["computed", "11", "encodings,", "1", "text"]
 
 
 def test_work_is_worded():
@@ -51,7 +51,7 @@ def test_work_is_worded():
     assert work({"counters": counts, "cache": {"view": nothing}}) == "no network was asked"
     known = {"hits_memory": 2, "hits_disk": 1000, "bytes_written": 2_500_000}
     words = work({"counters": counts | {"decoded_points": 1024}, "cache": {"view": nothing, "organ": known}})
-    assert words == "1,024 points; 1,002 entries found in the cache; 2.5 MB written to it"
+    assert words == "1,024 points; 1,002 entries found in the cache; 2.5 MB written to the cache"
 
 
 def test_what_is_no_terminal_gets_no_colour_codes(folder):

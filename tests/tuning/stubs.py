@@ -45,10 +45,10 @@ from salip_exp.config import (
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.models.clip import LoadedClip
 from salip_exp.models.sam import LoadedSam
-from salip_exp.tuning.bench import Bench
 from salip_exp.tuning.sampling import draw
 from salip_exp.tuning.study import Material
 from salip_exp.tuning.tune import tune
+from salip_exp.tuning.workbench import Workbench
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]
@@ -102,8 +102,10 @@ def gatherer(sam: Any, clip: Any, some: list[Case] | None = None, store: Any = N
         data = dataset(cases() if some is None else some)
         drawn = draw(data.refs, config.tuning.images, [config.seed], config.tuning.objective == "dsc")
         kept = open_store(config.cache) if store is None else store
-        bench = Bench(config, LoadedSam(sam, "stub", "0", CPU), LoadedClip(clip, "stub", "1", CPU), SENTENCES, kept)
-        return Material(bench, data, drawn, {"sam": ("stub", "0"), "clip": ("stub", "1")})
+        workbench = Workbench(
+            config, LoadedSam(sam, "stub", "0", CPU), LoadedClip(clip, "stub", "1", CPU), SENTENCES, kept
+        )
+        return Material(workbench, data, drawn, {"sam": ("stub", "0"), "clip": ("stub", "1")})
 
     return gather
 

@@ -13,9 +13,9 @@ import pytest
 from salip_exp.caching.store import MemoryStore
 from salip_exp.config import AreaSpace, Objective, RealSpace, SpaceConfig, WholeSpace
 from salip_exp.errors import CaseError, ConfigError, EnvironmentFault, TooManyFailures
-from salip_exp.tuning.bench import Bench
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.tune import study_in
+from salip_exp.tuning.workbench import Workbench
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def gather(stubs, blob_sam, random_clip):
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, when) -> None:
-    real = Bench.outcome
+    real = Workbench.outcome
 
     def outcome(self, config, cases, *names):
         if when(config):
             raise CaseError("E_SCORE", "a score is not finite")
         return real(self, config, cases, *names)
 
-    monkeypatch.setattr(Bench, "outcome", outcome)
+    monkeypatch.setattr(Workbench, "outcome", outcome)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -12,9 +12,9 @@ from salip_exp.compose import compose
 from salip_exp.config import AreaUnit, Sampler
 from salip_exp.errors import ConfigError, DataError
 from salip_exp.running.summary import notes
-from salip_exp.tuning.bench import applied, tried
 from salip_exp.tuning.runs import left_out, refuse_both, tuned_run
 from salip_exp.tuning.tuned import Tuned, read_tuned, tuned_yaml
+from salip_exp.tuning.workbench import applied, tried
 from salip_exp.validate import typed
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from salip_exp.caching.counted import Counted
 from salip_exp.caching.entry import HEAD, Damaged, pack, unpack
 from salip_exp.caching.locks import FileLocks
 from salip_exp.caching.shelf import PATIENCE_S, locks_folder, needs_a_look, place, shrink
-from salip_exp.caching.stages import Arrays, Stage, tallies
+from salip_exp.caching.stages import Arrays, Stage
 from salip_exp.files import write_bytes
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ ROUND = 256 << 20  # bytes that a process writes between two looks at the budget
 ROUND_SHARE = 0.05  # of the budget: the other bound
 
 
-class DiskStore:
+class DiskStore(Counted):
     """A store of files below a folder, see `shelf.py`; `entry.py` says what is in one.
 
     Files appear whole, by renaming. They are not synced: after a power cut an entry may be damaged, which its digest
@@ -40,7 +41,7 @@ class DiskStore:
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
-        self.stats = tallies()
+        super().__init__()
         self.writing = True
         self._folder = folder
         self._budget = budget_bytes
@@ -54,15 +55,8 @@ class DiskStore:
         if needs_a_look(folder, budget_bytes):
             self._shrink(patience_s=0)
 
-    def get(self, stage: Stage, key: str) -> Arrays | None:
-        """The entry, read-only, or None: absent or damaged, a miss."""
-        found = self.peek(stage, key)
-        if found is None:
-            self.stats[stage].count(misses=1)
-        return found
-
     def peek(self, stage: Stage, key: str) -> Arrays | None:
-        """As `get`; finding nothing is not counted."""
+        """The entry, read-only; finding nothing is not counted."""
         found = self.reread(stage, key)
         if found is not None:
             self.stats[stage].count(hits_disk=1)

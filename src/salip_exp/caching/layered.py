@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from salip_exp.caching.counted import Counted
 from salip_exp.caching.disk import DiskStore
 from salip_exp.caching.memory import MemoryStore
 from salip_exp.caching.stages import Arrays, Stage
 
 
-class Layered:
+class Layered(Counted):
     """A store that answers from memory what it can, and keeps everything on disk; both halves count in one tally."""
 
     def __init__(self, memory: MemoryStore, disk: DiskStore) -> None:
         self._memory, self._disk = memory, disk
-        self.stats = memory.stats = disk.stats
-
-    def get(self, stage: Stage, key: str) -> Arrays | None:
-        """The entry, read-only, or None: absent or damaged, a miss."""
-        found = self.peek(stage, key)
-        if found is None:
-            self.stats[stage].count(misses=1)
-        return found
+        super().__init__()
+        memory.stats = disk.stats = self.stats
 
     def peek(self, stage: Stage, key: str) -> Arrays | None:
-        """As `get`; finding nothing is not counted."""
+        """The entry, read-only; finding nothing is not counted."""
         found = self._memory.peek(stage, key)
         if found is not None:
             self._disk.touch(stage, key)  # or a long run's own entries would look unused to those who prune

@@ -6,11 +6,12 @@ import threading
 from collections import OrderedDict
 from contextlib import AbstractContextManager
 
+from salip_exp.caching.counted import Counted
 from salip_exp.caching.locks import ThreadLocks
-from salip_exp.caching.stages import Arrays, Stage, freeze, tallies
+from salip_exp.caching.stages import Arrays, Stage, freeze
 
 
-class MemoryStore:
+class MemoryStore(Counted):
     """A store that lives as long as the process and is shared by its threads.
 
     Args:
@@ -18,22 +19,15 @@ class MemoryStore:
     """
 
     def __init__(self, budget_bytes: int) -> None:
-        self.stats = tallies()
+        super().__init__()
         self._budget = budget_bytes
         self._size = 0
         self._entries: OrderedDict[tuple[Stage, str], Arrays] = OrderedDict()
         self._guard = threading.Lock()
         self._locks = ThreadLocks()
 
-    def get(self, stage: Stage, key: str) -> Arrays | None:
-        """The entry itself, read-only, or None: a miss."""
-        found = self.peek(stage, key)
-        if found is None:
-            self.stats[stage].count(misses=1)
-        return found
-
     def peek(self, stage: Stage, key: str) -> Arrays | None:
-        """As `get`; finding nothing is not counted."""
+        """The entry, read-only; finding nothing is not counted."""
         with self._guard:
             found = self._entries.get((stage, key))
             if found is not None:

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from salip_exp.caching.counted import Counted
 from salip_exp.caching.disk import DiskStore
 from salip_exp.caching.layered import Layered
 from salip_exp.caching.memory import MemoryStore
 from salip_exp.caching.shelf import stages_folder
-from salip_exp.caching.stages import Arrays, Stage, Tally, tallies
+from salip_exp.caching.stages import Arrays, Stage, Tally
 from salip_exp.config import CacheConfig, CacheMode
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import cache_folder
@@ -40,16 +41,8 @@ class Store(Protocol):
         """Held while an entry is computed, so that nobody else computes it too."""
 
 
-class NoStore:
+class NoStore(Counted):
     """Keeps nothing: every look is a miss."""
-
-    def __init__(self) -> None:
-        self.stats = tallies()
-
-    def get(self, stage: Stage, key: str) -> Arrays | None:
-        """None."""
-        self.stats[stage].count(misses=1)
-        return None
 
     def peek(self, stage: Stage, key: str) -> Arrays | None:
         """None."""

@@ -48,6 +48,7 @@ class Limits:
     crops: Limit = field(default_factory=lambda: Limit("crop boxes", MANY))
     points: Limit = field(default_factory=lambda: Limit("points", MANY))
     masks: Limit = field(default_factory=lambda: Limit("masks", MANY))
+    views: Limit = field(default_factory=lambda: Limit("views", MANY))
 
 
 def in_chunks(total: int, limit: Limit, work: Callable[[int, int], Part]) -> Iterator[Part]:

@@ -87,10 +87,6 @@ class Masks:
         both = [np.count_nonzero(self.patch(row) & region[self.window(row)]) for row in range(len(self))]
         return np.array(both, dtype=np.int64)
 
-    def compact(self) -> Masks:
-        """The same masks without bits that belong to none of them."""
-        return concatenate(self.shape, [self])
-
     def _packed(self, row: int) -> NDArray[np.uint8]:
         height, width = self.windows[row, 2:].tolist()
         start = int(self.starts[row])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-from salip_exp.cascade.chunks import SAME_BITS, Limit, in_chunks
+from salip_exp.cascade.chunks import SAME_BITS, Limits, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.masks import mask_iou
 from salip_exp.cascade.pool import Pool
@@ -46,7 +46,12 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
 
 @torch.no_grad()
 def embed_views(
-    net: CLIP, views: Sequence[NDArray[np.uint8]], fit: ViewFit, batch: int, counters: Counters
+    net: CLIP,
+    views: Sequence[NDArray[np.uint8]],
+    fit: ViewFit,
+    batch: int,
+    counters: Counters,
+    limits: Limits | None = None,
 ) -> NDArray[np.float32]:
     """Embedding of each view, of length 1, float32 (N, D).
 
@@ -55,9 +60,10 @@ def embed_views(
     Args:
         views: uint8 (h, w, 3) RGB, of any size.
         batch: views in one forward.
+        limits: what fits in memory; halved where it does not, with the same embeddings.
     """
     side = int(net.visual.input_resolution)
-    limit = Limit("views", batch)
+    limit = (limits or Limits()).views.fit(batch)
 
     def forward(start: int, stop: int) -> NDArray[np.float32]:
         pixels = torch.stack([preprocess(view, side, fit) for view in views[start:stop]])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from salip_exp.caching.fetch import fetch, fetch_rows
 from salip_exp.caching.keys import content_key
 from salip_exp.caching.store import Arrays, Stage, Store
+from salip_exp.cascade.chunks import Limits
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.masks import DIGEST_BYTES
 from salip_exp.cascade.pool import Pool
@@ -39,6 +40,7 @@ class ClipStages:
         self.store = store
         self.counters = counters
         self.key = network_key(clip)
+        self._limits = Limits()
 
     def prototype(self, sentences: Sequence[str], order: Prototype) -> NDArray[np.float32]:
         """The one embedding that the sentences are averaged to, float32 (D,).
@@ -74,7 +76,7 @@ class ClipStages:
         with watch.stage("views"):
             pictures = views(picture.image, pool, config)
         with watch.stage("retrieval"):
-            return embed_views(self.net, pictures, config.fit, self.batch, self.counters)
+            return embed_views(self.net, pictures, config.fit, self.batch, self.counters, self._limits)
 
 
 def _shown(pool: Pool) -> NDArray[np.uint8]:

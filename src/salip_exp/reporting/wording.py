@@ -34,23 +34,23 @@ def failed(statuses: Mapping[str, int]) -> int:
 
 
 WORK = {
-    "encoder_calls": "encodings",
-    "decoded_points": "points",
-    "box_decodes": "boxes",
-    "unprompted_decodes": "decodes without a prompt",
-    "clip_images": "views",
-    "clip_text_forwards": "texts",
+    "encoder_calls": ("encoding", "encodings"),
+    "decoded_points": ("point", "points"),
+    "box_decodes": ("box", "boxes"),
+    "unprompted_decodes": ("image without a prompt", "images without a prompt"),
+    "clip_images": ("view", "views"),
+    "clip_text_forwards": ("text", "texts"),
 }
 
 
 def work(manifest: Mapping[str, Any]) -> str:
     """What the networks had to compute, and what the cache knew: `36 encodings, 9,216 points; 72 entries found`."""
     counts = manifest["counters"]
-    asked = ", ".join(f"{counts[name]:,} {word}" for name, word in WORK.items() if counts[name])
+    asked = ", ".join(f"{counts[name]:,} {words[counts[name] > 1]}" for name, words in WORK.items() if counts[name])
     tallies = manifest["cache"].values()
     found = sum(each["hits_memory"] + each["hits_disk"] for each in tallies)
     kept = sum(each["bytes_written"] for each in tallies)
-    cache = [f"{found:,} entries found in the cache"] * (found > 0) + [f"{kept / 1e6:,.1f} MB written to it"] * (
+    cache = [f"{found:,} entries found in the cache"] * (found > 0) + [f"{kept / 1e6:,.1f} MB written to the cache"] * (
         kept > 0
     )
     return "; ".join([asked or "no network was asked", *cache])

@@ -55,6 +55,19 @@ class Session:
     redone: list[tuple[str, str]] = field(default_factory=list)
 
 
+class MeanDsc:
+    """DSC so far, over the cases that have one."""
+
+    def __init__(self) -> None:
+        self.sum, self.n = 0.0, 0
+
+    def add(self, record: CaseRecord) -> str:
+        """Take one more case, and say the mean."""
+        if record.dsc is not None:
+            self.sum, self.n = self.sum + record.dsc, self.n + 1
+        return f"mean DSC {self.sum / self.n:.3f} (n={self.n})" if self.n else "no score yet"
+
+
 def run_cases(session: Session, refs: Sequence[CaseRef], stop: Stop) -> list[CaseRecord]:
     """Finish every case, in order, or those before a signal; one that fails never touches another.
 
@@ -62,12 +75,13 @@ def run_cases(session: Session, refs: Sequence[CaseRef], stop: Stop) -> list[Cas
         EnvironmentFault: a record cannot be written.
     """
     records = []
-    with progress(len(refs), session.config.progress) as report:
+    mean = MeanDsc()
+    with progress(len(refs), session.config.progress, "case") as report:
         for ref, load in read_ahead(refs):
             if stop.code is not None:
                 break
             records.append(run_case(session, ref, load))
-            report(records[-1])
+            report(mean.add(records[-1]))
     return records
 
 
@@ -198,6 +212,7 @@ def _number(value: float) -> float | None:
 
 
 def _lacks_memory(error: Exception) -> bool:
+    # Imported here: it needs torch, and a run says what is wrong with its folder before it waits for that.
     from salip_exp.cascade.chunks import out_of_memory
 
     return out_of_memory(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -22,7 +23,7 @@ def plots(trials: Sequence[TrialRow], space: Space, report: Mapping[str, Any]) -
         found["importances"] = importances(report)
     found["slices"] = slices(scored, names, report)
     found["parallel_coordinates"] = parallel(scored, space, report)
-    if AREA in names and any(each.outcome.mean("dsc") == each.outcome.mean("dsc") for each in scored):
+    if AREA in names and not all(math.isnan(each.outcome.mean("dsc")) for each in scored):
         found["area_and_dsc"] = area_and_dsc(scored)
     for name, figure in found.items():
         wide = name == "slices"

@@ -11,7 +11,7 @@ from typing import Any
 from salip_exp.config import Config
 from salip_exp.running.files import atomic_write
 from salip_exp.running.manifest import write_config, write_json
-from salip_exp.tuning.bench import applied
+from salip_exp.running.summary import EMBEDDED_NOTE
 from salip_exp.tuning.check import sampler_of
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.search import Searched
@@ -20,8 +20,7 @@ from salip_exp.tuning.study import VERSION, Study
 from salip_exp.tuning.trials import TrialRow, winner
 from salip_exp.tuning.trust import comparison, draws, importances, spread
 from salip_exp.tuning.tuned import tuned_yaml
-
-EMBEDDED = "embedded weights: trained on synthetic images only"
+from salip_exp.tuning.workbench import applied
 
 
 def write_results(
@@ -29,7 +28,7 @@ def write_results(
 ) -> dict[str, Any]:
     """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
     config, best = study.config, winner(trials, study.config)
-    searching = study.material.bench.work.to_dict()
+    searching = study.material.workbench.work.to_dict()
     compared = comparison(study, trials)
     other = draws(study, trials)
     report = {
@@ -63,7 +62,7 @@ def write_results(
 
 def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
-    said = [EMBEDDED] if any(name == "tiny" for name, _ in study.material.weights.values()) else []
+    said = [EMBEDDED_NOTE] if any(name == "tiny" for name, _ in study.material.weights.values()) else []
     if study.config.tuning.score_tuning_images:
         said.append(
             f"tuned on {len(study.material.drawn.ids)} of the images that runs score (tuning.score_tuning_images)"

@@ -6,25 +6,21 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
+from salip_exp.running.progress import Report, progress
 from salip_exp.running.signals import stoppable
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.study import Study, make_study
 from salip_exp.tuning.trials import read_trials
 
-LINES = 10  # plain lines over a whole study
 LOOK = 2.0  # seconds between looks at what other workers did
-
-Report = Callable[[int, float | None, bool], None]
-"""Hears of a finished trial: its number, its value or None, and whether it was done just now."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,11 @@ def search(study: Study, database: Database, folder: Path) -> Searched:
     taken_back = database.take_back(study.total, alone)
     before = database.waiting(study.total)
     start = time.perf_counter()
-    with _workers(config, folder) as others, stoppable() as stop, shown(study.total, config.progress) as report:
+    with (
+        _workers(config, folder) as others,
+        stoppable() as stop,
+        progress(study.total, config.progress, "trial") as report,
+    ):
         told = _Told(study, database, report)
         study.worker(database).run(told, lambda: stop.code is not None)
         for each in others:
@@ -111,7 +111,7 @@ class _Told:
     """Passes on this process's trials at once, and now and then those of others."""
 
     def __init__(self, study: Study, database: Database, report: Report) -> None:
-        self.study, self.database, self.report = study, database, report
+        self.study, self.database, self.report, self.best = study, database, report, _Best()
         self.known: set[int] = set()
         self.looked = time.monotonic()
         self._look(new=False)
@@ -119,7 +119,7 @@ class _Told:
     def __call__(self, number: int, value: float | None) -> None:
         if number not in self.known:
             self.known.add(number)
-            self.report(number, value, True)
+            self.report(self.best.add(number, value))
         if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > LOOK:
             self._look(new=True)
 
@@ -127,22 +127,8 @@ class _Told:
         for each in read_trials(self.database, self.study.space, self.study.total):
             if each.number not in self.known:
                 self.known.add(each.number)
-                self.report(each.number, each.value, new)
+                self.report(self.best.add(each.number, each.value), new)
         self.looked = time.monotonic()
-
-
-@contextmanager
-def shown(total: int, visible: bool) -> Iterator[Report]:
-    """Yield what hears of finished trials: a bar on a terminal, a line now and then elsewhere, or nothing."""
-    if not visible:
-        yield lambda number, value, new: None
-    elif sys.stderr.isatty():
-        from tqdm import tqdm
-
-        with tqdm(total=total, unit="trial", dynamic_ncols=True) as bar:
-            yield _Bar(bar)
-    else:
-        yield _Lines(total)
 
 
 class _Best:
@@ -155,24 +141,3 @@ class _Best:
         if value is not None and (self.best is None or (value, -number) > (self.best[0], -self.best[1])):
             self.best = value, number
         return f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "none has a value yet"
-
-
-class _Bar:
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.best = bar, _Best()
-
-    def __call__(self, number: int, value: float | None, new: bool) -> None:
-        self.bar.set_postfix_str(self.best.add(number, value), refresh=False)
-        self.bar.update()
-
-
-class _Lines:
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.best = total, 0, _Best()
-        self.start = time.monotonic()
-
-    def __call__(self, number: int, value: float | None, new: bool) -> None:
-        said = self.best.add(number, value)
-        self.done += 1
-        if new and self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
-            sys.stderr.write(f"{self.done}/{self.total} trials, {time.monotonic() - self.start:.0f} s, {said}\n")

@@ -14,13 +14,13 @@ from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Dataset
 from salip_exp.errors import ConfigError
 from salip_exp.running.identity import fingerprint, recipe
-from salip_exp.tuning.bench import Bench
 from salip_exp.tuning.check import sampler_of
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.proposals import proposal
 from salip_exp.tuning.sampling import Drawn, draw
 from salip_exp.tuning.space import Space, space_of
 from salip_exp.tuning.work import Worker
+from salip_exp.tuning.workbench import Workbench
 
 VERSION = 1
 DATABASE = "study.db"
@@ -31,14 +31,14 @@ class Material:
     """What a study is made from.
 
     Attributes:
-        bench: networks and cache.
+        workbench: networks and cache.
         dataset: all images.
         drawn: the tuning images.
         weights: name and SHA-256 of each network.
         device: where the networks run.
     """
 
-    bench: Bench
+    workbench: Workbench
     dataset: Dataset
     drawn: Drawn
     weights: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -63,8 +63,8 @@ def gather(config: Config) -> Material:
     networks = load_networks(config)
     if networks.sam is None or networks.clip is None:
         raise ConfigError(f"method={config.method} cannot be tuned: use method=salip or sam_clip")
-    bench = Bench(config, networks.sam, networks.clip, networks.sentences, store)
-    return Material(bench, dataset, drawn, networks.names, networks.device)
+    workbench = Workbench(config, networks.sam, networks.clip, networks.sentences, store)
+    return Material(workbench, dataset, drawn, networks.names, networks.device)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Study:
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""
         plan = proposal(sampler_of(self.config), self.space, self.config.seed)
-        return Worker(self.config, self.material.bench, self.material.drawn.cases, database, plan, self.total)
+        return Worker(self.config, self.material.workbench, self.material.drawn.cases, database, plan, self.total)
 
 
 def make_study(config: Config, folder: Path, gather: Gather = gather) -> Study:
@@ -97,7 +97,7 @@ def make_study(config: Config, folder: Path, gather: Gather = gather) -> Study:
         DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
     """
     material = gather(config)
-    areas = material.bench.areas(material.drawn.cases) if config.tuning.space.area.pools else None
+    areas = material.workbench.areas(material.drawn.cases) if config.tuning.space.area.pools else None
     space = space_of(config.tuning.space, areas)
     total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
     url = config.tuning.storage or f"sqlite:///{(folder / DATABASE).absolute()}"
@@ -110,7 +110,7 @@ def study_name(config: Config, material: Material, space: Space) -> str:
     made_of = [
         VERSION,
         version("optuna") if sampler_of(config) is Sampler.tpe else None,  # its proposals change with its versions
-        recipe(config, hashes, material.bench.sentences, material.device),
+        recipe(config, hashes, material.workbench.sentences, material.device),
         [fingerprint(case) for case in material.drawn.cases],
         space.to_dict(),
         [sampler_of(config), config.seed, config.tuning.objective],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from typing import Any
 
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
-from salip_exp.tuning.bench import OBJECTIVES, Outcome
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.space import Space, Values
 from salip_exp.tuning.work import OUTCOME, REASON
+from salip_exp.tuning.workbench import OBJECTIVES, Outcome
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def trial_table(trials: Sequence[TrialRow], space: Space) -> str:
                 "failed" if each.value is None else "complete",
                 "" if each.value is None else each.value,
                 *(each.values.get(name, "") for name in names),
-                *("" if mean != mean else mean for mean in means),
+                *("" if math.isnan(mean) else mean for mean in means),
                 len(each.outcome.images),
                 statuses,
                 each.reason or "",

@@ -13,11 +13,11 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.statistics import Estimate, estimate
-from salip_exp.tuning.bench import OBJECTIVES, Bench, applied, tried
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.sampling import draw, order
 from salip_exp.tuning.study import Study, labelled
 from salip_exp.tuning.trials import TrialRow, winner
+from salip_exp.tuning.workbench import OBJECTIVES, Workbench, applied, tried
 
 log = logging.getLogger(__name__)
 DSC = "dsc"
@@ -60,7 +60,7 @@ def draws(study: Study, trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
     """What other draws of the tuning images would have chosen among the same trials, and how good that is elsewhere."""
     config, refs = study.config, study.material.dataset.refs
     scored = [each for each in trials if each.value is not None]
-    judge = _Judge(study.material.bench)
+    judge = _Judge(study.material.workbench)
     rest = held_out(study)
     rows = []
     for number in range(1, config.tuning.draws + 1):
@@ -111,8 +111,8 @@ def importances(database: Database) -> dict[str, float]:
 class _Judge:
     """Scores of settings on images, each worked out once."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
         self.known: dict[tuple[int, bool, str], tuple[float | None, float | None]] = {}
 
     def value(self, config: Config, cases: Iterable[Case], number: int) -> float:
@@ -133,25 +133,25 @@ class _Judge:
         key = number, trial, case.case_id
         if key not in self.known:
             names = list(dict.fromkeys((str(config.tuning.objective), DSC))) if trial else [DSC]
-            scores = _scores(self.bench, config, case, names)
+            scores = _scores(self.workbench, config, case, names)
             self.known[key] = scores.get(names[0]), scores.get(DSC)
         return self.known[key]
 
 
 def _both(study: Study, config: Config, refs: Sequence[CaseRef]) -> tuple[dict[str, Any], dict[str, Any]]:
-    bench, drawn = study.material.bench, study.material.drawn
-    ours = [_scores(bench, config, case, [DSC]).get(DSC) for case in drawn.cases]
+    workbench, drawn = study.material.workbench, study.material.drawn
+    ours = [_scores(workbench, config, case, [DSC]).get(DSC) for case in drawn.cases]
     chosen = [ref for ref in study.material.dataset.refs if ref.case_id in drawn.ids]
     rest: dict[str, float | None] = {}
     for case in _loaded(refs):
-        rest[case.case_id] = _scores(bench, config, case, [DSC]).get(DSC)
+        rest[case.case_id] = _scores(workbench, config, case, [DSC]).get(DSC)
     theirs = [rest.get(ref.case_id) for ref in refs]
     return _estimate(ours, chosen, config).to_dict(), _estimate(theirs, refs, config).to_dict()
 
 
-def _scores(bench: Bench, config: Config, case: Case, names: Sequence[str]) -> dict[str, float | None]:
+def _scores(workbench: Workbench, config: Config, case: Case, names: Sequence[str]) -> dict[str, float | None]:
     try:
-        return bench.outcome(config, [case], names).images[case.case_id]
+        return workbench.outcome(config, [case], names).images[case.case_id]
     except CaseError as error:
         log.warning("%s has no score: %s %s", case.case_id, error.code, error)
         return {}

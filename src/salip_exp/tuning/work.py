@@ -12,10 +12,10 @@ from typing import Any
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
-from salip_exp.tuning.bench import Bench, Outcome, tried
 from salip_exp.tuning.database import Database, Slot, pulse
 from salip_exp.tuning.proposals import Proposal
 from salip_exp.tuning.space import Values
+from salip_exp.tuning.workbench import Outcome, Workbench, tried
 
 log = logging.getLogger(__name__)
 PAUSE = 0.2  # seconds between looks at trials that others work on
@@ -32,7 +32,7 @@ class Worker:
 
     Attributes:
         config: of the study.
-        bench: to try settings on.
+        workbench: to try settings on.
         cases: the tuning images.
         database: where the trials are.
         propose: gives a trial its setting.
@@ -40,7 +40,7 @@ class Worker:
     """
 
     config: Config
-    bench: Bench
+    workbench: Workbench
     cases: Sequence[Case]
     database: Database
     propose: Proposal
@@ -79,7 +79,7 @@ class Worker:
     def _try(self, slot: Slot, values: Values) -> tuple[float | None, dict[str, Any]]:
         """The trial's value and what is noted with it; a setting that fails is noted with its reason."""
         try:
-            outcome = self.bench.outcome(tried(self.config, values), self.cases)
+            outcome = self.workbench.outcome(tried(self.config, values), self.cases)
         except EnvironmentFault:
             raise
         except CaseError as error:

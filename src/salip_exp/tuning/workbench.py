@@ -1,4 +1,4 @@
-"""The bench that settings are tried on: the networks, the stage cache, and images in memory."""
+"""The workbench that settings are tried on: the networks, the stage cache, and images in memory."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Outcome:
 
 
 @dataclass
-class Bench:
+class Workbench:
     """Networks and cache around which every setting's method is built; a method costs next to nothing.
 
     Attributes:
         config: of the study; a setting replaces parts of it.
-        work: what the networks had to do since the bench was made.
+        work: what the networks had to do since the workbench was made.
     """
 
     config: Config
