@@ -166,6 +166,18 @@ def _dispatch(config: Config, folder: Path) -> int:
         from salip_exp.tuning.tune import tune
 
         return tune(config, folder)
+    if config.task is Task.check:
+        from salip_exp.checking.check import check
+
+        return check(config)
+    if config.task is Task.train:
+        from salip_exp.training.train import train
+
+        return train(config, folder)
+    if config.task is Task.experiment:
+        from salip_exp.experiments.experiment import experiment
+
+        return experiment(config, folder, _command_line())
     if searches(config) or config.tuned is not None:
         from salip_exp.tuning.runs import tuned_run
 

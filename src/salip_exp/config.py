@@ -20,6 +20,9 @@ class Task(StrEnum):
     report = "report"
     cache = "cache"
     tune = "tune"
+    train = "train"
+    experiment = "experiment"
+    check = "check"
 
 
 class MethodName(StrEnum):
@@ -29,6 +32,38 @@ class MethodName(StrEnum):
     sam_clip = "sam_clip"
     gt_sam = "gt_sam"
     unprompted_sam = "unprompted_sam"
+    oracle = "oracle"
+    unet = "unet"
+
+
+class Side(StrEnum):
+    """Which of a pair of organs is the target; the patient's right lies on the left of a frontal picture."""
+
+    both = "both"
+    right = "right"
+    left = "left"
+
+
+class TrackerName(StrEnum):
+    """Who else is told how a run goes; the run folder has it all in any case."""
+
+    none = "none"
+    wandb = "wandb"
+
+
+class TrackerMode(StrEnum):
+    """Where wandb keeps what it is told."""
+
+    offline = "offline"  # in the run folder; `wandb sync` sends it later
+    online = "online"
+    disabled = "disabled"
+
+
+class Data(StrEnum):
+    """Which images an experiment runs on."""
+
+    phantoms = "phantoms"
+    real = "real"
 
 
 class Layout(StrEnum):
@@ -248,6 +283,7 @@ class DatasetConfig:
     group: str = "images"  # group of data sets that have only one
     roi: str = "organ"  # name of what is segmented, for tables and pictures
     k: int = key(1, 1, 16)  # how many ROIs an image holds
+    side: Side = Side.both  # of paired organs: which one is the target
     resize: Resize = field(default_factory=Resize)
     volume: Volume = field(default_factory=Volume)
     files: Files = field(default_factory=Files)
@@ -351,6 +387,7 @@ class ScoreConfig:
     """How predictions are scored."""
 
     empty_target: EmptyTarget = EmptyTarget.skip
+    tolerance_mm: float = key(2.0, 0, 100)  # of surface Dice: outlines this near agree
     resamples: int = key(2000, 100, 1_000_000)  # of the bootstrap
     confidence: float = key(0.95, 0.5, 0.999)
 
@@ -433,6 +470,53 @@ class TuningConfig:
 
 
 @dataclass
+class TrackerConfig:
+    """wandb beside the run folder; it never stands in a run's way."""
+
+    name: TrackerName = TrackerName.none
+    mode: TrackerMode = TrackerMode.offline
+    project: str = "salip_exp"
+    entity: str | None = None
+    study: str | None = None  # runs of one study are grouped by it, after the data set
+    images: int = key(12, 0, 108)  # cases shown with their masks
+    patience_s: float = key(10.0, 0.1, 600)  # for a server; then one warning, and the run goes on without
+
+
+@dataclass
+class ReportConfig:
+    """`task=report`: the dashboard over all runs below `outputs`."""
+
+    watch: bool = False  # serve it on the loopback address and refresh while runs go on
+    port: int = key(8765, 0, 65_535)  # 0: any that is free
+    strict: bool = False  # exit code 5 where a record cannot be read
+
+
+@dataclass
+class Roots:
+    """Where real data lie, for `data=real`; None: below SALIP_DATA, by name."""
+
+    cc359: str | None = None
+    hc18: str | None = None
+    xray: str | None = None
+
+
+@dataclass
+class ExperimentConfig:
+    """`+experiment=NAME`: the tables and figures of a study, and what their cells are told."""
+
+    name: str | None = None
+    parts: list[str] = field(default_factory=list)  # table1 ... table6, fig3 ... fig6, ladder
+    roots: Roots = field(default_factory=Roots)
+
+
+@dataclass
+class CheckConfig:
+    """`task=check`: what would stop or spoil a run, before it starts."""
+
+    json: bool = False  # findings as JSON on stdout
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -450,6 +534,11 @@ class Config:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    data: Data = Data.phantoms  # of experiments
     tuned: str | None = None  # a study's tuned.yaml: its settings replace those of sam and area
     preset: str = "default"  # name of the preset composed, for the record
     seed: int = key(1234, 0, 2**32 - 1)
