@@ -58,6 +58,7 @@ def assert_whole(url: str, study: str) -> None:
     assert [state for _, state in rows[TRIALS:]] == ["WAITING"] * (len(rows) - TRIALS)
 
 
+@pytest.mark.fault("S1")
 def test_killed_five_times_at_random_moments_and_resumed(undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     ended = program("killed", folder, TRIALS, 5, 7)
@@ -70,6 +71,16 @@ def test_killed_five_times_at_random_moments_and_resumed(undisturbed: Path, tmp_
     assert_whole(f"sqlite:///{folder / 'study.db'}", study)
 
 
+def test_work_is_counted_over_all_processes_of_a_study(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    for trials in (TRIALS // 3, TRIALS):
+        assert program("study", folder, trials).returncode == 0
+    once, twice = (json.loads((each / "study.json").read_text())["counters"] for each in (undisturbed, folder))
+    assert once["encoder_calls"] == 5  # the tuning images, each once
+    assert once == twice
+
+
+@pytest.mark.fault("S1")
 def test_four_processes_on_one_sqlite_file_two_of_them_killed(undisturbed: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     together(url, undisturbed, tmp_path / "places")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from salip_exp.cascade.counters import Counters
 from salip_exp.config import Config
 from salip_exp.running.files import atomic_write
 from salip_exp.running.manifest import write_config, write_json
@@ -28,7 +29,6 @@ def write_results(
 ) -> dict[str, Any]:
     """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
     config, best = study.config, winner(trials, study.config)
-    searching = study.material.workbench.work.to_dict()
     compared = comparison(study, trials)
     other = draws(study, trials)
     report = {
@@ -48,7 +48,7 @@ def write_results(
         "draws": other,
         "spread": spread(other),
         "importances": importances(database),
-        "counters": searching,
+        "counters": sum((each.work for each in trials), Counters()).to_dict(),
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},
         "trial_seconds": sum(each.seconds for each in trials),
         "dashboard": dashboard_command(study.url),

@@ -68,7 +68,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
         counters = report["counters"]
         said.append(
             f"{report['search']['done']} trials in {report['search']['seconds']:.1f} s ({rate:.1f} a second), "
-            f"{counters['encoder_calls']} encoder calls in this process"
+            f"{counters['encoder_calls']} encoder calls by all workers"
         )
     return said
 

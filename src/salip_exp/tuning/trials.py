@@ -7,14 +7,15 @@ import io
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from salip_exp.cascade.counters import Counters
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.space import Space, Values
-from salip_exp.tuning.work import OUTCOME, REASON
+from salip_exp.tuning.work import OUTCOME, REASON, WORK
 from salip_exp.tuning.workbench import OBJECTIVES, Outcome
 
 
@@ -27,6 +28,7 @@ class TrialRow:
         outcome: scores by image; empty where the trial failed before it had any.
         reason: why it failed.
         seconds: from claim to end.
+        work: what the networks had to do for it, or for the worker that began with it.
     """
 
     number: int
@@ -35,6 +37,7 @@ class TrialRow:
     outcome: Outcome
     reason: str | None
     seconds: float
+    work: Counters = field(default_factory=Counters)
 
 
 def read_trials(database: Database, space: Space, total: int) -> list[TrialRow]:
@@ -56,6 +59,7 @@ def _row(trial: Any, space: Space) -> TrialRow:
         Outcome(noted["images"], noted["statuses"]),
         trial.user_attrs.get(REASON),
         0.0 if duration is None else duration.total_seconds(),
+        Counters(**trial.user_attrs.get(WORK, {})),
     )
 
 

@@ -19,8 +19,11 @@ from salip_exp.tuning.workbench import Outcome, Workbench, tried
 
 log = logging.getLogger(__name__)
 PAUSE = 0.2  # seconds between looks at trials that others work on
-OUTCOME, REASON = "outcome", "reason"
-"""What is noted of a trial besides its value: scores of its images, or why it has none."""
+OUTCOME, REASON, WORK = "outcome", "reason", "work"
+"""What is noted of a trial besides its value: scores of its images, or why it has none, and the networks' work.
+
+The work is all that the worker did since its trial before, so that the sum over trials is that of all processes.
+"""
 
 Told = Callable[[int, float | None], None]
 """Hears of a finished trial: its number, and its value or None."""
@@ -70,7 +73,7 @@ class Worker:
                 with self.database.faults():
                     values = self.propose(self.database, slot.trial_id, slot.number)
                 value, attributes = self._try(slot, values)
-                self._note(slot, value, attributes)
+                self._note(slot, value, attributes | {WORK: self.workbench.take_work().to_dict()})
         except BaseException:
             self.database.release(slot)
             raise

@@ -51,7 +51,7 @@ class Workbench:
 
     Attributes:
         config: of the study; a setting replaces parts of it.
-        work: what the networks had to do since the workbench was made.
+        work: what the networks had to do since it was last asked for.
     """
 
     config: Config
@@ -81,6 +81,11 @@ class Workbench:
         finally:
             self.work = self.work + method.counters
         return Outcome(images, dict(sorted(statuses.items())))
+
+    def take_work(self) -> Counters:
+        """What the networks had to do since this was last asked."""
+        taken, self.work = self.work, Counters()
+        return taken
 
     def areas(self, cases: Sequence[Case]) -> tuple[float, float]:
         """Smallest and largest useful area threshold for the pools that the configuration gives on the images."""
