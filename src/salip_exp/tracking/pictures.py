@@ -1,0 +1,92 @@
+"""Chosen cases as pictures with regions to lay over them: prediction, target, candidates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.config import CacheMode, Config
+from salip_exp.data.case import Case, CaseRef
+from salip_exp.errors import CaseError
+from salip_exp.methods.prediction import Method, Prediction
+from salip_exp.running.records import CaseRecord, prediction_path
+from salip_exp.tracking.events import Layer, Picture, Pictures
+
+log = logging.getLogger(__name__)
+
+BACKGROUND = {0: "background"}
+MOST = 64  # candidates shown
+CANDIDATES = BACKGROUND | {number: f"candidate {number}" for number in range(1, MOST + 1)}
+"""Names of regions; wandb keeps one set of names for a layer of all pictures, so none can speak of one picture."""
+
+
+def pictures(
+    folder: Path,
+    config: Config,
+    refs: Sequence[CaseRef],
+    records: Sequence[CaseRecord],
+    method: Method,
+    figures: Sequence[Mapping[str, Any]],
+) -> Pictures:
+    """The cases that the run drew, `tracker.images` of them at most.
+
+    Args:
+        folder: of the run, with its predictions.
+        config: of the run.
+        refs: of the data set.
+        records: of the run.
+        method: asked again for the candidates where the stage cache still has them.
+        figures: entries of the summary, each with `case_id` and `rule`.
+    """
+    places = {ref.case_id: ref for ref in refs}
+    known = {record.case_id: record for record in records}
+    asked = method if config.cache.mode is CacheMode.disk else None
+    chosen = [(str(each["rule"]), str(each["case_id"])) for each in figures[: config.tracker.images]]
+    found = (_picture(folder, rule, places[name], known[name], asked, config.dataset.roi) for rule, name in chosen)
+    return Pictures("pictures", [each for each in found if each is not None])
+
+
+def _picture(
+    folder: Path, rule: str, ref: CaseRef, record: CaseRecord, method: Method | None, roi: str
+) -> Picture | None:
+    """One case; None where its image can no longer be read."""
+    try:
+        case = ref.load()
+        again = method.predict(case) if method is not None and record.n_pool else None
+    except CaseError as error:
+        log.warning("no picture of case %s for the tracker: %s", record.case_id, error)
+        return None
+    with Image.open(prediction_path(folder, record.case_id)) as stored:
+        mask = np.asarray(stored) > 0
+    return Picture(_caption(rule, record), case.image, dict(_layers(case, mask, again, roi)))
+
+
+def _layers(case: Case, mask: NDArray[np.bool_], again: Prediction | None, roi: str) -> Iterator[tuple[str, Layer]]:
+    yield "prediction", Layer(mask.view(np.uint8), BACKGROUND | {1: roi})
+    if case.mask is not None:
+        yield "ground truth", Layer(case.mask.view(np.uint8), BACKGROUND | {1: roi})
+    if again is not None and again.pool is not None:
+        yield "candidates", Layer(_numbered(again.pool, case.image.shape[:2]), CANDIDATES)
+        taken = again.pool.select(np.isin(again.pool.ids, again.selected_ids)).masks
+        yield "retrieved", Layer(np.any(taken.dense(), axis=0).view(np.uint8), BACKGROUND | {1: roi})
+
+
+def _numbered(pool: Pool, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The pool's masks as regions numbered from the largest on, small ones above large ones: uint8 (H, W)."""
+    labels = np.zeros(shape, np.uint8)
+    for number, row in enumerate(np.argsort(-pool.areas, kind="stable")[:MOST], start=1):
+        labels[pool.masks[row]] = number
+    return labels
+
+
+def _caption(rule: str, record: CaseRecord) -> str:
+    score = "no score" if record.dsc is None else f"DSC {record.dsc:.3f}"
+    lost = f", lost by {record.failure}" if record.failure not in (None, "none") else ""
+    return f"{rule}: {record.case_id}, {record.group}, {score}{lost}"

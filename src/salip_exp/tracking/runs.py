@@ -1,0 +1,156 @@
+"""A run as events: how it began, its cases one by one, what they came to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from salip_exp.config import Config
+from salip_exp.data.case import Dataset
+from salip_exp.methods.prediction import Method
+from salip_exp.running.records import CaseRecord
+from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
+from salip_exp.tracking.pictures import pictures
+from salip_exp.tracking.starting import started
+from salip_exp.tracking.studies import trials
+from salip_exp.tracking.tracker import Tracker
+
+STUDY = "study"  # below the folder of a run that tuned its settings first
+RENAMED = {"iou": "miou"}
+"""Scores whose mean has a name of its own."""
+
+
+def beginning(config: Config, folder: Path, manifest: Mapping[str, Any]) -> Iterator[Event]:
+    """What is known before the first case: the run itself, and the trials where it tuned its settings first.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        manifest: as far as it is known.
+    """
+    yield started(config, folder, str(config.method), manifest)
+    if (folder / STUDY / "study.json").exists():
+        yield from trials(folder / STUDY)
+
+
+class Mean:
+    """The mean of the numbers so far."""
+
+    def __init__(self) -> None:
+        self.sum, self.n = 0.0, 0
+
+    def add(self, number: float) -> float:
+        """Take one more number, and say the mean."""
+        self.sum, self.n = self.sum + number, self.n + 1
+        return self.sum / self.n
+
+
+class CaseLog:
+    """Tells of every case: its scores, and their running means."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker, self.number, self.failed = tracker, 0, 0
+        self.means = {"dsc": Mean(), "miou": Mean()}
+
+    def __call__(self, record: CaseRecord) -> None:
+        """Take one more case."""
+        self.number, self.failed = self.number + 1, self.failed + record.failed
+        values: dict[str, float] = {"case/number": self.number, "running/failed": self.failed}
+        for name, score in (("dsc", record.dsc), ("miou", record.iou)):
+            if score is not None:
+                values |= {f"case/{name}": score, f"running/{name}": self.means[name].add(score)}
+        if "total" in record.seconds:
+            values["case/seconds"] = record.seconds["total"]
+        self.tracker.tell([Log(values)])
+
+
+def results(
+    folder: Path,
+    config: Config,
+    dataset: Dataset,
+    records: Sequence[CaseRecord],
+    method: Method,
+    summary: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+) -> Iterator[Event]:
+    """What a finished run came to.
+
+    Args:
+        folder: with `cases.parquet`, `cases.csv`, `summary.json` and predictions.
+        config: of the run.
+        dataset: that it went over.
+        records: of all cases.
+        method: of the run.
+        summary: what `summary.json` holds.
+        manifest: what `manifest.json` holds.
+    """
+    yield Summary(headline(summary) | effort(manifest))
+    yield pictures(folder, config, dataset.refs, records, method, summary["figures"])
+    yield groups(summary)
+    yield cases(folder)
+    yield Artefact("cases", [folder / name for name in ("cases.parquet", "cases.csv", "summary.json")])
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Every mean as `<score>/<group>`, e.g. `dsc/GE 1.5`, and over all cases `dsc/all`; what has none is not there.
+
+    Also `n/<group>` (cases with a DSC), `failure/<class>` and `status/<status>` (cases), and `notes`.
+    """
+    values: dict[str, Scalar] = {}
+    for group, part in parts(summary).items():
+        values[f"n/{group}"] = part["dsc"]["n"]
+        for name, each in estimates(part).items():
+            if each["mean"] is not None:
+                values[f"{RENAMED.get(name, name)}/{group}"] = each["mean"]
+    overall = summary["overall"]
+    values |= {f"failure/{name}": count for name, count in overall["failures"].items()}
+    values |= {f"status/{name}": count for name, count in overall["statuses"].items()}
+    return values | ({"notes": "; ".join(summary["notes"])} if summary["notes"] else {})
+
+
+def effort(manifest: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Seconds by stage of a case and by part of the run, the networks' work, and what the cache was asked for."""
+    values: dict[str, Scalar] = {f"seconds/{name}": each for name, each in manifest["case_seconds"].items()}
+    for name, taken in manifest["stages"].items():
+        values |= {f"part/{name} {what}": each for what, each in taken.items() if each is not None}
+    values |= {f"work/{name}": each for name, each in manifest["counters"].items()}
+    for stage, tally in manifest["cache"].items():
+        if any(tally.values()):  # a stage that this method has
+            values |= {f"cache/{stage} {what}": each for what, each in tally.items()}
+    return values
+
+
+def parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The summary's parts by group, and over all cases as `all`."""
+    return {**summary["groups"], "all": summary["overall"]}
+
+
+def estimates(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The estimates of a part by score."""
+    return {name: each for name, each in part.items() if isinstance(each, Mapping) and "mean" in each}
+
+
+def groups(summary: Mapping[str, Any]) -> Table:
+    """A row per group and score: n, mean, standard deviation and interval."""
+    columns = ("n", "mean", "sd", "low", "high")
+    rows = [
+        [group, RENAMED.get(name, name), *(each.get(column) for column in columns)]
+        for group, part in parts(summary).items()
+        for name, each in estimates(part).items()
+    ]
+    return Table("groups", ["group", "score", *columns], rows)
+
+
+def cases(folder: Path) -> Table:
+    """A row per case, as in `cases.parquet`; lists are JSON."""
+    found = pq.read_table(folder / "cases.parquet")
+    rows = [[_cell(value) for value in row.values()] for row in found.to_pylist()]
+    return Table("cases", found.column_names, rows)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value

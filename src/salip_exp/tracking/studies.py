@@ -1,0 +1,77 @@
+"""A tuning study as events: its trials one by one, and what they came to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyarrow import csv
+
+from salip_exp.config import Config
+from salip_exp.running.machine import commit, machine, versions
+from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
+from salip_exp.tracking.starting import started
+from salip_exp.tracking.tracker import Tracker
+
+
+class Best:
+    """The best value so far."""
+
+    def __init__(self) -> None:
+        self.best = float("-inf")
+
+    def add(self, number: int, value: float | None) -> Log:
+        """A finished trial as an event; None is the value of one that failed."""
+        if value is None:
+            return Log({"tuning/number": number})
+        self.best = max(self.best, value)
+        return Log({"tuning/number": number, "tuning/value": value, "tuning/best": self.best})
+
+
+class TrialLog:
+    """Tells of every finished trial: its value, and the best so far."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker, self.best = tracker, Best()
+
+    def __call__(self, number: int, value: float | None) -> None:
+        """Take one more trial."""
+        self.tracker.tell([self.best.add(number, value)])
+
+
+def study_started(config: Config, folder: Path) -> Iterator[Event]:
+    """The start of a study that is a run of its own."""
+    yield started(config, folder, "tune", {"packages": versions(), "commit": commit(), "machine": machine()})
+
+
+def study_results(folder: Path) -> Iterator[Event]:
+    """What a finished study came to, from its folder: `study.json`, `trials.csv`, `tuned.yaml`."""
+    report = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    table = csv.read_csv(folder / "trials.csv")
+    yield Table("trials", table.column_names, [list(row.values()) for row in table.to_pylist()])
+    yield Summary(dict(_headline(report)))
+    yield Artefact("tuned", [folder / name for name in ("tuned.yaml", "trials.csv", "study.json")])
+
+
+def trials(folder: Path) -> Iterator[Event]:
+    """A finished study from its folder: all trials, then what they came to."""
+    log = Best()
+    for row in csv.read_csv(folder / "trials.csv").to_pylist():
+        yield log.add(row["trial"], row["value"])
+    yield from study_results(folder)
+
+
+def _headline(report: dict[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    """The winner with its setting, beside the default settings, on the tuning images and on those held out."""
+    best = report["best"]
+    yield "tuned/trial", best["trial"]
+    yield "tuned/value", best["value"]
+    for name, value in best["values"].items():
+        yield f"tuned/{name}", value
+    for settings in ("default", "winner"):
+        for images in ("tuning_images", "held_out"):
+            scored = report[settings][images]
+            if scored is not None and scored["mean"] is not None:
+                yield f"tuned/dsc {settings} {images}", scored["mean"]

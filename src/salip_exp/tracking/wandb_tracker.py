@@ -1,0 +1,117 @@
+"""wandb beside the run folder: a thread that feeds the process in which wandb lives, and ends it when patience does."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from tqdm import tqdm
+
+from salip_exp.config import TrackerConfig, TrackerMode
+from salip_exp.tracking.child import Child
+from salip_exp.tracking.events import End, Event
+from salip_exp.tracking.wandb_process import DONE, IMPORTED, READY
+
+log = logging.getLogger(__name__)
+
+LOCAL_S = 30.0  # for each step that needs no server: starting Python with wandb, opening a run, writing its files
+WITHOUT = "the run goes on without it"
+
+
+class WandbTracker:
+    """Passes events on in the background; whatever goes wrong is one line on stderr and in run.log.
+
+    In mode `online` a server that refuses, fails half-way or does not answer within `patience_s` means `offline`: all
+    that was told is told again to a run in the run folder, which `wandb sync` sends.
+    """
+
+    def __init__(self, config: TrackerConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder.absolute() / "wandb"
+        self._waiting: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._taken: list[Event] = []
+        self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Take events; the first starts the process."""
+        if self._ended:
+            return
+        try:
+            for event in events:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
+                    self._thread.start()
+                self._waiting.put(event)
+        except Exception as error:  # of the code that makes events: a view of the run must not end it
+            log.exception("the tracker could not be told")
+            self._ended = self._thread is None  # without a start there is nobody to tell more
+            self._warn(f"is not told all ({type(error).__name__}: {error})")
+
+    def end(self, exit_code: int) -> None:
+        """Let wandb write or send what it has, for as long as patience lasts: every step has its limit."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._thread is not None:
+            self._waiting.put(End(exit_code))
+            self._thread.join()
+
+    def _serve(self) -> None:
+        modes = [TrackerMode.online, TrackerMode.offline]
+        for mode in modes[modes.index(self.config.mode) :]:
+            try:
+                child = Child(self.folder, mode, self.config.patience_s)
+            except OSError as error:
+                self._warn(f"cannot be started ({error}): {WITHOUT}")
+                return
+            try:
+                if self._served(child, mode):
+                    return
+            finally:
+                child.kill()
+
+    def _served(self, child: Child, mode: TrackerMode) -> bool:
+        """Whether the process took all events, or another has no better chance."""
+        limit = self.config.patience_s if mode is TrackerMode.online else LOCAL_S
+        events = self._all()
+        child.send(next(events))
+        word, why = child.hear(LOCAL_S)
+        if word != IMPORTED:
+            self._warn(f"cannot be used ({why}): {WITHOUT}; pip install wandb, or tracker=none")
+            return True
+        word, why = child.hear(limit)
+        if word == READY:
+            for event in events:
+                child.send(event)
+                if not child.alive:
+                    break
+            word, why = child.hear(limit)
+        if word == DONE:
+            return True
+        otherwise = WITHOUT if mode is TrackerMode.offline else f"offline instead, `wandb sync {self.folder}/offline-*`"
+        self._warn(f"{mode}: {why}; {otherwise}")
+        return False
+
+    def _all(self) -> Iterator[Event]:
+        """Every event from the first to the last, those to come too."""
+        for event in chain(tuple(self._taken), self._fresh()):
+            yield event
+            if isinstance(event, End):
+                return
+
+    def _fresh(self) -> Iterator[Event]:
+        while True:
+            event = self._waiting.get()
+            if self.config.mode is TrackerMode.online:
+                self._taken.append(event)  # for the run offline, should it come to that
+            yield event
+
+    def _warn(self, said: str) -> None:
+        line = " ".join(f"warning: wandb {said}".split())
+        log.warning(line)
+        tqdm.write(line, file=sys.stderr)  # above a progress bar, where there is one
