@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from salip_exp.reporting.figures import BOX, CAPTION, PREDICTION, TARGET, choose, draw
-from salip_exp.running.records import CaseRecord
+from salip_exp.data.case import CaseRef
+from salip_exp.errors import CaseError
+from salip_exp.files import png
+from salip_exp.reporting.drawing import BOX, PREDICTION, TARGET
+from salip_exp.reporting.figures import CAPTION, choose, draw, read_chosen, remembering, write_figures
+from salip_exp.running.records import CaseRecord, prediction_path
 
 
 def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
@@ -74,3 +78,47 @@ def test_any_shape_can_be_drawn(fakes, shape):
     case = replace(case, image=np.zeros((*shape, 3), np.uint8), mask=np.ones(shape, bool))
     picture = draw(case, np.zeros(shape, bool), replace(record(1, 0.0), case_id=case.case_id))
     assert max(picture.size) < 800
+
+
+class Shelf:
+    """References to discs that note what is read; those in `lost` cannot be."""
+
+    def __init__(self, fakes, lost: tuple[str, ...] = ()) -> None:
+        self.fakes, self.lost, self.read = fakes, lost, []
+
+    def refs(self, n: int = 5) -> list[CaseRef]:
+        return [CaseRef(f"c{i}", "all", f"c{i}", lambda i=i: self.load(i)) for i in range(n)]
+
+    def load(self, i: int):
+        self.read.append(f"c{i}")
+        if f"c{i}" in self.lost:
+            raise CaseError("E_READ", f"c{i} is gone")
+        return self.fakes.make_case(i, f"c{i}")
+
+
+def test_pictures_are_listed_by_rule_and_read_in_the_order_of_the_data(fakes, tmp_path):
+    shelf = Shelf(fakes, lost=("c2",))
+    for ref in shelf.refs():
+        path = prediction_path(tmp_path, ref.case_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(np.zeros((fakes.SIDE, fakes.SIDE), np.uint8)))
+    entries = write_figures(tmp_path, shelf.refs(), RECORDS, "best:2,worst:2", 1)
+    assert [(each["rule"], each["case_id"]) for each in entries] == [
+        ("best_01", "c1"),
+        ("best_02", "c4"),
+        ("worst_02", "c0"),
+    ]
+    assert shelf.read == ["c0", "c1", "c2", "c4"]
+    assert all((tmp_path / each["file"]).is_file() for each in entries)
+
+
+def test_cases_read_last_are_kept_and_their_number_is_bounded(fakes):
+    shelf = Shelf(fakes)
+    refs = remembering(shelf.refs(20))
+    chosen = choose(RECORDS, "worst:2", 1)
+    first, again = (list(read_chosen(refs, chosen)) for _ in range(2))
+    assert [case.case_id for _, _, case in first] == [case.case_id for _, _, case in again] == ["c0", "c2"]
+    assert shelf.read == ["c0", "c2"]
+    for ref in [*refs, *refs[:1]]:
+        ref.load()
+    assert shelf.read.count("c0") == 2

@@ -5,52 +5,76 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.files import png
+from salip_exp.reporting.drawing import BOX, INK, PAPER, PREDICTION, TARGET, Color, dashed, outline, resized, words
 from salip_exp.running.files import atomic_write
 from salip_exp.running.records import CaseRecord, prediction_path
 
 log = logging.getLogger(__name__)
 
+Entry = dict[str, str | float | None]
+Choice = tuple[str, CaseRecord]
+"""A case, and the rule that took it."""
+
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
-TARGET, PREDICTION, BOX = (0, 200, 140), (255, 140, 0), (240, 240, 240)  # apart for colour-blind eyes too
-PAPER, INK = (24, 24, 27), (235, 235, 235)
-LINE, DASH, CAPTION = 2, 8, 42
+CAPTION = 42
+REMEMBERED = 16  # cases: more than the default rules take, and little memory at any size
 
 
 def write_figures(
     folder: Path, refs: Sequence[CaseRef], records: Sequence[CaseRecord], rules: str, seed: int
-) -> list[dict[str, str | float | None]]:
+) -> list[Entry]:
     """Draw the chosen cases into `figures/`; a case that can no longer be read is left out and noted.
 
     Returns:
         One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`.
     """
-    places = {ref.case_id: ref for ref in refs}
-    entries: list[dict[str, str | float | None]] = []
-    for rule, record in choose(records, rules, seed):
-        try:
-            case = places[record.case_id].load()
-        except CaseError as error:
-            log.warning("no picture of case %s: %s", record.case_id, error)
-            continue
+    chosen = choose(records, rules, seed)
+    entries: dict[str, Entry] = {}
+    for rule, record, case in read_chosen(refs, chosen):
         file = f"figures/{rule}_{record.name}.png"
-        atomic_write(folder / file, png(np.asarray(draw(case, _prediction(folder, record), record))))
-        entries.append(
-            {"file": file, "rule": rule, "case_id": record.case_id, "group": record.group, "dsc": record.dsc}
-        )
-    return entries
+        atomic_write(folder / file, png(np.asarray(draw(case, read_prediction(folder, record), record))))
+        entries[rule] = {"file": file, "rule": rule, **identity(record)}
+    return [entries[rule] for rule, _ in chosen if rule in entries]
 
 
-def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[tuple[str, CaseRecord]]:
+def identity(record: CaseRecord) -> Entry:
+    """What an entry says of its case."""
+    return {"case_id": record.case_id, "group": record.group, "dsc": record.dsc}
+
+
+def remembering(refs: Sequence[CaseRef]) -> list[CaseRef]:
+    """The same references, of which the cases read last are kept, so that several kinds of pictures read them once."""
+
+    @lru_cache(REMEMBERED)
+    def load(position: int) -> Case:
+        return refs[position].load()
+
+    return [replace(ref, load=partial(load, position)) for position, ref in enumerate(refs)]
+
+
+def read_chosen(refs: Sequence[CaseRef], chosen: Sequence[Choice]) -> Iterator[tuple[str, CaseRecord, Case]]:
+    """The chosen cases in the order of the data, in which a volume is read once; one that cannot be read is noted."""
+    wanted = {record.case_id: (rule, record) for rule, record in chosen}
+    for ref in refs:
+        if ref.case_id in wanted:
+            try:
+                yield *wanted[ref.case_id], ref.load()
+            except CaseError as error:
+                log.warning("no picture of case %s: %s", ref.case_id, error)
+
+
+def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]:
     """The cases that rules like `worst:5,random:3` name, each once, under the first rule that takes it.
 
     `worst`, `best` and `median` (those nearest to the median) go by DSC. Where no case has a score they take cases at
@@ -64,7 +88,7 @@ def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[tuple[s
     if rules == "none":
         return []
     predicted = [record for record in records if not record.failed]
-    chosen: dict[str, tuple[str, CaseRecord]] = {}
+    chosen: dict[str, Choice] = {}
     for part in rules.split(","):
         rule, _, count = part.partition(":")
         fresh = (record for record in _ranked(predicted, rule, seed) if record.case_id not in chosen)
@@ -96,49 +120,33 @@ def draw(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Image
     """
     factor = max(1, round(LONG_SIDE / max(prediction.shape)))
     height, width = (side * factor for side in prediction.shape)
-    pixels = np.asarray(cv2.resize(case.image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    pixels = resized(case.image, width, height)
     if case.mask is not None:
-        _outline(pixels, case.mask, TARGET)
-    _outline(pixels, prediction, PREDICTION)
+        outline(pixels, case.mask, TARGET)
+    outline(pixels, prediction, PREDICTION)
     canvas = Image.new("RGB", (max(width, 240), height + CAPTION), PAPER)
     canvas.paste(Image.fromarray(pixels), (0, 0))
     pen = ImageDraw.Draw(canvas)
-    for x0, y0, x1, y1 in record.boxes:
-        _dashed(pen, (x0 * factor, y0 * factor, (x1 + 1) * factor - 1, (y1 + 1) * factor - 1))
-    _caption(pen, height, record, case.mask is not None)
+    for box in record.boxes:
+        dashed(pen, box, factor)
+    words(pen, 6, height + 4, [(f"{verdict(record)}   {record.group}", INK)])
+    words(pen, 6, height + 22, [*legend(case.mask is not None), ("box  ", BOX), (record.case_id, INK)])
     return canvas
 
 
-def _outline(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: tuple[int, int, int]) -> None:
-    height, width = pixels.shape[:2]
-    enlarged = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    contours, _ = cv2.findContours(enlarged, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(pixels, contours, -1, color, LINE)
-
-
-def _dashed(pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float]) -> None:
-    x0, y0, x1, y1 = box
-    for x in np.arange(x0, x1, 2 * DASH):
-        for y in (y0, y1):
-            pen.line([(x, y), (min(x + DASH, x1), y)], BOX, 1)
-    for y in np.arange(y0, y1, 2 * DASH):
-        for x in (x0, x1):
-            pen.line([(x, y), (x, min(y + DASH, y1))], BOX, 1)
-
-
-def _caption(pen: ImageDraw.ImageDraw, top: int, record: CaseRecord, has_target: bool) -> None:
+def verdict(record: CaseRecord) -> str:
+    """A case's score, and what lost it, in words."""
     score = "no score" if record.dsc is None else f"DSC {record.dsc:.3f}"
     cause = f"  lost by {record.failure}" if record.failure not in (None, "none") else ""
-    status = f"  {record.status}" if record.status != "ok" else ""
-    font = ImageFont.load_default(13)
-    pen.text((6, top + 4), f"{score}{cause}{status}   {record.group}", INK, font)
-    x = 6.0
-    for word, color in (("target  ", TARGET), ("prediction  ", PREDICTION), ("box  ", BOX))[0 if has_target else 1 :]:
-        pen.text((x, top + 22), word, color, font)
-        x += pen.textlength(word, font)
-    pen.text((x, top + 22), record.case_id.encode("ascii", "replace").decode(), INK, font)
+    return score + cause + (f"  {record.status}" if record.status != "ok" else "")
 
 
-def _prediction(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
+def legend(has_target: bool) -> list[tuple[str, Color]]:
+    """The names of the outlines, each in its colour."""
+    return [("target  ", TARGET), ("prediction  ", PREDICTION)][0 if has_target else 1 :]
+
+
+def read_prediction(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
+    """The predicted mask of a case in a run folder, bool (H, W)."""
     with Image.open(prediction_path(folder, record.case_id)) as picture:
         return np.asarray(picture) > 0
