@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher
 from enum import Enum
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from salip_exp.config import Config
 
@@ -32,12 +32,16 @@ def nearest(key: str) -> str:
 
 
 def unknown_key(key: str) -> str:
-    """One sentence for a key that does not exist."""
+    """One sentence for a key that does not exist, or that takes names of one's own."""
+    if owner := _named_freely(key):
+        return f"{owner} cannot be set like this: write +{owner}=..., it takes {expected(keys()[owner])}"
     return f"{key} is not a key of the configuration: the nearest is {nearest(key)} (--cfg job lists them all)"
 
 
 def wrong_value(key: str, value: object) -> str:
     """One sentence for a value that a key, or a group of keys, cannot take."""
+    if (owner := _named_freely(key)) and owner != key:
+        return f"{key}={value} is not possible: {owner} takes {expected(keys()[owner])}"
     if key not in keys():
         inner = next((each for each in keys() if each.startswith(f"{key}.")), nearest(key))
         return f"{key}={value} is not possible: {key} is a group of keys, set one of them, e.g. {inner}=..."
@@ -51,14 +55,26 @@ def expected(hint: Any) -> str:
         return "one of " + ", ".join(member.name for member in hint)
     if isinstance(hint, type) and hint in KINDS:
         return KINDS[hint]
+    if get_origin(hint) is dict:
+        inner = ", ".join(each.name for each in fields(get_args(hint)[1]))
+        return f"names with the keys {inner} each"
     if type(None) in get_args(hint):
         return f"{expected(options[0])}, or null"
     return f"a list, each entry {expected(options[0])}"
 
 
 def group_of(hint: Any) -> type | None:
-    """The dataclass that a type stands for, also if it is optional; None for a plain value."""
+    """The dataclass that a type stands for, also if it is optional; None for a plain value or free names."""
+    if get_origin(hint) is dict:
+        return None
     return next((each for each in (hint, *get_args(hint)) if isinstance(each, type) and is_dataclass(each)), None)
+
+
+def _named_freely(key: str) -> str | None:
+    """The key, or the one above it, below which names are free."""
+    return next(
+        (each for each, hint in keys().items() if get_origin(hint) is dict and f"{key}.".startswith(f"{each}.")), None
+    )
 
 
 def _keys(group: type, prefix: str) -> Iterator[tuple[str, Any]]:

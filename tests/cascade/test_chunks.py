@@ -17,6 +17,7 @@ from salip_exp.cascade.everything import point_grids
 
 
 @given(st.integers(0, 40), st.integers(1, 50), st.integers(1, 50))
+@pytest.mark.fault("X6")
 def test_all_is_done_once_in_order_however_little_fits(total, size, fits):
     def work(start: int, stop: int) -> list[int]:
         if stop - start > fits:
@@ -30,6 +31,7 @@ def test_all_is_done_once_in_order_however_little_fits(total, size, fits):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError()])
+@pytest.mark.fault("X6")
 def test_one_alone_that_does_not_fit_is_an_error(error):
     def work(start: int, stop: int) -> None:
         raise error
@@ -38,6 +40,7 @@ def test_one_alone_that_does_not_fit_is_an_error(error):
         list(in_chunks(8, Limit("things", 8), work))
 
 
+@pytest.mark.fault("X6")
 def test_other_errors_are_not_tried_again():
     calls = []
 
@@ -50,6 +53,7 @@ def test_other_errors_are_not_tried_again():
     assert calls == [0]
 
 
+@pytest.mark.fault("X6")
 def test_what_torch_says_of_a_real_lack_of_memory_is_understood():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
@@ -57,6 +61,7 @@ def test_what_torch_says_of_a_real_lack_of_memory_is_understood():
     assert not out_of_memory(RuntimeError("can't do that"))
 
 
+@pytest.mark.fault("X6")
 def test_a_table_made_in_halves_is_the_same_and_it_is_said(blob_sam, picture, monkeypatch, caplog):
     sampling = Sampling(point_grids(8, 0, 1), 64, 1.0)
     embedding = embed(blob_sam, picture, Counters())[0]

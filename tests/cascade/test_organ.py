@@ -62,6 +62,7 @@ def test_unprompted_equals_sam_forward(net, picture):
         ([3, 4, np.inf, 9], None),
     ],
 )
+@pytest.mark.fault("P6")
 def test_boxes_are_clipped_or_refused(box, usable):
     kept = usable_boxes(np.float32([box]), (96, 128))
     assert kept.tolist() == ([] if usable is None else [usable])

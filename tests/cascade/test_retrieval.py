@@ -73,6 +73,7 @@ def test_an_embedding_does_not_depend_on_what_is_computed_beside_it(random_clip,
         np.testing.assert_array_equal(embed_views(random_clip, pictures * 5, ViewFit.pad, batch, Counters()), whole)
 
 
+@pytest.mark.fault("C4")
 def test_long_sentences_are_named_not_cut(random_clip):
     long = "a very long description " * 30
     with pytest.raises(ConfigError, match=r"a very long description .* 77 tokens"):
@@ -88,6 +89,7 @@ def stripes(*spans: tuple[int, int]) -> np.ndarray:
     return masks
 
 
+@pytest.mark.fault("P5")
 def test_ties_go_to_the_larger_area_then_to_the_lower_id(make_pool):
     pool = make_pool(stripes((0, 10), (20, 40), (50, 70), (80, 90)))
     scores = np.float32([0.3, 0.3, 0.3, 0.2])
@@ -106,6 +108,7 @@ def test_a_second_pick_never_repeats_the_first(make_pool):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.fault("P5")
 def test_scores_that_are_not_finite_fail_the_case(make_pool, bad):
     with pytest.raises(CaseError, match="candidate 1 ") as caught:
         retrieve(make_pool(stripes((0, 1), (1, 2))), np.float32([0.1, bad]), 1, 0.5)
@@ -130,6 +133,7 @@ def test_picks_are_few_distinct_and_best_first(make_pool, masks, k, max_overlap,
     np.testing.assert_array_equal(pool.select(order).ids[again], pool.ids[picks])
 
 
+@pytest.mark.fault("P5")
 def test_of_equal_scores_the_larger_or_the_first_is_taken(make_pool):
     masks = np.zeros((2, 20, 20), bool)
     masks[0, :4, :4] = True

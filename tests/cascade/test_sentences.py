@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import VdtConfig
+from salip_exp.cascade.sentences import read_sentences, read_texts
+from salip_exp.config import TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
 
 
@@ -54,12 +54,14 @@ def test_files_are_read(tmp_path, name, content):
         ("s.csv", "a", "unknown kind"),
     ],
 )
+@pytest.mark.fault("C4")
 def test_wrong_files_are_explained(tmp_path, name, content, message):
     with pytest.raises(ConfigError, match=message) as caught:
         read_sentences(vdt(write(tmp_path, name, content)))
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault("C4")
 def test_absent_and_unreadable_files_are_explained(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_sentences(vdt(tmp_path / "absent.txt"))
@@ -71,8 +73,23 @@ def test_absent_and_unreadable_files_are_explained(tmp_path):
         read_sentences(vdt(tmp_path / "latin.txt"))
 
 
+@pytest.mark.fault("C4")
 def test_both_or_neither_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="exclude each other"):
         read_sentences(vdt(write(tmp_path, "s.txt", "a"), ["b"]))
     with pytest.raises(ConfigError, match="no sentences"):
         read_sentences(vdt())
+
+
+def test_separate_sets_are_read_in_their_order_each_from_where_it_is(tmp_path):
+    file = str(write(tmp_path, "s.json", {"heart": ["c"], "left_lung": ["d", "e"]}))
+    parts = {"right": TextConfig("right_lung", ["a", "b"]), "left": TextConfig("left_lung", file=file)}
+    config = VdtConfig("both", parts=parts)
+    assert read_texts(config) == [["a", "b"], ["d", "e"]]
+    assert read_sentences(config) == ["a", "b", "d", "e"]
+    assert read_texts(vdt(sentences=["a", "b"])) == [["a", "b"]]
+
+
+def test_what_is_wrong_with_one_of_several_sets_is_said_of_it():
+    with pytest.raises(ConfigError, match=r"vdt\.parts\.left\.sentences has no sentences"):
+        read_texts(VdtConfig("both", parts={"right": TextConfig("r", ["a"]), "left": TextConfig("l")}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -123,17 +122,3 @@ def head(picture: Save) -> Save:
         )
 
     return save
-
-
-@pytest.fixture
-def real() -> Callable[[str], Path]:
-    """A folder of the real images; the test is skipped where it is absent."""
-    default = Path(__file__).parents[2].parent / "shared" / "data"
-
-    def find(name: str) -> Path:
-        folder = Path(os.environ.get("SALIP_REAL_DATA", default)) / name
-        if not folder.is_dir():
-            pytest.skip(f"no real images: {folder} is absent (SALIP_REAL_DATA names the folder that holds {name}/)")
-        return folder
-
-    return find

@@ -48,6 +48,7 @@ def test_slices_carry_volume_group_and_spacing(tmp_path: Path, brain: Save, open
     assert case.mask is not None and (case.mask == target).all()
 
 
+@pytest.mark.fault("D12")
 def test_d12_spacing_follows_the_resizing(tmp_path: Path, brain: Save, opened: Open) -> None:
     brain(tmp_path, zooms=(1.0, 0.5, 2.0))
     case = opened("cc359", tmp_path, "resize.side=20", "volume.trim_mm=0").refs[0].load()
@@ -77,6 +78,7 @@ def test_a_volume_that_trimming_eats_up_is_listed(tmp_path: Path, brain: Save, o
         opened("cc359", tmp_path)
 
 
+@pytest.mark.fault("D3")
 def test_d3_volumes_without_masks_are_left_out_or_predicted(tmp_path: Path, brain: Save, opened: Open) -> None:
     brain(tmp_path, "CC0001_ge_3_50_F")
     brain(tmp_path, "CC0002_ge_3_50_F", mask=False)
@@ -86,6 +88,7 @@ def test_d3_volumes_without_masks_are_left_out_or_predicted(tmp_path: Path, brai
     assert [ref.slice for ref in refs] == [3, 8, 0, 11] and refs[2].load().mask is None
 
 
+@pytest.mark.fault("D16")
 def test_d16_one_volume_in_two_folders_is_refused(tmp_path: Path, brain: Save, volume: Save, opened: Open) -> None:
     path = brain(tmp_path)
     volume(tmp_path / "Original" / "T" / path.name, np.ones((3, 3, 3), np.uint8))
@@ -93,6 +96,7 @@ def test_d16_one_volume_in_two_folders_is_refused(tmp_path: Path, brain: Save, v
         opened("cc359", tmp_path)
 
 
+@pytest.mark.fault("D17")
 def test_d17_a_folder_without_volumes_is_told_the_layout(tmp_path: Path, opened: Open) -> None:
     with pytest.raises(DataError, match="holds no images: CC359 wants Original/<SITE>/CC0001"):
         opened("cc359", tmp_path)

@@ -64,6 +64,7 @@ def test_equal_names_in_two_folders_stay_apart(tmp_path: Path, picture: Save, op
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("A.png", "a.png")])
+@pytest.mark.fault("D16")
 def test_d16_doubles_are_refused_with_both_files(
     tmp_path: Path, picture: Save, opened: Open, names: tuple[str, str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_d16_doubles_are_refused_with_both_files(
 @pytest.mark.parametrize(
     "name", ["..a", "a b", "ünï-²", "<script>alert(1)</script>".replace("/", "_"), "a\nb", "-rf", "a'\"`$x"]
 )
+@pytest.mark.fault("D18")
 def test_d18_hostile_names_are_read_as_they_are(tmp_path: Path, picture: Save, opened: Open, name: str) -> None:
     picture(tmp_path / "images" / f"x{name}.png", BLOCK)
     dataset = opened("folder", tmp_path)
@@ -84,6 +86,7 @@ def test_d18_hostile_names_are_read_as_they_are(tmp_path: Path, picture: Save, o
 
 
 @pytest.mark.parametrize("pattern", ["/etc/*", "../*", "images/../../*", ""])
+@pytest.mark.fault("D15")
 def test_d15_a_glob_that_leads_out_is_refused(tmp_path: Path, picture: Save, opened: Open, pattern: str) -> None:
     picture(tmp_path / "images" / "a.png")
     for key in ("images", "masks"):
@@ -91,6 +94,7 @@ def test_d15_a_glob_that_leads_out_is_refused(tmp_path: Path, picture: Save, ope
             opened("folder", tmp_path, f"files.{key}='{pattern}'")
 
 
+@pytest.mark.fault("D15")
 def test_d15_links_out_of_the_root_are_left_out_unless_allowed(tmp_path: Path, picture: Save, opened: Open) -> None:
     outside, root = picture(tmp_path / "far.png"), tmp_path / "root"
     picture(root / "images" / "a.png")
@@ -124,6 +128,7 @@ def test_volumes_and_pictures_may_be_mixed_but_not_within_a_case(
     assert dataset.refs[2].load().volume == "c"
 
 
+@pytest.mark.fault("D17")
 def test_d17_an_empty_folder_is_told_the_layout(tmp_path: Path, opened: Open) -> None:
     with pytest.raises(DataError, match="holds no images: dataset=folder wants images/"):
         opened("folder", tmp_path)

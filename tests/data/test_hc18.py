@@ -37,12 +37,14 @@ def test_a_head_that_leaves_the_frame_is_an_ellipse(tmp_path: Path, head: Save, 
     assert any("ellipse fitted" in note for note in case.notes)
 
 
+@pytest.mark.fault("D7")
 def test_d7_an_outline_stays_one_where_filling_is_off(tmp_path: Path, head: Save, opened: Open) -> None:
     head(tmp_path)
     case = opened("hc18", tmp_path, "resize.mode=native", "fill=never").refs[0].load()
     assert case.mask is not None and case.mask.sum() < 200 and "was not filled" in case.notes[0]
 
 
+@pytest.mark.fault("D4")
 def test_d4_an_annotation_of_another_size_is_refused(tmp_path: Path, head: Save, picture: Save, opened: Open) -> None:
     head(tmp_path)
     picture(tmp_path / "training_set" / "001_HC_Annotation.png", np.zeros((27, 40), np.uint8))
@@ -51,6 +53,7 @@ def test_d4_an_annotation_of_another_size_is_refused(tmp_path: Path, head: Save,
     assert caught.value.code == "E_SHAPE"
 
 
+@pytest.mark.fault("D3")
 def test_d3_a_head_without_annotation_is_left_out_by_name(tmp_path: Path, head: Save, opened: Open) -> None:
     head(tmp_path, "001_HC")
     head(tmp_path, "002_HC", mask=False)
@@ -68,6 +71,7 @@ def test_the_limit_leaves_the_count_of_images_as_it_is(tmp_path: Path, head: Sav
 
 
 @pytest.mark.parametrize("target", ["gone.png", "/etc/hostname"])
+@pytest.mark.fault("D15")
 def test_d15_an_annotation_that_links_elsewhere_is_refused(
     tmp_path: Path, head: Save, opened: Open, target: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_colours_come_as_red_green_blue(tmp_path: Path, picture: Save, ending: s
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.fault("D2")
 def test_d2_a_truncated_picture_is_refused_by_name(tmp_path: Path, picture: Save, ending: str, share: float) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (64, 64)).astype(np.uint8)
     path = picture(tmp_path / f"a.{ending}", noise)
@@ -68,16 +69,19 @@ def test_d2_a_truncated_picture_is_refused_by_name(tmp_path: Path, picture: Save
 @pytest.mark.parametrize(
     "content", [b"", b"%!PS-Adobe-3.0 EPSF\n%%BoundingBox: 0 0 9 9\n", b"\x89PNG\r\n\x1a\n", b"II*\0"]
 )
+@pytest.mark.fault("D2")
 def test_d2_what_is_no_picture_is_refused_whatever_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     assert "get the file again" in refused("E_READ", path)
 
 
+@pytest.mark.fault("D2")
 def test_d2_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
     refused("E_READ", tmp_path / "gone.png")
 
 
+@pytest.mark.fault("D2")
 def test_d2_a_damaged_picture_never_raises_anything_else(tmp_path: Path, picture: Save) -> None:
     rng = np.random.default_rng(2)
     for ending in ("png", "jpg", "tif", "bmp"):
@@ -94,6 +98,7 @@ def test_d2_a_damaged_picture_never_raises_anything_else(tmp_path: Path, picture
 
 
 @pytest.mark.parametrize("side", [9_700, 12_000, 60_000])
+@pytest.mark.fault("D2")
 def test_d2_a_decompression_bomb_is_refused_unread(tmp_path: Path, side: int) -> None:
     path = claiming(tmp_path / "bomb.png", side, side)
     refused("E_SIZE" if side > 10_000 else "E_READ", path)
@@ -106,6 +111,7 @@ def test_a_file_of_several_pictures_is_refused(tmp_path: Path, picture: Save) ->
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.fault("D13")
 def test_d13_twelve_bits_in_sixteen_equal_the_eight_bit_picture(tmp_path: Path, picture: Save, ending: str) -> None:
     deep = np.linspace(0, 4095, 12 * 16).round().astype(np.uint16).reshape(12, 16)
     pixels, notes = read_picture(picture(tmp_path / f"a.{ending}", deep))
@@ -113,6 +119,7 @@ def test_d13_twelve_bits_in_sixteen_equal_the_eight_bit_picture(tmp_path: Path, 
     assert notes == ("windowed from 16 bit",)
 
 
+@pytest.mark.fault("D13")
 def test_d13_sixteen_bit_colours_are_not_cut_to_their_upper_byte(tmp_path: Path) -> None:
     deep = np.linspace(0, 4095, 12 * 16 * 3).round().astype(np.uint16).reshape(12, 16, 3)
     cv2.imwrite(str(tmp_path / "a.png"), deep[:, :, ::-1])
@@ -121,6 +128,7 @@ def test_d13_sixteen_bit_colours_are_not_cut_to_their_upper_byte(tmp_path: Path)
     assert notes == ("windowed from 16 bit",)
 
 
+@pytest.mark.fault("D8")
 def test_d8_nan_pixels_are_refused(tmp_path: Path, picture: Save) -> None:
     values = np.ones((6, 6), np.float32)
     values[2, 3] = np.nan
@@ -129,17 +137,20 @@ def test_d8_nan_pixels_are_refused(tmp_path: Path, picture: Save) -> None:
     refused("E_NONFINITE", path, read_mask)
 
 
+@pytest.mark.fault("D9")
 def test_d9_a_constant_deep_picture_is_black(tmp_path: Path, picture: Save) -> None:
     assert not read_picture(picture(tmp_path / "a.png", np.full((6, 6), 900, np.uint16)))[0].any()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+@pytest.mark.fault("D14")
 def test_d14_modes_without_alpha_are_converted_without_a_word(tmp_path: Path, picture: Save, mode: str) -> None:
     pixels, notes = read_picture(picture(tmp_path / "a.png", Image.fromarray(RAMP).convert(mode)))
     assert pixels.shape == (12, 16, 3) and pixels.max() == 255 and notes == ()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.fault("D14")
 def test_d14_alpha_is_dropped_with_a_note(tmp_path: Path, picture: Save, mode: str) -> None:
     image = Image.fromarray(RAMP).convert(mode)
     image.putalpha(7)
@@ -147,6 +158,7 @@ def test_d14_alpha_is_dropped_with_a_note(tmp_path: Path, picture: Save, mode: s
     assert (pixels[:, :, 1] == RAMP).all() and notes == ("alpha dropped",)
 
 
+@pytest.mark.fault("D14")
 def test_d14_a_palette_with_transparent_colours_is_converted_with_a_note(tmp_path: Path, picture: Save) -> None:
     image = Image.fromarray(RAMP).convert("P")
     pixels, notes = read_picture(picture(tmp_path / "a.png", image, transparency=bytes(range(256))))
@@ -154,6 +166,7 @@ def test_d14_a_palette_with_transparent_colours_is_converted_with_a_note(tmp_pat
 
 
 @pytest.mark.parametrize("ending", ["jpg", "tif"])
+@pytest.mark.fault("D14")
 def test_d14_cmyk_is_converted(tmp_path: Path, picture: Save, ending: str) -> None:
     smooth = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
     pixels, _ = read_picture(picture(tmp_path / f"a.{ending}", Image.fromarray(smooth).convert("RGB").convert("CMYK")))
@@ -161,20 +174,24 @@ def test_d14_cmyk_is_converted(tmp_path: Path, picture: Save, ending: str) -> No
 
 
 @pytest.mark.parametrize("top", [1, 2, 200, 255])
+@pytest.mark.fault("D6")
 def test_d6_two_values_are_background_and_target(tmp_path: Path, picture: Save, top: int) -> None:
     assert (read_mask(picture(tmp_path / "m.png", DISC * np.uint8(top))) == (DISC > 0)).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_sixteen_bit_masks_are_masks(tmp_path: Path, picture: Save) -> None:
     assert (read_mask(picture(tmp_path / "m.png", DISC.astype(np.uint16) * 65535)) == (DISC > 0)).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_grey_edges_are_cut_at_one_half(tmp_path: Path, picture: Save) -> None:
     soft = cv2.resize(DISC * np.uint8(255), (27, 27), interpolation=cv2.INTER_AREA)
     assert len(np.unique(soft)) > 10
     assert (read_mask(picture(tmp_path / "m.png", soft)) == (soft >= 128)).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_an_edge_of_few_greys_is_no_label(tmp_path: Path, picture: Save) -> None:
     soft = cv2.resize(DISC * np.uint8(255), (20, 20), interpolation=cv2.INTER_AREA)
     assert len(np.unique(soft)) <= 8
@@ -182,6 +199,7 @@ def test_d6_an_edge_of_few_greys_is_no_label(tmp_path: Path, picture: Save) -> N
 
 
 @pytest.mark.parametrize("levels", [(1, 2), (3, 7, 9), (128, 255), (85, 170, 255)])
+@pytest.mark.fault("D6")
 def test_d6_several_labels_are_refused_until_one_is_chosen(
     tmp_path: Path, picture: Save, levels: tuple[int, ...]
 ) -> None:
@@ -194,6 +212,7 @@ def test_d6_several_labels_are_refused_until_one_is_chosen(
     assert (read_mask(path, levels[0]) == (labels == levels[0])).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_a_coloured_palette_holds_labels(tmp_path: Path, picture: Save) -> None:
     labels = np.kron(np.array([[0, 1], [2, 0]], np.uint8), np.ones((5, 5), np.uint8))
     image = Image.fromarray(labels).convert("P")
@@ -203,12 +222,14 @@ def test_d6_a_coloured_palette_holds_labels(tmp_path: Path, picture: Save) -> No
     assert (read_mask(path, 2) == (labels == 2)).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_a_grey_palette_in_any_order_is_its_greys(tmp_path: Path, picture: Save) -> None:
     image = Image.fromarray(1 - DISC).convert("P")
     image.putpalette([255, 255, 255, 0, 0, 0])
     assert (read_mask(picture(tmp_path / "m.png", image)) == (DISC > 0)).all()
 
 
+@pytest.mark.fault("D6")
 def test_d6_one_colour_on_black_is_a_mask_and_several_are_not(tmp_path: Path, picture: Save) -> None:
     colours = np.zeros((40, 40, 3), np.uint8)
     colours[..., 2] = DISC * np.uint8(255)
@@ -217,12 +238,14 @@ def test_d6_one_colour_on_black_is_a_mask_and_several_are_not(tmp_path: Path, pi
     assert "several colours" in refused("E_LABELS", picture(tmp_path / "two.png", colours), read_mask)
 
 
+@pytest.mark.fault("D14")
 def test_d14_what_is_transparent_in_a_mask_is_background(tmp_path: Path, picture: Save) -> None:
     image = Image.new("L", (40, 40), 255)
     image.putalpha(Image.fromarray(DISC * np.uint8(255)))
     assert (read_mask(picture(tmp_path / "m.png", image)) == (DISC > 0)).all()
 
 
+@pytest.mark.fault("D5")
 def test_d5_an_empty_mask_is_empty(tmp_path: Path, picture: Save) -> None:
     assert not read_mask(picture(tmp_path / "m.png", DISC * np.uint8(0))).any()
 
@@ -236,6 +259,7 @@ def test_probabilities_are_cut_at_half_of_their_maximum() -> None:
     assert (binary(share, Path("m.nii")) == (share > 0.45)).all()
 
 
+@pytest.mark.fault("D2", "C2")
 def test_the_limit_on_pixels_is_checked_before_anything_is_decoded(
     tmp_path: Path, picture: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     x=st.floats(20, 180), y=st.floats(15, 120), long=st.floats(45, 75), ratio=st.floats(0.65, 0.95),
     angle=st.floats(0, 180),
 )  # fmt: skip
+@pytest.mark.fault("D7")
 def test_d7_the_outline_of_any_ellipse_is_refilled_also_where_the_frame_clips_it(
     x: float, y: float, long: float, ratio: float, angle: float
 ) -> None:
@@ -40,6 +41,7 @@ def test_d7_the_outline_of_any_ellipse_is_refilled_also_where_the_frame_clips_it
     assert iou(region, whole) > 0.97 and len(notes) == 1
 
 
+@pytest.mark.fault("D7")
 def test_d7_how_the_region_was_made_is_noted() -> None:
     inside = drawn((100, 67), (50, 35), 30, 1)
     clipped = drawn((30, 67), (50, 35), 0, 1)
@@ -48,24 +50,28 @@ def test_d7_how_the_region_was_made_is_noted() -> None:
 
 
 @pytest.mark.parametrize("fill", [Fill.auto, Fill.never])
+@pytest.mark.fault("D7")
 def test_d7_a_filled_annotation_stays_as_it_is(fill: Fill) -> None:
     whole = drawn((100, 67), (50, 35), 30, -1)
     region, notes = filled(whole, fill)
     assert (region == whole).all() and notes == ()
 
 
+@pytest.mark.fault("D7")
 def test_d7_an_outline_that_may_not_be_filled_is_flagged() -> None:
     outline = drawn((100, 67), (50, 35), 30, 1)
     region, notes = filled(outline, Fill.never)
     assert (region == outline).all() and "outline" in notes[0]
 
 
+@pytest.mark.fault("D7")
 def test_d7_a_thick_outline_is_filled_when_that_is_always_wanted() -> None:
     thick, whole = drawn((100, 67), (40, 30), 10, 9), drawn((100, 67), (44, 34), 10, -1)
     assert (filled(thick, Fill.auto)[0] == thick).all()
     assert iou(filled(thick, Fill.always)[0], whole) > 0.93
 
 
+@pytest.mark.fault("D7")
 def test_d7_filling_what_is_filled_changes_nothing() -> None:
     whole = drawn((100, 67), (50, 35), 30, -1)
     assert (filled(whole, Fill.always)[0] == whole).all()

@@ -37,6 +37,7 @@ def test_files_come_in_natural_order_and_hidden_ones_not_at_all(tmp_path: Path) 
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.png", "b/9.png", "b/10.PNG"]
 
 
+@pytest.mark.fault("D15")
 def test_d15_a_link_out_of_the_root_is_refused_unless_allowed(tmp_path: Path) -> None:
     outside, root = touch(tmp_path / "secret.png"), tmp_path / "root"
     root.mkdir()
@@ -47,6 +48,7 @@ def test_d15_a_link_out_of_the_root_is_refused_unless_allowed(tmp_path: Path) ->
     assert safe(root / "a.png", root, follow_links=True) == root / "a.png"
 
 
+@pytest.mark.fault("D15")
 def test_d15_a_folder_linked_from_outside_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "other" / "a.png")
     root = tmp_path / "root"
@@ -57,6 +59,7 @@ def test_d15_a_folder_linked_from_outside_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["gone.png", "a.png", "b.png"])
+@pytest.mark.fault("D15")
 def test_d15_broken_and_circular_links_are_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "a.png").symlink_to(tmp_path / target)
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
@@ -66,6 +69,7 @@ def test_d15_broken_and_circular_links_are_refused(tmp_path: Path, target: str) 
     assert caught.value.code == "E_PATH"
 
 
+@pytest.mark.fault("D15")
 def test_d15_a_link_within_the_root_and_a_linked_root_are_fine(tmp_path: Path) -> None:
     touch(tmp_path / "root" / "a.png")
     (tmp_path / "root" / "b.png").symlink_to("a.png")
@@ -73,6 +77,7 @@ def test_d15_a_link_within_the_root_and_a_linked_root_are_fine(tmp_path: Path) -
     assert safe(tmp_path / "link" / "b.png", tmp_path / "link")
 
 
+@pytest.mark.fault("D15")
 def test_d15_a_folder_that_links_to_itself_ends_and_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "1.png")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
@@ -81,6 +86,7 @@ def test_d15_a_folder_that_links_to_itself_ends_and_is_refused(tmp_path: Path) -
         safe(tmp_path / "a" / "again", tmp_path)
 
 
+@pytest.mark.fault("D15")
 def test_d15_a_folder_linked_from_outside_is_entered_only_when_allowed(tmp_path: Path) -> None:
     touch(tmp_path / "other" / "1.png")
     root = tmp_path / "root"
@@ -91,6 +97,7 @@ def test_d15_a_folder_linked_from_outside_is_entered_only_when_allowed(tmp_path:
 
 
 @pytest.mark.parametrize("folder", ["gone", "file", "n" * 5000])
+@pytest.mark.fault("D17")
 def test_d17_a_root_that_is_no_folder_names_the_layout(tmp_path: Path, folder: str) -> None:
     touch(tmp_path / "file")
     with pytest.raises(DataError, match="THE LAYOUT"):
@@ -98,6 +105,7 @@ def test_d17_a_root_that_is_no_folder_names_the_layout(tmp_path: Path, folder: s
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("Scan.png", "scan.png"), ("a.nii", "a.nii.gz")])
+@pytest.mark.fault("D16")
 def test_d16_two_files_of_one_name_are_both_named(names: tuple[str, str]) -> None:
     with pytest.raises(DataError) as caught:
         by_name([Path("m") / name for name in names], stem)

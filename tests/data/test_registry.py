@@ -26,6 +26,7 @@ def test_every_layout_has_a_reader_that_says_what_it_wants(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fault("D17")
 def test_d17_without_a_root_the_two_ways_to_give_one_are_named(config: Configure, name: str) -> None:
     with pytest.raises(DataError, match=r"dataset\.root=DIR.*SALIP_DATA") as caught:
         open_dataset(config(name), 1)
@@ -34,6 +35,7 @@ def test_d17_without_a_root_the_two_ways_to_give_one_are_named(config: Configure
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("root", ["gone", "~no_such_user_here/x", "n" * 5000])
+@pytest.mark.fault("D17")
 def test_d17_a_root_that_is_not_there_names_the_layout(tmp_path: Path, opened: Open, name: str, root: str) -> None:
     with pytest.raises(DataError) as caught:
         opened(name, root if root[0] == "~" else tmp_path / root)
@@ -41,6 +43,7 @@ def test_d17_a_root_that_is_not_there_names_the_layout(tmp_path: Path, opened: O
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fault("D17")
 def test_d17_a_folder_of_other_things_names_the_layout(tmp_path: Path, opened: Open, name: str) -> None:
     (tmp_path / "notes.txt").write_text("nothing to see")
     with pytest.raises(DataError) as caught:
@@ -48,6 +51,7 @@ def test_d17_a_folder_of_other_things_names_the_layout(tmp_path: Path, opened: O
     assert READERS[Layout(name)][1] in str(caught.value)
 
 
+@pytest.mark.fault("D17")
 def test_d17_a_data_set_without_any_mask_says_what_to_do(tmp_path: Path, head: Save, opened: Open) -> None:
     head(tmp_path, mask=False)
     with pytest.raises(DataError, match=r"001_HC: no mask \(dataset\.missing_masks=predict"):

@@ -17,6 +17,7 @@ SIDES = st.integers(20, 400)
 @pytest.mark.parametrize(
     ("mode", "size"), [(ResizeMode.fit, (150, 256)), (ResizeMode.squash, (256, 256)), (ResizeMode.native, (100, 171))]
 )
+@pytest.mark.fault("D12")
 def test_d12_a_slice_that_is_not_square_gets_the_size_of_its_mode(mode: ResizeMode, size: tuple[int, int]) -> None:
     config = Resize(mode=mode)
     image, mask = np.zeros((100, 171, 3), np.uint8), np.zeros((100, 171), bool)

@@ -84,12 +84,14 @@ def test_a_subset_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes 
 UNMASKED = Found([ref("a"), ref("c")], [ref("b"), ref("d")])
 
 
+@pytest.mark.fault("D3")
 def test_d3_images_without_masks_are_left_out_by_name_and_counted() -> None:
     dataset = choose(UNMASKED, settings(missing_masks=MissingMasks.exclude), 1)
     assert [each.case_id for each in dataset.refs] == ["a", "c"]
     assert dataset.excluded == [("b", "no mask"), ("d", "no mask")] and dataset.found == 4
 
 
+@pytest.mark.fault("D3")
 def test_d3_images_without_masks_are_an_error_when_that_is_wanted() -> None:
     with pytest.raises(DataError, match=r"2 images have no mask \(b, d\)"):
         ids(UNMASKED, missing_masks=MissingMasks.error)
@@ -133,6 +135,7 @@ def test_a_volume_without_slices_is_left_out_by_name() -> None:
     assert [name for name, _ in found.excluded] == ["v"] and "trim_mm" in found.excluded[0][1]
 
 
+@pytest.mark.fault("D15")
 def test_d15_files_outside_the_root_are_left_out_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to(__file__)
     found = gather({"a": tmp_path / "a.png"}, {}, tmp_path, settings(), lambda *_: pytest.fail("opened"))

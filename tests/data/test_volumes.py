@@ -54,6 +54,7 @@ def test_a_volume_comes_as_it_was_saved(tmp_path: Path, volume: Save, ending: st
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.98])
+@pytest.mark.fault("D1")
 def test_d1_a_truncated_volume_is_refused_by_name(tmp_path: Path, volume: Save, ending: str, share: float) -> None:
     path = volume(tmp_path / f"a.{ending}", VALUES)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
@@ -62,6 +63,7 @@ def test_d1_a_truncated_volume_is_refused_by_name(tmp_path: Path, volume: Save, 
     assert caught.value.code == "E_READ"
 
 
+@pytest.mark.fault("D1")
 def test_d1_damaged_volumes_never_raise_anything_else(tmp_path: Path, volume: Save) -> None:
     whole = volume(tmp_path / "a.nii", VALUES).read_bytes()
     rng = np.random.default_rng(4)
@@ -79,6 +81,7 @@ def test_d1_damaged_volumes_never_raise_anything_else(tmp_path: Path, volume: Sa
     assert 0 < refused < 60
 
 
+@pytest.mark.fault("D1")
 def test_d1_a_volume_that_is_gone_is_refused(tmp_path: Path) -> None:
     assert code_of(lambda: read_volume(tmp_path / "gone.nii")) == "E_READ"
     assert code_of(lambda: read_windowed(tmp_path / "gone.nii", Volume())) == "E_READ"
@@ -88,6 +91,7 @@ def test_d1_a_volume_that_is_gone_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "code"), [((30000, 30000, 30000), "E_SIZE"), ((600, 600, 600), "E_READ"), ((30000, 30000), "E_SIZE")]
 )
+@pytest.mark.fault("D1")
 def test_a_header_that_promises_terabytes_is_refused_before_memory_is_taken(
     tmp_path: Path, ending: str, shape: tuple[int, ...], code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +101,7 @@ def test_a_header_that_promises_terabytes_is_refused_before_memory_is_taken(
     assert code_of(lambda: read_extent(path)) == code
 
 
+@pytest.mark.fault("D10")
 def test_d10_a_fourth_dimension_of_one_is_dropped_and_a_longer_one_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(VALUES[..., None], np.eye(4)), tmp_path / "one.nii")
     nib.save(nib.Nifti1Image(np.stack([VALUES, VALUES], 3), np.eye(4)), tmp_path / "two.nii")
@@ -106,6 +111,7 @@ def test_d10_a_fourth_dimension_of_one_is_dropped_and_a_longer_one_refused(tmp_p
     assert caught.value.code == "E_DIMS"
 
 
+@pytest.mark.fault("D10")
 def test_d10_colours_and_lines_are_no_volumes(tmp_path: Path) -> None:
     colours = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii")
@@ -114,6 +120,7 @@ def test_d10_colours_and_lines_are_no_volumes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, 0.0])
+@pytest.mark.fault("D11")
 def test_d11_an_affine_that_places_nothing_is_refused(tmp_path: Path, bad: float) -> None:
     affine = np.diag([1, 1, bad, 1])
     image = nib.Nifti1Image(VALUES, np.eye(4))
@@ -128,6 +135,7 @@ def test_d11_an_affine_that_places_nothing_is_refused(tmp_path: Path, bad: float
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
 @pytest.mark.parametrize("axis", list(Axis))
+@pytest.mark.fault("D11")
 def test_d11_a_volume_stored_in_any_orientation_gives_the_same_slices(
     tmp_path: Path, volume: Save, config: Configure, stored: str, axis: Axis
 ) -> None:
@@ -178,6 +186,7 @@ def test_a_two_dimensional_volume_is_one_upright_slice(
 
 
 @pytest.mark.parametrize(("shift", "code"), [(0.0, None), (0.01, None), (2.0, "E_AFFINE")])
+@pytest.mark.fault("D11")
 def test_d11_a_mask_that_lies_elsewhere_is_refused(
     tmp_path: Path, volume: Save, config: Configure, shift: float, code: str | None
 ) -> None:
@@ -190,6 +199,7 @@ def test_d11_a_mask_that_lies_elsewhere_is_refused(
         assert code_of(ref.load) == code
 
 
+@pytest.mark.fault("D4")
 def test_d4_a_mask_of_another_shape_is_refused(tmp_path: Path, volume: Save, config: Configure) -> None:
     image = volume(tmp_path / "i.nii", VALUES)
     mask = volume(tmp_path / "m.nii", np.ones((6, 8, 9), np.uint8))
@@ -197,6 +207,7 @@ def test_d4_a_mask_of_another_shape_is_refused(tmp_path: Path, volume: Save, con
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.fault("D8")
 def test_d8_voxels_that_are_no_numbers_fail_or_are_replaced_and_counted(
     tmp_path: Path, volume: Save, config: Configure, bad: float
 ) -> None:
@@ -210,6 +221,7 @@ def test_d8_voxels_that_are_no_numbers_fail_or_are_replaced_and_counted(
     assert case.image.max() > 200 and any(note.startswith("3 NaN") for note in case.notes)
 
 
+@pytest.mark.fault("D8")
 def test_d8_a_mask_with_nan_is_no_empty_mask(tmp_path: Path, volume: Save) -> None:
     values = np.ones(VALUES.shape, np.float32)
     values[0, 0, 0] = np.nan
@@ -217,6 +229,7 @@ def test_d8_a_mask_with_nan_is_no_empty_mask(tmp_path: Path, volume: Save) -> No
 
 
 @pytest.mark.parametrize("value", [0, 7])
+@pytest.mark.fault("D9")
 def test_d9_a_constant_volume_is_black_and_noted(tmp_path: Path, volume: Save, config: Configure, value: int) -> None:
     path = volume(tmp_path / "i.nii", np.full((6, 6, 6), value, np.int16))
     case = slice_refs("v", "g", path, None, config("cc359", "volume.trim_mm=0"))[0].load()
@@ -267,6 +280,7 @@ def test_slices_per_volume_are_even_and_reach_both_ends(length: int, wanted: int
     assert len(numbers) < 3 or np.ptp(np.diff(numbers)) <= 1
 
 
+@pytest.mark.fault("D5")
 def test_d5_an_empty_mask_gives_no_slices_or_empty_targets(tmp_path: Path, volume: Save, config: Configure) -> None:
     image = volume(tmp_path / "i.nii", VALUES)
     mask = volume(tmp_path / "m.nii", np.zeros(VALUES.shape, np.uint8))
@@ -276,6 +290,7 @@ def test_d5_an_empty_mask_gives_no_slices_or_empty_targets(tmp_path: Path, volum
     assert len(refs) == 6 and target is not None and not target.any()
 
 
+@pytest.mark.fault("D1")
 def test_a_volume_whose_mask_is_damaged_is_one_case_that_fails(tmp_path: Path, volume: Save, config: Configure) -> None:
     image, mask = volume(tmp_path / "i.nii", VALUES), tmp_path / "m.nii.gz"
     mask.write_bytes(b"no volume")

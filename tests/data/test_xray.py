@@ -30,6 +30,7 @@ def chest(picture: Save) -> Save:
     return save
 
 
+@pytest.mark.fault("D3")
 def test_d3_both_ways_of_naming_masks_are_understood_and_what_has_none_is_named(
     tmp_path: Path, chest: Save, opened: Open
 ) -> None:
@@ -60,6 +61,7 @@ def test_channels_are_swapped_only_where_that_is_wanted(
         assert (case.image == colours[:, :, ::order]).all()
 
 
+@pytest.mark.fault("D16")
 def test_d16_two_masks_of_one_image_are_both_named(tmp_path: Path, chest: Save, opened: Open) -> None:
     chest(tmp_path, "a", "a")
     chest(tmp_path, "a", "a_mask")
@@ -67,6 +69,7 @@ def test_d16_two_masks_of_one_image_are_both_named(tmp_path: Path, chest: Save, 
         opened("xray", tmp_path)
 
 
+@pytest.mark.fault("D17")
 def test_d17_a_folder_of_another_kind_is_told_the_layout(tmp_path: Path, opened: Open) -> None:
     with pytest.raises(DataError, match=r"no CXR_png folder: X-ray wants 'Lung Segmentation/CXR_png"):
         opened("xray", tmp_path)
@@ -80,3 +83,15 @@ def test_real_chests_have_two_lungs(real: Callable[[str], Path], opened: Open) -
         assert mask is not None and 0.08 < mask.mean() < 0.5
         sizes = np.bincount(ndimage.label(mask)[0].ravel())[1:]
         assert (sizes > 0.02 * mask.size).sum() == 2, ref.case_id
+
+
+def test_real_lungs_are_one_on_each_side(real: Callable[[str], Path], opened: Open) -> None:
+    root = real("CXR")
+    both, right, left = (
+        opened("xray", root, *settings) for settings in ((), ("side=right", "k=1"), ("side=left", "k=1"))
+    )
+    for whole, one, other in zip(both.refs[::16], right.refs[::16], left.refs[::16], strict=True):
+        lungs, of_right, of_left = whole.load().mask, one.load().mask, other.load().mask
+        assert lungs is not None and of_right is not None and of_left is not None
+        assert ((of_right | of_left) == lungs).all() and not (of_right & of_left).any()
+        assert np.nonzero(of_right)[1].mean() < lungs.shape[1] / 2 < np.nonzero(of_left)[1].mean()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from salip_exp.cascade.masks import pack
-from salip_exp.cascade.pool import Pool
-from salip_exp.evaluation.attribution import attribute, candidate_ious, regions
+from salip_exp.cascade.pool import Pool, candidate_ious
+from salip_exp.data.regions import regions
+from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.prediction import Prediction, Status
 
@@ -38,6 +39,7 @@ def prediction(mask, candidates, kept, selected) -> Prediction:
         ("none", 1, LEFT, LEFT, [RIGHT], [0], [0]),  # the wrong box, and the right mask all the same
         ("sam", 1, LEFT, RIGHT, [RIGHT], [0], [0]),
         ("sam", 1, LEFT, NOTHING, [], [], []),
+        ("sam", 1, BOTH, block(0, 9), [block(0, 9), block(20, 29)], [0, 1], [0]),  # k = 1: the whole target is one
         ("filter", 1, LEFT, RIGHT, [LEFT, RIGHT], [1], [1]),
         ("clip", 1, LEFT, RIGHT, [LEFT, RIGHT], [0, 1], [1]),
         ("prompt", 1, LEFT, RIGHT, [LEFT, RIGHT], [0, 1], [0]),
@@ -47,6 +49,7 @@ def prediction(mask, candidates, kept, selected) -> Prediction:
         ("filter", 2, BOTH, LEFT, [LEFT, RIGHT], [0], [0]),
         ("duplicate", 2, BOTH, LEFT, [LEFT, block(0, 9), RIGHT], [0, 1, 2], [0, 1]),
         ("clip", 2, BOTH, LEFT, [LEFT, RIGHT, ELSEWHERE], [0, 1, 2], [0, 2]),
+        ("clip", 2, BOTH, LEFT, [LEFT, RIGHT], [0, 1], [0]),  # two texts that want the same candidate take it once
         ("prompt", 2, BOTH, LEFT, [LEFT, RIGHT], [0, 1], [0, 1]),
     ],
 )
@@ -72,6 +75,7 @@ def test_an_empty_target_has_nothing_to_lose():
     assert attribute(Prediction(LEFT, Status.ok), NOTHING, 1) is None
 
 
+@pytest.mark.fault("P7")
 def test_regions_are_the_largest_components_and_specks_are_none():
     speck = block(15, 16)
     assert [region.tolist() for region in regions(BOTH | speck | block(22, 31), 2)] == [

@@ -1,4 +1,4 @@
-"""The whole cascade against the same steps written out on the public packages."""
+"""The whole cascade, and its two bounds, against the same steps written out on the public packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 import torch
 from clip.clip import _transform
 from PIL import Image
+from scipy import ndimage
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.utils.transforms import ResizeLongestSide
 
 from salip_exp.caching.store import NoStore
 from salip_exp.config import (
@@ -15,6 +17,7 @@ from salip_exp.config import (
     Config,
     DatasetConfig,
     Layout,
+    MethodName,
     RetrievalConfig,
     SamConfig,
     VdtConfig,
@@ -86,3 +89,53 @@ def test_same_candidates_and_same_final_mask(blob_sam, random_clip, seed, k, lay
     for i, record in zip(prediction.selected_ids, chosen, strict=True):
         np.testing.assert_array_equal(prediction.pool.masks[i], record["segmentation"])
     np.testing.assert_array_equal(prediction.mask, final)
+
+
+@torch.no_grad()
+def forwarded(sam, image: np.ndarray, box: np.ndarray | None) -> np.ndarray:
+    """The one mask that `Sam.forward` gives for a box, or without any prompt."""
+    resize = ResizeLongestSide(sam.image_encoder.img_size)
+    record = {"image": torch.from_numpy(resize.apply_image(image)).permute(2, 0, 1), "original_size": image.shape[:2]}
+    if box is not None:
+        record["boxes"] = resize.apply_boxes_torch(torch.from_numpy(box[None]), image.shape[:2])
+    return sam([record], multimask_output=False)[0]["masks"][0, 0].numpy()
+
+
+def tight_boxes(target: np.ndarray, smallest: int) -> list[np.ndarray]:
+    """Boxes of 8-connected components, by scipy: x0 y0 x1 y1 with inclusive far edges."""
+    labels, _ = ndimage.label(target, np.ones((3, 3)))
+    return [
+        np.array([x.start, y.start, x.stop - 1, y.stop - 1], np.float32)
+        for number, (y, x) in enumerate(ndimage.find_objects(labels), 1)
+        if (labels == number).sum() >= smallest
+    ]
+
+
+@pytest.mark.parametrize("which", ["blob_sam", "random_sam", "embedded_sam"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bounds_are_sams_own_forward_pass(request, which, seed):
+    sam = request.getfixturevalue(which)
+    rng = np.random.default_rng(seed)
+    image = np.kron(rng.integers(0, 255, (9, 9, 3)).astype(np.uint8), np.ones((20, 20, 1), np.uint8))
+    image = image[: rng.integers(90, 180), : rng.integers(90, 180)]
+    coarse = ndimage.zoom(rng.random((7, 7)), (image.shape[0] / 7, image.shape[1] / 7), order=1)
+    target = coarse > np.quantile(coarse, 0.8)
+    boxes = tight_boxes(target, 10)
+    assert len(boxes) > 1
+    expected = {
+        MethodName.unprompted_sam: forwarded(sam, image, None),
+        MethodName.gt_sam: np.any([forwarded(sam, image, box) for box in boxes], axis=0),
+    }
+    for method, mask in expected.items():
+        config = Config(
+            method=method,
+            dataset=DatasetConfig(name="stub", layout=Layout.folder),
+            sam=SamConfig(name="stub"),
+            clip=ClipConfig(name="stub"),
+            vdt=VdtConfig(name="stub"),
+        )
+        built = build_method(config, LoadedSam(sam, "stub", "0", CPU), None, [], NoStore())
+        prediction = built.predict(Case("case", "stub", "all", image, target, None, "subject"))
+        np.testing.assert_array_equal(prediction.mask, mask)
+        assert mask.any() or which == "random_sam"
+    assert sorted(prediction.boxes.tolist()) == sorted(box.tolist() for box in boxes)

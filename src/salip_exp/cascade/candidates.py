@@ -17,11 +17,14 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from salip_exp.cascade.chunks import SAME_BITS, Limit, Limits, in_chunks
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, upscale
+from salip_exp.cascade.extent import MASKS_PER_POINT
 from salip_exp.cascade.grid_decoder import decode_grid
 from salip_exp.cascade.masks import Masks, concatenate, pack, place
+from salip_exp.errors import CaseError
 from salip_exp.models.packages import Sam
 
-MASKS_PER_POINT = 3
+MOST_BYTES = 4 * 10**9
+"""Bits of all masks of one crop box; an image that needs more fails before it takes the machine's memory."""
 BYTES = {"cpu": 32 * 2**20, "cuda": 2 * 2**30}
 """What decoding, and then upscaling, may hold at a time; a point that needs more is taken alone, or with three."""
 
@@ -120,14 +123,27 @@ def candidates(
     """
     floor, limits = floor or Floor(), limits or Limits()
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
-    parts = [_nothing(embedding)]
+    parts, held = [_nothing(embedding)], 0
     for batch_start in range(0, len(points), sampling.points_per_batch):
         batch = points[batch_start : batch_start + sampling.points_per_batch]
         whole = Limit("points", len(batch))
         limit = whole if len(batch) % SAME_BITS else limits.points.fit(_points_at_once(net))
         for low, predicted_iou, prompts in _decoded(net, embedding, batch, limit, counters):
-            parts.extend(_measure(net, embedding, low, predicted_iou, prompts, sampling, floor, limits.masks))
+            for part in _measure(net, embedding, low, predicted_iou, prompts, sampling, floor, limits.masks):
+                held += part.masks.bits.nbytes
+                parts.append(part)
+                _require_room(held, embedding)
     return joined(embedding.image_size, parts)
+
+
+def _require_room(held: int, embedding: Embedding) -> None:
+    if held > MOST_BYTES:
+        height, width = embedding.image_size
+        raise CaseError(
+            "E_SIZE",
+            f"the candidates of this image of {width} x {height} pixels take more than {MOST_BYTES / 1e9:.1f} GB: take "
+            "fewer sam.points_per_side, or a smaller dataset.resize.side.",
+        )
 
 
 def _points_at_once(net: Sam) -> int:

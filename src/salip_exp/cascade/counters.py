@@ -17,6 +17,7 @@ class Counters:
         clip_image_forwards: batches that went through CLIP's image tower.
         clip_images: views in those batches.
         clip_text_forwards: batches of sentences that went through CLIP's text tower.
+        unet_forwards: images that went through a U-Net.
     """
 
     encoder_calls: int = 0
@@ -26,6 +27,7 @@ class Counters:
     clip_image_forwards: int = 0
     clip_images: int = 0
     clip_text_forwards: int = 0
+    unet_forwards: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         mine, theirs = self.to_dict(), other.to_dict()

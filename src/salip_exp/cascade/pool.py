@@ -37,3 +37,12 @@ class Pool:
         """The candidates of the given rows (boolean keep mask, or positions in the wished order)."""
         arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "masks"}
         return replace(self, **arrays, masks=self.masks.select(rows))
+
+
+def candidate_ious(pool: Pool, rois: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of every ROI (rows) with every candidate (columns): float64 (R, N), for ROIs bool (R, H, W)."""
+    rows = []
+    for roi in rois:
+        both = pool.masks.intersections(roi)
+        rows.append(both / (pool.areas + roi.sum() - both))
+    return np.stack(rows)

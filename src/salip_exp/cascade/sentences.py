@@ -6,25 +6,41 @@ import json
 from pathlib import Path
 from typing import Any
 
-from salip_exp.config import VdtConfig
+from salip_exp.config import TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
+from salip_exp.files import from_json, read_small
+
+MOST = 1000
+"""Sentences of one set: all go through CLIP in one forward."""
 
 
 def read_sentences(config: VdtConfig) -> list[str]:
-    """The sentences of `vdt.sentences`, or of `vdt.file`: text, one a line, or JSON as the authors' files.
+    """All sentences that CLIP reads: of the one set, or of every part in turn; errors as in `read_texts`."""
+    return [sentence for text in read_texts(config) for sentence in text]
 
-    JSON is a list of sentences, or lists of sentences by class; of several classes, the one called `vdt.name`.
+
+def read_texts(config: VdtConfig) -> list[list[str]]:
+    """The sentences by set: one set for all ROIs of an image, or one for each of `vdt.parts`, in their order.
+
+    A set is given as `sentences`, or as `file`: text, one a line, or JSON as the authors' files. JSON is a list of
+    sentences, or lists of sentences by class; of several classes, the one called like the set.
 
     Raises:
         ConfigError: both or neither is given, the file is absent or of another shape, a sentence is empty.
     """
+    if not config.parts:
+        return [_read_set(config, "vdt")]
+    return [_read_set(part, f"vdt.parts.{name}") for name, part in config.parts.items()]
+
+
+def _read_set(config: TextConfig, key: str) -> list[str]:
     if config.file is not None and config.sentences:
-        raise ConfigError("vdt.sentences and vdt.file exclude each other: give one of them.")
+        raise ConfigError(f"{key}.sentences and {key}.file exclude each other: give one of them.")
     if config.file is None:
-        return _checked(list(config.sentences), "vdt.sentences")
+        return _checked(list(config.sentences), f"{key}.sentences")
     path = Path(config.file).expanduser()
     if path.suffix.lower() not in (".txt", ".json"):
-        raise ConfigError(f"vdt.file={path} is of an unknown kind: use .txt (one sentence a line) or .json.")
+        raise ConfigError(f"{key}.file={path} is of an unknown kind: use .txt (one sentence a line) or .json.")
     text = _read(path)
     if path.suffix.lower() == ".txt":
         return _checked([line for line in text.splitlines() if line.strip()], str(path))
@@ -33,18 +49,22 @@ def read_sentences(config: VdtConfig) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_small(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"vdt.file={path} cannot be read ({error.strerror}): give an existing file.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"vdt.file={path} is not UTF-8 text: save it as UTF-8.") from error
+    except ValueError as error:
+        raise ConfigError(f"vdt.file={path} cannot be used: {error}; give sentences, one a line.") from error
 
 
 def _of_json(text: str, path: Path, name: str) -> Any:
     try:
-        content = json.loads(text)
+        content = from_json(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"vdt.file={path} is not JSON (line {error.lineno}: {error.msg}): correct it.") from error
+    except ValueError as error:
+        raise ConfigError(f"vdt.file={path} is not JSON ({error}): correct it.") from error
     if not isinstance(content, dict):
         return content
     if len(content) > 1 and name not in content:
@@ -57,6 +77,8 @@ def _checked(sentences: Any, where: str) -> list[str]:
     if not isinstance(sentences, list) or not all(isinstance(each, str) for each in sentences):
         raise ConfigError(f"{where} must be a list of sentences, or in JSON also lists of sentences by class.")
     stripped = [each.strip() for each in sentences]
+    if len(stripped) > MOST:
+        raise ConfigError(f"{where} has {len(stripped)} sentences and CLIP is given at most {MOST}: take the best.")
     if not stripped:
         raise ConfigError(f"{where} has no sentences: write at least one that describes how the organ looks.")
     if not all(stripped):

@@ -1,4 +1,4 @@
-"""From what a reader read to the case that methods see: checked, resized, coloured as configured."""
+"""From what a reader read to the case that methods see: checked, resized, coloured, of one side as configured."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from salip_exp.config import Channels, DatasetConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.resize import resize_image, resize_mask, resized_spacing
+from salip_exp.data.sides import one_side
 from salip_exp.errors import CaseError
 
 
@@ -47,7 +48,7 @@ def finish(
         dataset=config.name,
         group=ref.group,
         image=resized,
-        mask=None if mask is None else resize_mask(mask, config.resize),
+        mask=None if mask is None else one_side(resize_mask(mask, config.resize), config.side),
         spacing=resized_spacing(spacing, (image.shape[0], image.shape[1]), (resized.shape[0], resized.shape[1])),
         subject=ref.subject,
         volume=ref.volume,

@@ -18,6 +18,7 @@ from salip_exp.data.outline import filled
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
 from salip_exp.data.selection import Found, gather
 from salip_exp.errors import DataError
+from salip_exp.files import read_small
 
 LAYOUT = (
     "HC18 wants training_set/001_HC.png, training_set/001_HC_Annotation.png and "
@@ -25,6 +26,8 @@ LAYOUT = (
 )
 TABLE = "training_set_pixel_size_and_HC.csv"
 ANNOTATION = "_Annotation"
+SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
+"""Millimetres that a pixel and a head's circumference can have."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ def read_measures(folder: Path, root: Path) -> dict[str, Measure]:
     if found is None:
         return {}
     try:
-        with found.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if row]
+        lines = read_small(found).decode("utf-8-sig").splitlines()
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
         return {row[0]: _measure(row) for row in rows[1:]}
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(
@@ -102,6 +105,6 @@ def read_measures(folder: Path, root: Path) -> dict[str, Measure]:
 
 def _measure(row: list[str]) -> Measure:
     numbers = [float(cell) for cell in row[1:3] if cell]
-    if not numbers or not all(np.isfinite(number) and number > 0 for number in numbers):
+    if not numbers or not all(low <= number <= high for number, (low, high) in zip(numbers, SENSIBLE, strict=False)):
         raise ValueError(f"{row[0]} has {', '.join(row[1:3])}")
     return Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)

@@ -12,6 +12,8 @@ from salip_exp.config import Fill
 Mask = NDArray[np.bool_]
 OUTLINE = 0.2
 """An annotation that covers less than this share of what it encloses is an outline."""
+LARGEST = 10.0
+"""An ellipse with an axis longer than so many frames is no ellipse that anyone drew."""
 
 
 def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
@@ -32,21 +34,30 @@ def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
     return ellipse, ("outline is open or leaves the frame: ellipse fitted",)
 
 
-def fit_ellipse(annotation: Mask) -> tuple[tuple[float, float], tuple[float, float], float] | None:
-    """Centre (x, y), full axes and angle in degrees of the ellipse through an outline; None for too few pixels."""
+def fit_ellipse(
+    annotation: Mask, spacing: tuple[float, float] = (1.0, 1.0)
+) -> tuple[tuple[float, float], tuple[float, float], float] | None:
+    """Centre (x, y), full axes and angle in degrees of the ellipse through an outline.
+
+    None for too few pixels, or for an arc so flat that its ellipse is ten times the frame. The fit is direct least
+    squares (Fitzgibbon 1999), which gives an ellipse for any points; in units of `spacing` (row, column), so in pixels
+    where none is given.
+    """
     rows, columns = np.nonzero(annotation)
     if len(rows) < 5 or len(np.unique(rows)) < 3 or len(np.unique(columns)) < 3:
         return None
-    points = np.stack([columns, rows], axis=1).astype(np.float32)
+    points = np.stack([columns * spacing[1], rows * spacing[0]], axis=1).astype(np.float32)
     centre, axes, angle = cv2.fitEllipseDirect(points)
     ellipse = ((float(centre[0]), float(centre[1])), (float(axes[0]), float(axes[1])), float(angle))
-    return ellipse if np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 else None
+    frame = max(annotation.shape[0] * spacing[0], annotation.shape[1] * spacing[1])
+    usable = np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 and max(axes) <= LARGEST * frame
+    return ellipse if usable else None
 
 
 def _fitted(annotation: Mask) -> Mask | None:
     """The fitted ellipse, filled and clipped to the frame."""
     ellipse = fit_ellipse(annotation)
-    if ellipse is None or max(ellipse[1]) > 10 * max(annotation.shape):
+    if ellipse is None:
         return None
     canvas = np.zeros(annotation.shape, np.uint8)
     cv2.ellipse(canvas, ellipse, 1, -1)

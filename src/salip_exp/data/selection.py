@@ -13,6 +13,7 @@ from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.data.paths import natural, safe
 from salip_exp.errors import CaseError, DataError
+from salip_exp.files import read_small
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def choose(found: Found, config: DatasetConfig, seed: int) -> Dataset:
 
 def _subset(refs: Sequence[CaseRef], excluded: Mapping[str, str], path: Path) -> list[CaseRef]:
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_small(path).decode("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(f"dataset.subset={path} cannot be read ({error}): give a text file, an id a line.") from error
     wanted = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
     if not wanted:

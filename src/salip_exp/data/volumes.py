@@ -22,6 +22,8 @@ SUFFIXES = (".nii", ".nii.gz")
 AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
 MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
+MAX_ZOOM = 1e4
+"""Voxels of more millimetres, or less than the inverse, are no measurement."""
 MAX_DEFLATION = 1100
 """Gzip shrinks nothing by a larger factor: a file that promises more is cut short or a trap."""
 
@@ -120,6 +122,8 @@ def _canonical(values: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
     turned = orientations.apply_orientation(values.reshape(shape), turn)
     affine = affine @ orientations.inv_ornt_aff(turn, shape)
     x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
+    if not all(1 / MAX_ZOOM <= zoom <= MAX_ZOOM for zoom in (x, y, z)):
+        raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
     return Slices(turned, (x, y, z), affine)
 
 

@@ -11,10 +11,12 @@ The rule, with one threshold, FOUND = 0.5:
    - `sam`: no candidate of the pool is the ROI.
    - `filter`: such candidates were in the pool, and none was left after the area filter.
    - `duplicate`: CLIP saw one and it was not taken, while two that were taken are the same other ROI.
-   - `clip`: CLIP saw one and it was not taken.
+   - `clip`: CLIP saw one and it was not taken; also where two texts took one and the same candidate.
    - `prompt`: every ROI had its candidate taken, and the final mask is worse than it.
 
+The oracle takes what is a ROI wherever it is left, so that its failures are `sam`, `filter` and `prompt`.
 Methods without a pool choose nothing: with boxes (gt_sam) their failure is `prompt`, without (unprompted_sam) `sam`.
+A U-Net has no stages to blame, and its cases no failure (`running.cases`).
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Pool, candidate_ious
+from salip_exp.data.regions import regions
 from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.prediction import Prediction
 
@@ -77,24 +79,6 @@ def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int) -> Attr
     if pool is None or table is None:
         return Attribution(Failure.prompt if len(prediction.boxes) else Failure.sam, best)
     return Attribution(_blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids), best)
-
-
-def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
-    """The ROIs of a target that is not empty: bool (1 to k, H, W), the largest first."""
-    if k == 1:
-        return target[None]
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(target.astype(np.uint8), connectivity=8)
-    largest = sorted(range(1, n), key=lambda label: (-stats[label, cv2.CC_STAT_AREA], label))[:k]
-    return np.stack([labels == label for label in largest])
-
-
-def candidate_ious(pool: Pool, rois: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """IoU of every ROI (rows) with every candidate (columns): float64 (R, N)."""
-    rows = []
-    for roi in rois:
-        both = pool.masks.intersections(roi)
-        rows.append(both / (pool.areas + roi.sum() - both))
-    return np.stack(rows)
 
 
 def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[np.bool_]) -> bool:

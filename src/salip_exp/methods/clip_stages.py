@@ -57,9 +57,14 @@ class ClipStages:
         return prototype
 
     def scores(
-        self, picture: Picture, pool: Pool, config: ViewConfig, prototype: NDArray[np.float32], watch: Stopwatch
+        self,
+        picture: Picture,
+        pool: Pool,
+        config: ViewConfig,
+        prototypes: Sequence[NDArray[np.float32]],
+        watch: Stopwatch,
     ) -> NDArray[np.float32]:
-        """Similarity of every candidate's view with the prototype, float32 (N,); the pool must be `viewable`."""
+        """Similarity of every candidate's view with each prototype, float32 (P, N); the pool must be `viewable`."""
 
         def encode(missing: NDArray[np.int64]) -> Arrays:
             starts = range(0, len(missing), self.batch)  # no more views are held than one forward takes
@@ -67,10 +72,10 @@ class ClipStages:
             return {"embedding": np.concatenate([self._embedded(picture, part, config, watch) for part in parts])}
 
         if not len(pool):
-            return np.zeros(0, np.float32)
+            return np.zeros((len(prototypes), 0), np.float32)
         key = content_key("view", self.key, picture.key, settings_of(config))
         found = fetch_rows(self.store, Stage.view, key, _shown(pool), encode)
-        return similarities(found["embedding"], prototype)
+        return np.stack([similarities(found["embedding"], prototype) for prototype in prototypes])
 
     def _embedded(self, picture: Picture, pool: Pool, config: ViewConfig, watch: Stopwatch) -> NDArray[np.float32]:
         with watch.stage("views"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from salip_exp.cascade.area import keep_small
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.retrieval import retrieve
+from salip_exp.cascade.sentences import read_texts
 from salip_exp.cascade.views import viewable
 from salip_exp.config import Config
 from salip_exp.methods.clip_stages import ClipStages
@@ -26,7 +27,7 @@ class Found:
     Attributes:
         pool: all candidates.
         kept: those that CLIP scored.
-        scores: float32, one per candidate of `kept`.
+        scores: float32, one per candidate of `kept`: similarity with the text, or with the set that it is most like.
         rows: positions in `kept` of the retrieved candidates, best first.
         status: ok, no_masks, all_filtered or k_short.
     """
@@ -44,13 +45,18 @@ class Found:
 
 
 class Finder:
-    """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here."""
+    """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here.
+
+    One set of sentences retrieves k candidates. Separate sets (`vdt.parts`) retrieve one each, whatever the others
+    take: two that take the same one leave a candidate too few, and the case is `k_short`.
+    """
 
     def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
         self.config = config
         self.sam = sam
         self.clip = clip
-        self.prototype = clip.prototype(sentences, config.retrieval.prototype)
+        texts = read_texts(config.vdt) if config.vdt.parts else [sentences]
+        self.prototypes = [clip.prototype(text, config.retrieval.prototype) for text in texts]
 
     def find(self, picture: Picture, watch: Stopwatch) -> Found:
         """The candidates most like the text.
@@ -62,12 +68,21 @@ class Finder:
             pool = self.sam.pool(picture, self.config.sam)
         with watch.stage("area"):
             kept = viewable(keep_small(pool, self.config.area), self.config.view)
-        scores = self.clip.scores(picture, kept, self.config.view, self.prototype, watch)
+        by_text = self.clip.scores(picture, kept, self.config.view, self.prototypes, watch)
         with watch.stage("retrieval"):
-            k = self.config.dataset.k
-            retrieval = self.config.retrieval
-            rows = retrieve(kept, scores, k, retrieval.max_overlap, retrieval.ties)
-        return Found(pool, kept, scores, rows, _status(pool, kept, rows, k))
+            scores = by_text.max(axis=0)
+            rows = self._one_set(kept, scores) if len(by_text) == 1 else self._one_each(kept, by_text)
+        return Found(pool, kept, scores, rows, _status(pool, kept, rows, self.config.dataset.k))
+
+    def _one_set(self, kept: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        retrieval = self.config.retrieval
+        return retrieve(kept, scores, self.config.dataset.k, retrieval.max_overlap, retrieval.ties)
+
+    def _one_each(self, kept: Pool, by_text: NDArray[np.float32]) -> NDArray[np.int64]:
+        retrieval = self.config.retrieval
+        picks = [retrieve(kept, scores, 1, retrieval.max_overlap, retrieval.ties) for scores in by_text]
+        rows = np.unique(np.concatenate(picks))
+        return rows[np.argsort(-by_text.max(axis=0)[rows], kind="stable")]
 
 
 def _status(pool: Pool, kept: Pool, rows: NDArray[np.int64], k: int) -> Status:

@@ -21,7 +21,7 @@ class Status(StrEnum):
     """How a prediction ended; every status but `ok` says why the mask is empty or may lack a ROI."""
 
     ok = "ok"
-    no_masks = "no_masks"  # nothing to choose from: an empty pool, or an empty target for gt_sam
+    no_masks = "no_masks"  # nothing to choose from: an empty pool, or an empty target for gt_sam and the oracle
     all_filtered = "all_filtered"  # nothing was left by the area filter, the views or the component size
     k_short = "k_short"  # fewer candidates than ROIs
     zero_box = "zero_box"  # a box without extent was kept from SAM
@@ -35,8 +35,8 @@ class Prediction:
         mask: bool (H, W).
         status: one of Status.
         pool: all candidates, before any filter; None for methods without a pool.
-        kept_ids: int64 (M,), ids of the candidates that CLIP scored.
-        kept_scores: float32 (M,), their similarity with the text.
+        kept_ids: int64 (M,), ids of the candidates that CLIP scored (or the oracle).
+        kept_scores: float32 (M,), their similarity with the text (for the oracle: IoU with the target).
         selected_ids: ids of the retrieved candidates, best first.
         selected_scores: their scores.
         boxes: float32 (n, 4), x0 y0 x1 y1 with inclusive far edges: of the retrieved candidates or, for gt_sam, the

@@ -10,21 +10,28 @@ from salip_exp.config import Config, MethodName
 from salip_exp.errors import ConfigError
 from salip_exp.methods.clip_stages import ClipStages
 from salip_exp.methods.gt_sam import GtSam
+from salip_exp.methods.oracle import Oracle
 from salip_exp.methods.prediction import Method
 from salip_exp.methods.salip import Salip
 from salip_exp.methods.sam_clip import SamClip
 from salip_exp.methods.sam_stages import SamStages
+from salip_exp.methods.unet import Unet
 from salip_exp.methods.unprompted_sam import UnpromptedSam
 from salip_exp.models.clip import LoadedClip
 from salip_exp.models.sam import LoadedSam
+from salip_exp.models.unet import LoadedUnet
 
 WITH_CLIP = (MethodName.salip, MethodName.sam_clip)
-WITHOUT_CLIP = (MethodName.gt_sam, MethodName.unprompted_sam)
+WITHOUT_CLIP: dict[MethodName, type[GtSam | Oracle | UnpromptedSam]] = {
+    MethodName.gt_sam: GtSam,
+    MethodName.oracle: Oracle,
+    MethodName.unprompted_sam: UnpromptedSam,
+}
 
 
 def needs_sam(name: MethodName) -> bool:
     """Whether the method asks SAM."""
-    return name in WITH_CLIP + WITHOUT_CLIP
+    return name in WITH_CLIP or name in WITHOUT_CLIP
 
 
 def needs_clip(name: MethodName) -> bool:
@@ -33,7 +40,12 @@ def needs_clip(name: MethodName) -> bool:
 
 
 def build_method(
-    config: Config, sam: LoadedSam | None, clip: LoadedClip | None, sentences: Sequence[str], store: Store
+    config: Config,
+    sam: LoadedSam | None,
+    clip: LoadedClip | None,
+    sentences: Sequence[str],
+    store: Store,
+    unet: LoadedUnet | None = None,
 ) -> Method:
     """The configured method around its networks; its text is encoded here, once.
 
@@ -43,12 +55,14 @@ def build_method(
     Raises:
         ConfigError: a network that the method needs is None, or a sentence is too long for CLIP.
     """
+    if unet is not None:
+        return Unet(unet)
     if sam is None:
         raise ConfigError(f"method={config.method} needs SAM: choose one with sam=NAME.")
     counters = Counters()
     sam_stages = SamStages(sam, store, counters)
     if config.method in WITHOUT_CLIP:
-        return GtSam(config, sam_stages) if config.method == MethodName.gt_sam else UnpromptedSam(config, sam_stages)
+        return WITHOUT_CLIP[config.method](config, sam_stages)
     if clip is None:
         raise ConfigError(f"method={config.method} needs CLIP: choose one with clip=NAME.")
     method = Salip if config.method == MethodName.salip else SamClip
