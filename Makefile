@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full lint format bench report build ci clean distclean
+.PHONY: help setup run test test-full faults fuzz soak lint format reproduce bench report build ci clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,15 @@ test: $(STAMP) ## the suite without its slow tests
 test-full: $(STAMP) ## the whole suite
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
+faults: $(STAMP) ## the fault matrix, row by row; ARGS=--full runs the slow tests too
+	$(BIN)/python tests/faults/matrix.py $(ARGS)
+
+fuzz: $(STAMP) ## 20,000 damaged files through every reader; ARGS="INPUTS SEED" for others
+	nice -n 15 $(BIN)/python tests/faults/fuzzing.py $(ARGS)
+
+soak: $(STAMP) ## kill runs, studies and experiments at random moments and compare their results
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/soak.py $(ARGS)
+
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +48,10 @@ lint: $(STAMP) ## ruff and mypy
 format: $(STAMP) ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reproduce: $(STAMP) ## every table and figure, then the ledger in experiments/
+	$(BIN)/python -m salip_exp +experiment=everything hydra.run.dir=outputs/experiments/everything $(ARGS)
+	$(BIN)/python -m salip_exp.experiments.ledger outputs/experiments/everything experiments
 
 bench: $(STAMP) ## speed and memory beside the public packages, embedded weights; ARGS="--weights vit_b" for others
 	$(BIN)/python benchmarks/run.py $(ARGS)

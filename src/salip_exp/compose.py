@@ -8,9 +8,11 @@ from difflib import get_close_matches
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from salip_exp import run_name  # noqa: F401  (config.yaml names runs by its resolver)
 from salip_exp.config import Config
@@ -21,7 +23,7 @@ from salip_exp.validate import first_line
 # The root alone: a schema in a group would show up as one of its options.
 ConfigStore.instance().store("config_schema", node=Config)
 
-FAULTS = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError)
+FAULTS = (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError, TypeError, AssertionError)
 """What Hydra raises while it composes; the last three where an override is odd in a way that it does not foresee."""
 
 SENTENCES = {
@@ -38,11 +40,15 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override cannot be read, or names a key or an option that does not exist.
     """
+    state = GlobalHydra.instance()
+    job, state.hydra = state.hydra, None  # inside a job Hydra refuses to compose until the job's own is put aside
     try:
         with hydra.initialize_config_module("salip_exp.conf", version_base="1.3"):
             return hydra.compose("config", list(overrides))
     except FAULTS as error:
         raise explain(error) from error
+    finally:
+        GlobalHydra.instance().hydra = job
 
 
 def explain(error: Exception) -> ConfigError:

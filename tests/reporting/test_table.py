@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from salip_exp.errors import CaseError
+from salip_exp.evaluation.circumference import FACT
 from salip_exp.reporting.table import next_command, show
 from salip_exp.reporting.wording import WORK, number, spread, tally, work
 
@@ -70,10 +73,19 @@ def test_nothing_is_cut_where_output_goes_to_a_file(folder, capsys):
 
 
 def test_images_without_target_show_as_missing(fakes, tmp_path):
-    from dataclasses import replace
-
     fakes.run_fake(tmp_path / "run", [replace(each, mask=None) for each in fakes.default_cases()[:2]])
     assert "0 of 1" in shown(tmp_path / "run") and "missing" in shown(tmp_path / "run")
+
+
+def test_head_circumference_has_a_column_with_its_n_where_it_was_measured(fakes, folder, tmp_path):
+    assert "HC error" not in shown(folder)
+    cases = fakes.default_cases()[:4]
+    fakes.run_fake(tmp_path / "run", [replace(each, facts={FACT: 20.0}) for each in cases[:3]] + cases[3:])
+    lines = shown(tmp_path / "run").splitlines()
+    assert any("|HC error| mm (n)" in line for line in lines)
+    estimate = json.loads((tmp_path / "run" / "summary.json").read_text())["overall"]["hc_abs_error"]
+    line = next(line for line in lines if " all " in line)
+    assert f"{estimate['mean']:.1f} (3)" in line
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ def distribution(records: Sequence[CaseRecord], groups: Mapping[str, Any]) -> Ma
     for i, (name, part) in enumerate(groups.items()):
         scores = [each.dsc for each in records if each.group == name and each.dsc is not None]
         parts.append(_row(TOP + ROW * i + ROW / 2, name, scores, part["dsc"]))
-    return Markup('<svg class="distribution" role="img" aria-label="DSC by group" viewBox="0 0 {} {}">{}</svg>').format(
-        LEFT + WIDTH + 20, height, Markup("").join(parts)
-    )
+    return Markup(
+        '<svg class="chart distribution" role="img" aria-label="DSC by group" viewBox="0 0 {} {}">{}</svg>'
+    ).format(LEFT + WIDTH + 20, height, Markup("").join(parts))
 
 
 def _axis(height: int) -> Markup:

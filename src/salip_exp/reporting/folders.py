@@ -1,22 +1,29 @@
-"""Run folders as they are found on disk: finished, running, killed or damaged; none is taken for another."""
+"""Runs and studies as they are found on disk: finished, running, killed or damaged; none is taken for another."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from salip_exp.files import from_json, read_small
 from salip_exp.running.lock import in_use
 from salip_exp.running.records import CaseRecord, StaleRecord, read_record
 from salip_exp.running.status import State, read_status
 from salip_exp.running.summary import SCORES, VERSION
 
 MARKS = {"summary.json", "status.json", "manifest.json", "cases"}
-PART = {"cases", "dsc", "iou", "hd95", "volumes", "volume_dsc", "statuses", "failures"}
+STUDY, EXPERIMENTS = "study.json", "experiments"
+STUDY_MARKS = {STUDY, "images.txt"}  # the latter lists tuning images, and is there from a study's beginning
+STUDY_KEYS = {
+    "tuning": {"dataset", "trials", "best", "images", "winner"},
+    "experiment": {"name", "command", "data", "notes", "tables", "figures", "counters", "environment", "seconds"},
+}
+PART = {"cases", *SCORES, "hc_error", "hc_abs_error", "volumes", "volume_dsc", "statuses", "failures", "losses"}
+OPTIONAL = ("hc_error", "hc_abs_error", "volume_dsc")
 ESTIMATE = {"n", "missing", "mean", "sd", "low", "high", "interval"}
 
 
@@ -54,14 +61,70 @@ class RunFolder:
     unreadable: int
 
 
+@dataclass(frozen=True)
+class StudyFolder:
+    """One study as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        kind: `tuning` or `experiment`.
+        content: of `study.json`; empty where there is none that can be read: the study is not finished, or damaged.
+    """
+
+    folder: Path
+    kind: str
+    content: Mapping[str, Any]
+
+    @property
+    def label(self) -> Label:
+        """Finished, running, or what became of it."""
+        if in_use(self.folder):
+            return Label.running
+        if self.content:
+            return Label.finished
+        return Label.damaged if (self.folder / STUDY).exists() else Label.interrupted
+
+
 def find_runs(outputs: Path) -> list[RunFolder]:
     """Every run below a folder, the newest name first."""
-    folders = []
+    return [read_run(folder) for folder in run_folders(outputs)]
+
+
+def run_folders(outputs: Path) -> list[Path]:
+    """Where runs lie below a folder, the newest name first."""
+    found = [folder for folder, names in _walk(outputs) if _is_run(folder, names, outputs)]
+    return sorted(found, key=lambda each: (each.name, str(each)), reverse=True)
+
+
+def find_studies(outputs: Path) -> list[StudyFolder]:
+    """Every tuning study and every experiment below a folder, by name."""
+    found = [folder for folder, names in _walk(outputs) if names & STUDY_MARKS or _is_experiment(folder, outputs)]
+    return [read_study(folder, outputs) for folder in sorted(found)]
+
+
+def read_study(folder: Path, outputs: Path) -> StudyFolder:
+    """What can be read of one study below `outputs`."""
+    content = read_json(folder / STUDY) or {}
+    # By what it says, too: hydra.run.dir may put an experiment anywhere.
+    kind = "experiment" if _is_experiment(folder, outputs) or content.get("kind") == "experiment" else "tuning"
+    return StudyFolder(folder, kind, content if set(content) >= STUDY_KEYS[kind] else {})
+
+
+def _walk(outputs: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Folders with the names in them; of what lies in a run folder, only the study that it was tuned by."""
     for place, inner, files in os.walk(outputs):
-        if MARKS.intersection([*inner, *files]):
-            folders.append(Path(place))
-            inner.clear()  # what lies in a run folder is no run
-    return [read_run(folder) for folder in sorted(folders, key=lambda each: (each.name, str(each)), reverse=True)]
+        names = {*inner, *files}
+        if _is_run(Path(place), names, outputs):
+            inner[:] = [name for name in inner if name == "study"]
+        yield Path(place), names
+
+
+def _is_run(folder: Path, names: set[str], outputs: Path) -> bool:
+    return bool(MARKS & names) and not names & STUDY_MARKS and not _is_experiment(folder, outputs)
+
+
+def _is_experiment(folder: Path, outputs: Path) -> bool:
+    return folder.parent == outputs / EXPERIMENTS
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -78,7 +141,7 @@ def read_run(folder: Path) -> RunFolder:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None if the file is absent or is no such thing."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(read_small(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -124,13 +187,15 @@ def _is_whole(summary: Mapping[str, Any]) -> bool:
 
 
 def _is_whole_part(part: Mapping[str, Any]) -> bool:
-    estimates = [part[name] for name in SCORES] + ([part["volume_dsc"]] if part["volume_dsc"] else [])
+    estimates = [part[name] for name in SCORES] + [part[name] for name in OPTIONAL if part[name]]
     return set(part) >= PART and all(set(each) >= ESTIMATE for each in estimates)
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
     manifest = read_json(folder / "manifest.json")
-    return manifest if manifest is not None and {"command", "data"} <= set(manifest) else None
+    if manifest is None or not {"command", "commit", "data"} <= set(manifest) or "n_used" not in manifest["data"]:
+        return None
+    return manifest
 
 
 def _records(folder: Path) -> tuple[tuple[CaseRecord, ...], int]:

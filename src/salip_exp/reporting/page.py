@@ -1,30 +1,31 @@
-"""HTML pages that need no other file: `report.html` of a run, and the index of all runs."""
+"""`report.html`, the page of one run: a file that needs no other and opens from the file system."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from salip_exp.reporting import wording
+from salip_exp.reporting.case_table import case_table, safe_json, write_cases
+from salip_exp.reporting.difference import difference
 from salip_exp.reporting.distribution import distribution
 from salip_exp.reporting.folders import RunFolder, read_run
+from salip_exp.reporting.paper import paper_scores
+from salip_exp.reporting.pictures import embedded
 from salip_exp.running.files import atomic_write
 
-THUMBNAIL, THUMBNAILS = 96, 3  # pixels; pictures of each run on the index
+REPORT = "report.html"
 
 
 def write_page(folder: Path) -> None:
-    """Write `report.html` of a run folder, whatever state the run is in.
+    """Write the page of a run folder, whatever state the run is in, and `cases.js` beside it.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
@@ -32,71 +33,46 @@ def write_page(folder: Path) -> None:
     write_run_page(read_run(folder))
 
 
-def write_run_page(run: RunFolder) -> None:
-    """Write `report.html` of a run that has been read."""
-    figures = [entry | {"uri": data_uri(run.folder / entry["file"])} for entry in run.summary.get("figures", [])]
-    config = run.folder / "config.yaml"
-    page = (
-        environment()
-        .get_template("run.html.j2")
-        .render(
-            run=run,
-            title=wording.title(run.summary) if run.summary else run.folder.name,
-            figures=[entry for entry in figures if entry["uri"]],
-            distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
-            config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
-            problems=[record for record in run.records if record.failed],
-            made=now(),
-        )
-    )
-    atomic_write(run.folder / "report.html", page)
+def write_run_page(run: RunFolder, index: str | None = None) -> None:
+    """Write `report.html` and `cases.js` of a run that has been read.
 
-
-def write_index(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[Path] = ()) -> None:
-    """Write `index.html` with a row per run, and links to the pages of studies.
+    Args:
+        run: as read.
+        index: the relative address of the page over all runs, where there is one.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    rows = [
-        {
-            "run": run,
-            "name": os.path.relpath(run.folder, outputs),
-            "link": _link(run.folder / "report.html", outputs),
-            "title": wording.title(run.summary) if run.summary else "",
-            "thumbnails": _thumbnails(run),
-        }
-        for run in runs
-    ]
-    pages = [{"name": os.path.relpath(each.parent, outputs), "link": _link(each, outputs)} for each in studies]
-    index = environment().get_template("index.html.j2").render(rows=rows, studies=pages, made=now())
-    atomic_write(outputs / "index.html", index)
+    pictures = embedded(run.folder, run.summary)
+    numbers = {entry["case_id"]: entry["number"] for kind in ("strips", "figures") for entry in pictures[kind]}
+    named = sum(len(run.summary.get(kind, ())) for kind in pictures)
+    config = run.folder / "config.yaml"
+    write_html(
+        run.folder / REPORT,
+        "run.html.j2",
+        run=run,
+        index=index,
+        title=wording.title(run.summary) if run.summary else "/".join(run.folder.absolute().parts[-3:]),
+        paper=_paper(run.summary),
+        pictures=pictures,
+        unshown=named - sum(map(len, pictures.values())),
+        distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
+        seconds=_seconds(run),
+        cases=case_table(run.records, numbers),
+        failed=sum(record.failed for record in run.records),
+        difference=difference(config),
+        config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
+    )
+    write_cases(run)
 
 
-def _link(page: Path, outputs: Path) -> str:
-    return quote(os.path.relpath(page, outputs).replace(os.sep, "/"))
+def write_html(path: Path, template: str, **values: Any) -> None:
+    """Write one page.
 
-
-def _thumbnails(run: RunFolder) -> list[str]:
-    files = [run.folder / entry["file"] for entry in run.summary.get("figures", [])[:THUMBNAILS]]
-    return [uri for uri in (data_uri(path, THUMBNAIL) for path in files) if uri]
-
-
-def data_uri(path: Path, side: int | None = None) -> str | None:
-    """A picture as a data URI, shrunk to fit `side` pixels if given; None if it cannot be read."""
-    try:
-        content = path.read_bytes() if side is None else _shrunk(path, side)
-    except (OSError, ValueError):
-        return None
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def _shrunk(path: Path, side: int) -> bytes:
-    stream = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.thumbnail((side, side))
-        picture.save(stream, "png")
-    return stream.getvalue()
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    atomic_write(path, environment().get_template(template).render(made=now(), **values))
 
 
 def environment() -> Environment:
@@ -108,10 +84,26 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": wording.number, "spread": wording.spread, "tally": wording.tally}
-    environment.filters["pretty"] = partial(json.dumps, indent=1, ensure_ascii=False)
+    environment.filters |= {name: getattr(wording, name) for name in ("number", "interval", "spread", "tally")}
+    environment.filters |= {"json": safe_json, "pretty": partial(json.dumps, indent=1, ensure_ascii=False)}
     return environment
 
 
 def now() -> str:
+    """The time, to the second."""
     return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _paper(summary: Mapping[str, Any]) -> dict[str | None, tuple[float, float]]:
+    """What the paper gives for the run's method, by group, and by None for all; empty where it gives nothing."""
+    groups: list[str | None] = [*summary.get("groups", ()), None]
+    found = {name: paper_scores(summary["dataset"], name, summary["method"]) for name in groups if summary}
+    return {name: scores for name, scores in found.items() if scores is not None}
+
+
+def _seconds(run: RunFolder) -> dict[str, float]:
+    """Seconds that cases took, by stage."""
+    total: Counter[str] = Counter()
+    for record in run.records:
+        total.update(record.seconds)
+    return {stage: seconds for stage, seconds in total.items() if stage != "total"}

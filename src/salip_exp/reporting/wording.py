@@ -13,13 +13,18 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def spread(estimate: Mapping[str, Any]) -> str:
-    """`0.912 ± 0.034 [0.901, 0.921]`; no deviation of one case, and no ends where there was nothing to resample."""
+def interval(estimate: Mapping[str, Any]) -> str:
+    """`0.912 [0.901, 0.921]`; no ends where there was nothing to resample."""
     if estimate["mean"] is None:
         return MISSING
-    sd = "" if estimate["sd"] is None else f" ± {estimate['sd']:.3f}"
     ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:.3f}, {estimate['high']:.3f}"
-    return f"{estimate['mean']:.3f}{sd} [{ends}]"
+    return f"{estimate['mean']:.3f} [{ends}]"
+
+
+def spread(estimate: Mapping[str, Any]) -> str:
+    """`0.912 ± 0.034 [0.901, 0.921]`; no deviation of one case."""
+    text = interval(estimate)
+    return text if estimate["sd"] is None else text.replace(" ", f" ± {estimate['sd']:.3f} ", 1)
 
 
 def tally(counts: Mapping[str, int], unsaid: str) -> str:
@@ -40,13 +45,14 @@ WORK = {
     "unprompted_decodes": ("image without a prompt", "images without a prompt"),
     "clip_images": ("view", "views"),
     "clip_text_forwards": ("text", "texts"),
+    "unet_forwards": ("image by a U-Net", "images by a U-Net"),
 }
 
 
 def work(manifest: Mapping[str, Any]) -> str:
     """What the networks had to compute, and what the cache knew: `36 encodings, 9,216 points; 72 entries found`."""
     counts = manifest["counters"]
-    asked = ", ".join(f"{counts[name]:,} {words[counts[name] > 1]}" for name, words in WORK.items() if counts[name])
+    asked = ", ".join(f"{counts[name]:,} {words[counts[name] > 1]}" for name, words in WORK.items() if counts.get(name))
     tallies = manifest["cache"].values()
     found = sum(each["hits_memory"] + each["hits_disk"] for each in tallies)
     kept = sum(each["bytes_written"] for each in tallies)
@@ -58,6 +64,11 @@ def work(manifest: Mapping[str, Any]) -> str:
 
 def title(summary: Mapping[str, Any]) -> str:
     """What was run on what, with which weights."""
-    networks = ", ".join(f"{network}={name}" for network, name in summary["networks"].items())
-    preset = "" if summary["preset"] == "default" else f", preset={summary['preset']}"
-    return f"{summary['method']} on {summary['dataset']} ({summary['roi']}){', ' if networks else ''}{networks}{preset}"
+    what = f"{summary['method']} on {summary['dataset']} ({summary['roi']})"
+    return ", ".join(filter(None, (what, weights(summary))))
+
+
+def weights(summary: Mapping[str, Any]) -> str:
+    """The weights of each network, and the preset where it is not the default."""
+    preset = [] if summary["preset"] == "default" else [f"preset={summary['preset']}"]
+    return ", ".join([*(f"{network}={name}" for network, name in summary["networks"].items()), *preset])

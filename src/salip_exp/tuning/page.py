@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from salip_exp.reporting.page import environment, now
+from salip_exp.reporting.page import write_html
 from salip_exp.running.files import atomic_write
 
 PLOTS = "plots"
@@ -27,7 +27,4 @@ def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, An
     fragments = [
         figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
     ]
-    template = environment().get_template("study.html.j2")
-    atomic_write(
-        folder / "study.html", template.render(report=report, program=program, fragments=fragments, made=now())
-    )
+    write_html(folder / "study.html", "tuning.html.j2", report=report, program=program, fragments=fragments)

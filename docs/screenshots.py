@@ -1,0 +1,73 @@
+"""Make the README's pictures of the dashboard: python docs/screenshots.py [OUTPUTS]
+
+Without OUTPUTS the phantom runs and the experiment that they show are made first, in a folder that is removed again.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from salip_exp.reporting.folders import Label, find_runs, find_studies
+from salip_exp.reporting.index import address
+
+DOCS = Path(__file__).parent
+MADE = (["+experiment=table1"], ["task=report"])
+WIDTH, HEIGHT = 1200, 1000
+COLORS = 256  # of a palette: enough for text and grey pictures, and a third of the bytes
+
+
+def main() -> None:
+    """Take the three pictures."""
+    if len(sys.argv) > 1:
+        take(Path(sys.argv[1]))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        for overrides in MADE:
+            subprocess.run([sys.executable, "-m", "salip_exp", *overrides, f"outputs={place}"], check=True)
+        take(Path(place))
+
+
+def take(outputs: Path) -> None:
+    """The page of a SaLIP run on brains, of its study, and of the run beside its upper bound."""
+    runs = [run for run in find_runs(outputs) if run.label is Label.finished and "cc359" in run.summary["dataset"]]
+    salip, bound = (next(run.folder for run in runs if run.summary["method"] == name) for name in ("salip", "gt_sam"))
+    study = next(each.folder for each in find_studies(outputs) if each.kind == "experiment" and each.content)
+    pair = f"#a={address(salip, outputs)}&b={address(bound, outputs)}"
+    with browser() as found:
+        found.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+        found.resize(WIDTH, HEIGHT)
+        shot(found, (salip / "report.html").absolute().as_uri(), "run_page", 1500)
+        shot(found, (study / "study.html").absolute().as_uri(), "study_page", HEIGHT)
+        shot(found, (outputs / "compare.html").absolute().as_uri() + pair, "compare_page", HEIGHT)
+
+
+def browser() -> Any:
+    """The Chromium of the tests."""
+    spec = importlib.util.spec_from_file_location("chromium", DOCS.parent / "tests" / "browser" / "chromium.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.chromium(WIDTH, HEIGHT)
+
+
+def shot(found: Any, page: str, name: str, height: int) -> None:
+    """The upper part of a page as `NAME.png` beside this file."""
+    found.open(page)
+    found.appears("table td")
+    found.resize(WIDTH, height)  # as if the window were so tall: what is loaded lazily is loaded down to here
+    found.wait(lambda: found.run("return [...document.images].filter(each => !each.complete).length") == 0)
+    picture = Image.open(io.BytesIO(base64.b64decode(found.driver.get_screenshot_as_base64())))
+    picture.convert("RGB").quantize(COLORS).save(DOCS / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
