@@ -11,9 +11,10 @@ import torch
 from salip_exp.config import Arithmetic
 from salip_exp.models.clip import LoadedClip
 from salip_exp.models.sam import LoadedSam
+from salip_exp.models.unet import LoadedUnet
 
 Forward = Callable[..., Any]
-Network = TypeVar("Network", LoadedSam, LoadedClip)
+Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 
 
 def arithmetic_of(precision: Arithmetic, compiled: bool) -> str:
@@ -28,14 +29,19 @@ def sped_up(loaded: Network, precision: Arithmetic, compiled: bool) -> Network:
     scores differ by less between candidates than bfloat16 rounds, and retrieval would take others (`clip.precision`
     has float16 for who wants it). Whatever a tower computes in, it gives float32.
     """
-    net = loaded.net
-    is_sam = isinstance(loaded, LoadedSam)
-    for tower in [net.image_encoder, net.mask_decoder] if is_sam else [net.visual, net.transformer]:
-        if is_sam and precision is Arithmetic.bf16:
+    for tower in _towers(loaded):
+        if precision is Arithmetic.bf16 and not isinstance(loaded, LoadedClip):
             tower.forward = _in_bfloat16(tower.forward, loaded.device)
         if compiled:
             tower.compile()
     return replace(loaded, arithmetic=f"{loaded.arithmetic}, {arithmetic_of(precision, compiled)}")
+
+
+def _towers(loaded: LoadedSam | LoadedClip | LoadedUnet) -> list[Any]:
+    net: Any = loaded.net
+    if isinstance(loaded, LoadedUnet):
+        return [net]
+    return [net.image_encoder, net.mask_decoder] if isinstance(loaded, LoadedSam) else [net.visual, net.transformer]
 
 
 def _in_bfloat16(forward: Forward, device: torch.device) -> Forward:

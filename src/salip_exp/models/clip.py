@@ -60,10 +60,20 @@ def load_clip(config: ClipConfig, device: torch.device, download: bool) -> Loade
         EnvironmentFault: the cache cannot be written.
     """
     entry = registry.find("clip", config.name, config.weights, config.sha256)
-    state = _read(weights.obtain(entry, download), entry)
-    _require_variant(state, entry)
+    state = read_clip(entry, weights.obtain(entry, download))
     net = _build(state, entry, config.precision)
     return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device, str(config.precision))
+
+
+def read_clip(entry: Entry, path: Path) -> checkpoint.State:
+    """The tensors of a proven file, if they are of the entry's variant.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another variant or something else.
+    """
+    state = _read(path, entry)
+    _require_variant(state, entry)
+    return state
 
 
 def _read(path: Path, entry: Entry) -> checkpoint.State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -50,11 +51,20 @@ def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedS
         EnvironmentFault: the cache cannot be written.
     """
     entry = registry.find("sam", config.name, config.weights, config.sha256)
-    path = weights.obtain(entry, download)
-    state = files.read_sam(path) if entry.embedded else checkpoint.read_state_dict(path, entry)
-    _require_variant(state, entry)
+    state = read_sam(entry, weights.obtain(entry, download))
     net = _build(state, entry)
     return LoadedSam(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
+
+
+def read_sam(entry: Entry, path: Path) -> checkpoint.State:
+    """The tensors of a proven file, if they are of the entry's variant.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another variant or something else.
+    """
+    state = files.read_sam(path) if entry.embedded else checkpoint.read_state_dict(path, entry)
+    _require_variant(state, entry)
+    return state
 
 
 def _require_variant(state: checkpoint.State, entry: Entry) -> None:

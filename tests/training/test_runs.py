@@ -1,0 +1,136 @@
+"""Runs of a U-Net: scored on held-out cases alone, with weights that are named, found, or trained now."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from salip_exp.config import DatasetConfig, Layout, Task
+from salip_exp.errors import ConfigError, WeightsError
+from salip_exp.models.unet import load_unet
+from salip_exp.training.runs import trained_run, training_command, unet_run, using
+from salip_exp.training.train import scoring_command, train
+
+RUN = ["python", "-m", "salip_exp", "method=unet", "dataset=discs"]
+
+
+def config(stubs, root: Path, outputs: Path, **changes):
+    return stubs.config(root, task=Task.run, outputs=str(outputs), **changes)
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def scored(folder: Path) -> set[str]:
+    return {each.stem for each in (folder / "cases").glob("*.json")}
+
+
+def test_only_the_test_part_is_scored_and_the_others_say_why(trained, stubs, discs, tmp_path) -> None:
+    chosen = using(config(stubs, discs, tmp_path), trained / "unet.safetensors")
+    assert unet_run(chosen, tmp_path / "run", RUN) == 0
+    split = json.loads((trained / "split.json").read_text())
+    assert scored(tmp_path / "run") == set(split["test"]["cases"])
+    excluded = {each["case_id"]: each["reason"] for each in manifest(tmp_path / "run")["data"]["excluded"]}
+    assert excluded == dict.fromkeys(split["train"]["cases"] + split["val"]["cases"], "used for training")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["overall"]["cases"] == split["test"]["n"]
+    assert any(note.startswith("supervised: trained on discs") for note in summary["notes"])
+
+
+def test_the_record_names_the_weights_by_their_hash(trained, stubs, discs, tmp_path) -> None:
+    file = trained / "unet.safetensors"
+    unet_run(using(config(stubs, discs, tmp_path), file), tmp_path / "run", RUN)
+    assert manifest(tmp_path / "run")["weights"] == {
+        "unet": {"name": "discs", "sha256": load_unet(str(file), "cpu").sha256}
+    }
+    assert manifest(tmp_path / "run")["counters"]["unet_forwards"] == len(scored(tmp_path / "run"))
+
+
+def test_another_data_set_is_scored_whole(trained, stubs, discs, tmp_path) -> None:
+    data = DatasetConfig(name="others", layout=Layout.hc18, root=str(discs), group="Ultrasound", roi="disc")
+    chosen = using(config(stubs, discs, tmp_path, dataset=data), trained / "unet.safetensors")
+    assert unet_run(chosen, tmp_path / "run", RUN) == 0
+    assert len(scored(tmp_path / "run")) == 16
+
+
+def test_another_image_of_a_fetus_that_was_trained_on_is_left_out_too(stubs, discs, tmp_path) -> None:
+    everything = config(stubs, discs, tmp_path)
+    first = replace(everything, dataset=replace(everything.dataset, limit=9))
+    assert trained_run(first, tmp_path / "first", RUN) == 0
+    file = next(tmp_path.glob("discs/train/*/unet.safetensors"))
+    seen = set(load_unet(str(file), "cpu").trained.subjects)
+    assert unet_run(using(everything, file), tmp_path / "all", RUN) == 0
+    assert scored(tmp_path / "first") < scored(tmp_path / "all")
+    assert not {name[:3] for name in scored(tmp_path / "all")} & seen
+
+
+def test_a_list_of_training_ids_is_refused(trained, stubs, discs, tmp_path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join(json.loads((trained / "split.json").read_text())["train"]["cases"]))
+    chosen = config(stubs, discs, tmp_path)
+    chosen = replace(chosen, dataset=replace(chosen.dataset, subset=str(ids)))
+    with pytest.raises(ConfigError, match="images that the U-Net was trained on"):
+        unet_run(using(chosen, trained / "unet.safetensors"), tmp_path / "run", RUN)
+
+
+def test_without_weights_it_says_how_to_train(stubs, discs, tmp_path) -> None:
+    with pytest.raises(WeightsError) as error:
+        unet_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN)
+    assert error.value.exit_code == 4
+    assert "python -m salip_exp task=train method=unet dataset=discs" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_is_trained_once_and_found_by_content_then(trained, stubs, discs, tmp_path) -> None:
+    chosen, heard = config(stubs, discs, tmp_path), []
+    for name in ("one", "two"):
+        assert trained_run(chosen, tmp_path / "cells" / name, RUN, log=lambda row: heard.append(row["epoch"])) == 0
+    assert heard == [1, 2, 3]
+    assert unet_run(chosen, tmp_path / "cells" / "three", RUN) == 0
+    tables = [(tmp_path / "cells" / name / "predictions") for name in ("one", "two", "three")]
+    pictures = [{each.name: each.read_bytes() for each in folder.iterdir()} for folder in tables]
+    assert pictures[0] == pictures[1] == pictures[2] != {}
+    file = next(tmp_path.glob("discs/train/*/unet.safetensors"))
+    assert file.read_bytes() == (trained / "unet.safetensors").read_bytes()
+
+
+def test_weights_of_other_settings_are_not_taken(stubs, discs, tmp_path) -> None:
+    trained_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN)
+    with pytest.raises(WeightsError, match="none of these settings and data"):
+        unet_run(config(stubs, discs, tmp_path, epochs=4), tmp_path / "other", RUN)
+
+
+def test_a_signal_in_training_ends_the_run_before_it_begins(stubs, discs, tmp_path) -> None:
+    chosen = config(stubs, discs, tmp_path)
+    assert trained_run(chosen, tmp_path / "run", RUN, log=lambda row: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert not (tmp_path / "run").exists()
+    heard = []
+    assert trained_run(chosen, tmp_path / "run", RUN, log=lambda row: heard.append(row["epoch"])) == 0
+    assert heard == [2, 3]
+
+
+def test_one_command_trains_and_scores(stubs, discs, tmp_path, capsys) -> None:
+    folder, command = tmp_path / "run", [*stubs.COMMAND, "outputs=x"]
+    assert train(stubs.config(discs), folder, command) == 0
+    split = json.loads((folder / "split.json").read_text())
+    assert scored(folder / "test") == set(split["test"]["cases"])
+    said = capsys.readouterr().out
+    assert f"unet.weights={folder / 'unet.safetensors'}" in said.replace("\n", "")
+    assert manifest(folder / "test")["command"].startswith("python -m salip_exp method=unet dataset=discs")
+    summary = (folder / "test" / "summary.json").stat().st_mtime_ns
+    assert train(stubs.config(discs), folder, command) == 0
+    assert (folder / "test" / "summary.json").stat().st_mtime_ns == summary
+
+
+def test_commands_lead_from_one_task_to_the_other() -> None:
+    command = ["python", "-m", "salip_exp", "task=train", "method=unet", "dataset=hc18", "hydra.run.dir=x"]
+    scoring = scoring_command(command, Path("w.safetensors"))
+    assert scoring == ["python", "-m", "salip_exp", "method=unet", "dataset=hc18", "unet.weights=w.safetensors"]
+    assert training_command(scoring) == "python -m salip_exp task=train method=unet dataset=hc18"
+    assert training_command(["salip-exp", "resume=true"]) == "salip-exp task=train"
