@@ -1,0 +1,120 @@
+"""Cells are ordinary runs: the data set, what the user typed, and what the cell is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from salip_exp.compose import compose
+from salip_exp.config import Config, Data, ExperimentConfig, Roots
+from salip_exp.errors import ConfigError
+from salip_exp.experiments.cells import Cell
+from salip_exp.experiments.composing import absent, composed, overrides_of, told
+from salip_exp.experiments.definitions import parts
+from salip_exp.experiments.planning import plan
+from salip_exp.validate import typed
+
+PHANTOMS = Config(experiment=ExperimentConfig(name="table6", parts=["table6"]))
+REAL = replace(PHANTOMS, data=Data.real)
+
+
+def test_what_the_user_typed_holds_for_all_cells_without_what_makes_the_experiment() -> None:
+    command = ["python", "-m", "salip_exp", "+experiment=table6", "data=real", "experiment.roots.hc18=x", "seed=3"]
+    assert told([*command, "hydra.run.dir=y", "dataset.limit=4"]) == ["seed=3", "dataset.limit=4"]
+
+
+@pytest.mark.parametrize("override", ["dataset=hc18", "method=gt_sam", "dataset.root=x"])
+def test_what_cells_differ_in_cannot_be_typed_for_all(override: str) -> None:
+    with pytest.raises(ConfigError, match="the cells of an experiment set"):
+        told(["salip-exp", "+experiment=table6", override])
+
+
+def test_a_cell_wins_over_what_the_user_typed() -> None:
+    cell = Cell("hc18", "vit_b", ("sam=vit_b",))
+    assert overrides_of(cell, PHANTOMS, ["sam=tiny", "clip=tiny"]) == [
+        "dataset=phantom_hc18",
+        "clip=tiny",
+        "sam=vit_b",
+        "download=false",
+    ]
+
+
+def test_ablations_of_the_user_and_of_the_cell_add_up() -> None:
+    cell = Cell("xray", "separate_box", ("+ablation=[separate_lungs,view_box]",))
+    assert overrides_of(cell, REAL, ["+ablation=no_filter"]) == [
+        "dataset=xray",
+        "+ablation=[no_filter,separate_lungs,view_box]",
+    ]
+
+
+def test_real_images_lie_where_the_roots_say() -> None:
+    config = replace(REAL, experiment=ExperimentConfig("table6", ["table6"], Roots(hc18="somewhere")))
+    assert overrides_of(Cell("hc18", "salip", ()), config, []) == ["dataset=hc18", "dataset.root=somewhere"]
+
+
+def test_a_unet_is_trained_quickly_on_phantoms_unless_the_user_says_how() -> None:
+    cell = Cell("hc18", "unet", ("method=unet",))
+    assert "unet=quick" in overrides_of(cell, PHANTOMS, [])
+    assert "unet=quick" not in overrides_of(cell, PHANTOMS, ["unet=default"])
+    assert "unet=quick" not in overrides_of(cell, REAL, [])
+
+
+def test_a_method_without_settings_to_search_runs_without_a_search() -> None:
+    searched = ["tuning=random", "tuning.n_trials=3"]
+    assert composed(overrides_of(Cell("hc18", "salip", ()), PHANTOMS, searched), PHANTOMS).tuning.n_trials == 3
+    plain = composed(overrides_of(Cell("hc18", "gt_sam", ("method=gt_sam",)), PHANTOMS, searched), PHANTOMS)
+    assert plain.tuning.sampler == "none"
+
+
+def test_images_that_are_not_here_are_said_to_be_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SALIP_DATA", raising=False)
+
+    def reason(*overrides: str) -> str | None:
+        return absent(typed(compose(["dataset=hc18", *overrides])))
+
+    assert "experiment.roots.hc18=DIR" in (reason() or "")
+    assert "there is no folder" in (reason(f"dataset.root={tmp_path / 'nowhere'}") or "")
+    assert reason(f"dataset.root={tmp_path}") is None
+    monkeypatch.setenv("SALIP_DATA", str(tmp_path))
+    assert "there is no folder" in (reason() or "")
+    (tmp_path / "hc18").mkdir()
+    assert reason() is None
+    assert absent(typed(compose(["dataset=phantom_hc18"]))) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["task=experiment"], r"write \+experiment=table1"),
+        (["+experiment=table1", "experiment.parts=[table9]"], "experiment.parts holds table9, which is none of table1"),
+        (["+experiment=table1", "task=run"], "exclude each other"),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_one_sentence(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        typed(compose(overrides))
+
+
+def test_a_study_groups_the_runs_of_its_cells() -> None:
+    chosen = composed(["dataset=phantom_hc18"], PHANTOMS)
+    assert chosen.tracker.study == "table6"
+    assert chosen.task == "run"
+
+
+NETWORKS = [
+    pytest.param(PHANTOMS, "tiny", id="phantoms"),
+    pytest.param(REAL, "vit_h", marks=pytest.mark.slow, id="real"),
+]
+
+
+@pytest.mark.parametrize(("data", "default"), NETWORKS)
+def test_every_column_of_every_part_composes_to_another_run(data: Config, default: str) -> None:
+    """Lungs have all columns; SaLIP and its own SAM by name are the one run that two columns share."""
+    columns = {cell.column: Cell("xray", cell.column, cell.overrides) for cell in plan(parts())}
+    chosen = {key: composed(overrides_of(cell, data, ["seed=3"]), data) for key, cell in columns.items()}
+    assert all(each.seed == 3 and each.download == (data is REAL) for each in chosen.values())
+    assert all((each.dataset.phantom is None) == (data is REAL) for each in chosen.values())
+    same = {key for key in chosen for other in chosen if key != other and chosen[key] == chosen[other]}
+    assert same == {"salip", default}
