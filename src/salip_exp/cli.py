@@ -24,8 +24,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from salip_exp.compose import FAULTS, compose, explain
-from salip_exp.config import Config, Task
+from salip_exp.config import Config, MethodName, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
+from salip_exp.foreign import refuse_foreign_code
 from salip_exp.run_name import is_unfinished, unfinished
 from salip_exp.running.process import keep_freed_memory
 from salip_exp.tuning.check import searches
@@ -96,6 +97,7 @@ def quoted(argument: str) -> str:
 
 def _check_first(arguments: Sequence[str]) -> None:
     """Validate a plain run before Hydra makes its folder; with flags (-m, --cfg ...) each job validates itself."""
+    refuse_foreign_code(arguments)
     if any(each.startswith(("-", "hydra.mode")) for each in arguments):
         return
     config = typed(compose(arguments))
@@ -171,13 +173,17 @@ def _dispatch(config: Config, folder: Path) -> int:
 
         return check(config)
     if config.task is Task.train:
-        from salip_exp.training.train import train
+        from salip_exp.tracking.trainings import tracked_training
 
-        return train(config, folder)
+        return tracked_training(config, folder, _command_line())
     if config.task is Task.experiment:
         from salip_exp.experiments.experiment import experiment
 
         return experiment(config, folder, _command_line())
+    if config.method is MethodName.unet:
+        from salip_exp.training.runs import unet_run
+
+        return unet_run(config, folder, _command_line())
     if searches(config) or config.tuned is not None:
         from salip_exp.tuning.runs import tuned_run
 

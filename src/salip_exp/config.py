@@ -327,12 +327,19 @@ class ClipConfig:
 
 
 @dataclass
-class VdtConfig:
-    """The text: visually descriptive sentences, in the YAML or in a file (authors' JSON, or one a line)."""
+class TextConfig:
+    """A set of visually descriptive sentences, in the YAML or in a file (authors' JSON, or one a line)."""
 
     name: str = MISSING
     sentences: list[str] = field(default_factory=list)
     file: str | None = None
+
+
+@dataclass
+class VdtConfig(TextConfig):
+    """The text: one set of sentences for all ROIs of an image, or a set for each of them by its name."""
+
+    parts: dict[str, TextConfig] = field(default_factory=dict)  # instead of sentences: each retrieves one candidate
 
 
 @dataclass
@@ -479,7 +486,7 @@ class TrackerConfig:
     entity: str | None = None
     study: str | None = None  # runs of one study are grouped by it, after the data set
     images: int = key(12, 0, 108)  # cases shown with their masks
-    patience_s: float = key(10.0, 0.1, 600)  # for a server; then one warning, and the run goes on without
+    patience_s: float = key(10.0, 0.1, 600)  # for a server to begin, and to end; then one warning, and offline
 
 
 @dataclass
@@ -507,6 +514,23 @@ class ExperimentConfig:
     name: str | None = None
     parts: list[str] = field(default_factory=list)  # table1 ... table6, fig3 ... fig6, ladder
     roots: Roots = field(default_factory=Roots)
+
+
+@dataclass
+class UnetConfig:
+    """U-Net, the supervised baseline: its weights for `method=unet`, and how `task=train` makes them."""
+
+    weights: str | None = None  # unet.safetensors of a training; None: of a training below `outputs` like this one
+    side: int = key(128, 16, 2048)  # of the square input, in pixels; weights bring their own, and their channels
+    channels: list[int] = key([16, 32, 64, 128, 256], 1, 4096)  # of the levels, the finest first
+    val: float = key(0.15, 0.01, 0.9)  # share of patients, fetuses or volumes that decide which epoch is kept
+    test: float = key(0.2, 0.01, 0.9)  # share that is scored, and seen by nothing before
+    epochs: int = key(40, 1, 1_000_000)  # at most
+    patience: int = key(20, 1, 1_000_000)  # epochs without a better validation Dice that end the training
+    batch: int = key(4, 1, 65_536)
+    epoch_images: int = key(100, 1, 1_000_000)  # of an epoch, at least: fewer are gone through several times in one
+    rate: float = key(0.002, 1e-8, 10)  # the highest learning rate: it rises first, then falls along a cosine
+    average: float = key(0.99, 0, 0.99999)  # moving average of the weights: share of the old at every step
 
 
 @dataclass
@@ -538,6 +562,7 @@ class Config:
     report: ReportConfig = field(default_factory=ReportConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    unet: UnetConfig = field(default_factory=UnetConfig)
     data: Data = Data.phantoms  # of experiments
     tuned: str | None = None  # a study's tuned.yaml: its settings replace those of sam and area
     preset: str = "default"  # name of the preset composed, for the record

@@ -17,14 +17,30 @@ from typing import Any, cast, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from salip_exp.config import AreaUnit, CacheMode, Config, Layout, MethodName, MissingMasks, Task
+from salip_exp.cascade.extent import MAX_CANDIDATES, most_candidates
+from salip_exp.config import (
+    AreaUnit,
+    CacheMode,
+    Config,
+    Layout,
+    MethodName,
+    MissingMasks,
+    Side,
+    Task,
+    TrackerMode,
+    TrackerName,
+)
 from salip_exp.errors import ConfigError
+from salip_exp.experiments import definitions
 from salip_exp.schema import group_of, unknown_key, wrong_value
+from salip_exp.training import check as training
 from salip_exp.tuning import check as tuning
 from salip_exp.tuning.tuned import with_tuned
 
 FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
 BRAIN_GROUPS = 6
+PAIRED = (Layout.xray, Layout.folder)
+"""Layouts whose images may hold a pair of organs."""
 
 
 def typed(cfg: DictConfig) -> Config:
@@ -117,8 +133,13 @@ def _range(low: float | None, high: float | None) -> str:
 def _contradictions(config: Config) -> Iterator[str]:
     yield from _dataset_contradictions(config)
     yield from _cascade_contradictions(config)
+    yield from _text_contradictions(config)
     yield from _cache_contradictions(config)
     yield from tuning.contradictions(config)
+    yield from training.contradictions(config)
+    yield from _experiment_contradictions(config)
+    if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
+        yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
     if not FIGURES.fullmatch(config.figures):
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "
@@ -147,18 +168,33 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
             f"dataset.files.masks=null leaves no case with dataset.missing_masks={data.missing_masks}: "
             "use dataset.missing_masks=predict"
         )
-    if config.method is MethodName.gt_sam and data.missing_masks is MissingMasks.predict and data.files.masks is None:
-        yield "method=gt_sam takes its boxes from the masks, but dataset.files.masks=null: use method=salip"
+    if data.side is not Side.both and data.layout not in PAIRED:
+        yield (
+            f"dataset.side={data.side} chooses one organ of a pair, and {data.name} has none: it is for lungs "
+            "(dataset=xray or phantom_xray) and for folders of your own"
+        )
+    elif data.side is not Side.both and data.k != 1:
+        yield f"dataset.side={data.side} leaves one organ, but dataset.k={data.k}: add dataset.k=1"
+    needs_masks = config.method in (MethodName.gt_sam, MethodName.oracle)
+    if needs_masks and data.missing_masks is MissingMasks.predict and data.files.masks is None:
+        yield f"method={config.method} takes its boxes from the masks, but dataset.files.masks=null: use method=salip"
 
 
 def _cascade_contradictions(config: Config) -> Iterator[str]:
-    sam, area, vdt = config.sam, config.area, config.vdt
+    sam, area = config.sam, config.area
     coarsest = sam.points_per_side // sam.crop_n_points_downscale_factor**sam.crop_n_layers
     if coarsest == 0:
         yield (
             f"sam.points_per_side={sam.points_per_side} leaves no point in the smallest crops: with "
             f"sam.crop_n_layers={sam.crop_n_layers} it must be at least "
             f"{sam.crop_n_points_downscale_factor**sam.crop_n_layers}"
+        )
+    candidates = most_candidates(sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor)
+    if candidates > MAX_CANDIDATES:
+        yield (
+            f"sam.points_per_side={sam.points_per_side} with sam.crop_n_layers={sam.crop_n_layers} asks SAM for "
+            f"{candidates:,} candidates per image: the limit is {MAX_CANDIDATES:,}; take fewer points or layers, or a "
+            "larger sam.crop_n_points_downscale_factor"
         )
     if area.threshold == 0:
         yield "area.threshold=0 is out of range: it drops every candidate; allowed is above 0"
@@ -169,9 +205,25 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
         )
     if len(config.view.color) != 3:
         yield f"view.color={config.view.color} is not a colour: give red, green and blue, e.g. view.color=[255,0,0]"
+
+
+def _text_contradictions(config: Config) -> Iterator[str]:
+    vdt, parts, k = config.vdt, config.vdt.parts, config.dataset.k
     if vdt.sentences and vdt.file is not None:
         yield f"vdt.sentences and vdt.file exclude each other: for the file alone, vdt=custom vdt.file={vdt.file}"
-    if _reads_text(config.method) and not vdt.sentences and vdt.file is None:
+    if not _reads_text(config.method):
+        return
+    if parts and (vdt.sentences or vdt.file is not None):
+        yield (
+            f"separate texts ({', '.join(parts)}) and one text for all (vdt={vdt.name}) exclude each other: "
+            "leave one out, e.g. +ablation=separate_lungs"
+        )
+    if parts and len(parts) != k:
+        yield (
+            f"vdt={vdt.name} has a text for each of {len(parts)} organs ({', '.join(parts)}), and an image of "
+            f"{config.dataset.name} holds dataset.k={k}: separate texts are for pairs such as lungs (dataset=xray)"
+        )
+    if not parts and not vdt.sentences and vdt.file is None:
         yield (
             f"method={config.method} asks CLIP for the organ, but there is no text: describe how it looks by "
             'vdt.sentences=\'["...", "..."]\', or give vdt.file=FILE, or take vdt=brain, fetal_head or lungs'
@@ -191,6 +243,19 @@ def _cache_contradictions(config: Config) -> Iterator[str]:
         yield f"task=cache shows what is kept on disk, and cache={cache.mode} keeps nothing there: use cache=disk"
     if cache.folder == "":
         yield "cache.folder is empty: name a folder, or leave it out"
+
+
+def _experiment_contradictions(config: Config) -> Iterator[str]:
+    chosen = config.experiment
+    if config.task is not Task.experiment:
+        if chosen.name is not None:
+            yield f"+experiment={chosen.name} and task={config.task} exclude each other: leave one out"
+        return
+    if chosen.name is None or not chosen.parts:
+        yield "task=experiment names no table or figure: write +experiment=table1 (see --help for the others)"
+    for part in chosen.parts:
+        if part not in definitions.parts():
+            yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
 
 
 def _reads_text(method: MethodName) -> bool:

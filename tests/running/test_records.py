@@ -58,6 +58,7 @@ def test_a_record_comes_back_as_it_went(folder):
         lambda text: "\x00" * len(text),
     ],
 )
+@pytest.mark.fault("S6", "R2")
 def test_a_damaged_record_is_refused(folder, damage):
     path = record_path(folder, "a/b")
     whole = path.read_text()
@@ -67,11 +68,13 @@ def test_a_damaged_record_is_refused(folder, damage):
         reusable(folder, "a/b", "key")
 
 
+@pytest.mark.fault("R2", "D19")
 def test_a_record_made_from_something_else_is_refused(folder):
     with pytest.raises(StaleRecord, match="another image, configuration or weights"):
         reusable(folder, "a/b", "other")
 
 
+@pytest.mark.fault("R2")
 def test_a_record_whose_picture_is_gone_or_damaged_is_refused(folder):
     place = prediction_path(folder, "a/b")
     place.write_bytes(PICTURE[:-1])
@@ -88,12 +91,14 @@ def test_a_failed_case_leaves_no_older_prediction(folder):
     assert read_record(record_path(folder, "a/b")).failed
 
 
+@pytest.mark.fault("R7")
 def test_nan_cannot_get_into_a_record(folder):
     with pytest.raises(ValueError, match="JSON"):
         write_record(folder, replace(RECORD, dsc=float("nan")), PICTURE)
     assert json.loads(record_path(folder, "a/b").read_text())["dsc"] == RECORD.dsc
 
 
+@pytest.mark.fault("R1", "X3")
 def test_a_full_disk_leaves_the_old_file_whole_and_nothing_else(tmp_path):
     path = tmp_path / "file"
     atomic_write(path, "old")

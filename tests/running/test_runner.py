@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from salip_exp.config import EmptyTarget
+from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.errors import CaseError, DataError, EnvironmentFault, TooManyFailures
-from salip_exp.evaluation.metrics import dice
+from salip_exp.evaluation.circumference import FACT, head_circumference
+from salip_exp.evaluation.metrics import dice, surface_dice
 from salip_exp.running.lock import claim, in_use
 from salip_exp.running.records import prediction_path, record_path
 from salip_exp.running.runner import run
@@ -76,9 +77,11 @@ def finished(fakes, tmp_path_factory) -> Path:
 def test_a_run_folder_is_complete(fakes, finished):
     names = {each.name for each in finished.iterdir()}
     assert names == {"config.yaml", "manifest.json", "cases.csv", "cases.parquet", "summary.json", "status.json",
-                     "report.html", "cases", "predictions", "figures"}  # fmt: skip
+                     "report.html", "cases.js", "cases", "predictions", "figures"}  # fmt: skip
     assert state(finished) == "finished"
-    assert len(list((finished / "figures").iterdir())) == len(summary(finished)["figures"]) == 1
+    drawn = {each["file"] for kind in ("figures", "strips") for each in summary(finished)[kind]}
+    assert {f"figures/{each.name}" for each in (finished / "figures").iterdir()} == drawn
+    assert len(drawn) == 1 + 3
     assert not list(finished.rglob("*.tmp"))
 
 
@@ -87,8 +90,9 @@ def test_rows_are_in_the_order_of_the_data_with_the_promised_columns(fakes, fini
     assert [row["case_id"] for row in table] == [f"case_{i:02d}" for i in range(fakes.N)]
     assert list(table[0])[: len(COLUMNS)] == list(COLUMNS)
     assert list(table[0])[len(COLUMNS) :] == ["seconds_load", "seconds_everything", "seconds_score", "seconds_total"]
-    promised = "case_id dataset group volume slice method status dsc iou hd95 n_pool n_kept selected scores boxes"
-    assert list(table[0])[:17] == [*promised.split(), "best_candidate_iou", "failure"]
+    promised = "case_id dataset group volume slice method status dsc iou hd95 nsd hc_mm hc_error_mm n_pool n_kept"
+    choice = "selected scores boxes best_candidate_iou failure"
+    assert list(table[0])[:20] == [*promised.split(), *choice.split()]
 
 
 def test_parquet_and_csv_hold_the_same(finished):
@@ -102,6 +106,23 @@ def test_scores_are_those_of_the_masks_on_disk(fakes, finished):
     for case, row in zip(fakes.default_cases(), rows(finished), strict=True):
         with Image.open(prediction_path(finished, case.case_id)) as picture:
             assert float(row["dsc"]) == dice(np.asarray(picture) == 255, case.mask)
+
+
+def test_outlines_and_heads_are_measured_where_their_size_is_known(fakes, tmp_path):
+    cases = [replace(each, facts={FACT: 20.0}) for each in fakes.default_cases()]
+    cases[1] = replace(cases[1], facts={})
+    cases[2] = replace(cases[2], spacing=None)
+    cases[3] = replace(cases[3], mask=None)
+    fakes.run_fake(tmp_path / "run", cases, score=ScoreConfig(tolerance_mm=0.5))
+    for case, row in zip(cases, rows(tmp_path / "run"), strict=True):
+        with Image.open(prediction_path(tmp_path / "run", case.case_id)) as picture:
+            mask = np.asarray(picture) == 255
+        known = case.mask is not None and case.spacing is not None
+        assert row["nsd"] == (str(surface_dice(mask, case.mask, case.spacing, 0.5)) if known else "")
+        measured = head_circumference(mask, case.spacing) if case.facts else None
+        assert row["hc_mm"] == ("" if measured is None else str(measured))
+        assert row["hc_error_mm"] == ("" if measured is None else str(measured - 20.0))
+    assert summary(tmp_path / "run")["overall"]["hc_abs_error"]["n"] == 10
 
 
 def test_the_summary_adds_up_by_group_and_says_what_weights_they_were(finished):
@@ -127,6 +148,7 @@ def test_the_manifest_tells_what_is_needed_to_make_it_again(fakes, finished, mon
     assert manifest["packages"]["numpy"] == np.__version__
 
 
+@pytest.mark.fault("R10")
 def test_no_variable_of_the_environment_gets_into_the_folder(fakes, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "verysecretkey")
     fakes.run_fake(tmp_path / "run")
@@ -139,6 +161,7 @@ def test_two_runs_are_the_same_apart_from_seconds(fakes, finished, tmp_path):
     assert (tmp_path / "again" / "summary.json").read_bytes() == (finished / "summary.json").read_bytes()
 
 
+@pytest.mark.fault("X1")
 def test_a_killed_run_continues_to_the_same_results(fakes, finished, tmp_path):
     folder = tmp_path / "run"
     for cases in (3, 7):
@@ -159,6 +182,7 @@ def test_a_killed_run_continues_to_the_same_results(fakes, finished, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.fault("X2")
 def test_a_signal_ends_the_run_after_the_case_at_hand(fakes, finished, tmp_path, number, code):
     folder = tmp_path / "run"
     process = start(folder, pause=0.1)
@@ -173,6 +197,7 @@ def test_a_signal_ends_the_run_after_the_case_at_hand(fakes, finished, tmp_path,
     assert fakes.rows_without_seconds(folder) == fakes.rows_without_seconds(finished)
 
 
+@pytest.mark.fault("X2")
 def test_a_second_signal_ends_the_run_at_once(tmp_path):
     process = start(tmp_path / "run", pause=20)
     limit = time.monotonic() + 60
@@ -187,6 +212,7 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path):
     assert state(tmp_path / "run") == "interrupted"
 
 
+@pytest.mark.fault("D19", "R2", "S6")
 def test_a_record_that_is_damaged_or_stale_is_made_again_and_noted(fakes, finished, tmp_path, caplog):
     folder = tmp_path / "run"
     fakes.run_fake(folder)
@@ -195,7 +221,7 @@ def test_a_record_that_is_damaged_or_stale_is_made_again_and_noted(fakes, finish
     cases = fakes.default_cases()
     cases[7] = fakes.make_case(7, "case_07", shift=1)
     method = fakes.Threshold()
-    fakes.run_fake(folder, cases, method, resume=True)
+    fakes.run_fake(folder, cases, method, resume=True, figures="none")
     assert method.seen == ["case_03", "case_05", "case_07"]
     redone = json.loads((folder / "manifest.json").read_text())["resumed"]["redone"]
     assert [each["case_id"] for each in redone] == method.seen
@@ -205,10 +231,12 @@ def test_a_record_that_is_damaged_or_stale_is_made_again_and_noted(fakes, finish
     assert [new[i] for i in others] == [old[i] for i in others]
 
 
+@pytest.mark.fault("R2")
 def test_other_weights_make_every_record_stale(fakes, tmp_path):
     fakes.run_fake(tmp_path / "run")
     method = fakes.Threshold()
-    run(fakes.config(resume=True), tmp_path / "run", [], fakes.preparation(fakes.default_cases(), method, "b" * 64))
+    prepare = fakes.preparation(fakes.default_cases(), method, "b" * 64)
+    run(fakes.config(resume=True, figures="none"), tmp_path / "run", [], prepare)
     assert len(method.seen) == 12
 
 
@@ -228,6 +256,7 @@ def trouble(error: Exception, *ids: str):
         (MemoryError(), "failed(E_OOM)"),
     ],
 )
+@pytest.mark.fault("R7", "X6")
 def test_a_case_that_fails_touches_no_other(fakes, finished, tmp_path, caplog, error, status):
     folder = tmp_path / "run"
     method = fakes.Threshold(before=trouble(error, "case_04"))
@@ -248,11 +277,13 @@ def test_a_case_that_fails_touches_no_other(fakes, finished, tmp_path, caplog, e
     assert fakes.rows_without_seconds(folder) == whole
 
 
+@pytest.mark.fault("R8")
 def test_as_many_failures_as_allowed_are_fine(fakes, tmp_path):
     method = fakes.Threshold(before=trouble(CaseError("E_READ", "gone"), "case_00", "case_01", "case_02"))
     assert fakes.run_fake(tmp_path / "run", method=method, max_failed=0.25) == 0
 
 
+@pytest.mark.fault("R7")
 def test_a_run_in_which_every_case_fails_still_has_a_summary_without_numbers(fakes, tmp_path):
     method = fakes.Threshold(before=trouble(CaseError("E_READ", "gone"), *(f"case_{i:02d}" for i in range(12))))
     with pytest.raises(TooManyFailures):
@@ -262,6 +293,7 @@ def test_a_run_in_which_every_case_fails_still_has_a_summary_without_numbers(fak
 
 
 @pytest.mark.parametrize(("policy", "n", "score"), [("skip", 1, ""), ("one", 2, "1.0"), ("zero", 2, "0.0")])
+@pytest.mark.fault("D5", "R7")
 def test_an_empty_target_is_scored_by_policy(fakes, tmp_path, policy, n, score):
     config = fakes.config()
     config.score.empty_target = EmptyTarget(policy)
@@ -308,17 +340,19 @@ def test_a_volume_with_a_failed_slice_has_no_score_of_its_own(fakes, tmp_path):
     )
 
 
+@pytest.mark.fault("D18", "R10")
 def test_hostile_ids_stay_inside_the_folder(fakes, tmp_path):
     ids = ["../../escape", "<script>alert(1)</script>", "a b/ü", "a b-ü", "x\udcff", 'quo"te,comma']
     assert fakes.run_fake(tmp_path / "run", [fakes.make_case(i, each) for i, each in enumerate(ids)]) == 0
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
     assert len(list((tmp_path / "run" / "cases").iterdir())) == len(ids)
     assert [row["case_id"] for row in rows(tmp_path / "run")] == [*ids[:4], "x\\udcff", ids[5]]
-    assert "<script>" not in (tmp_path / "run" / "report.html").read_text()
+    assert "<script>alert" not in (tmp_path / "run" / "report.html").read_text()
     assert fakes.run_fake(tmp_path / "run", [fakes.make_case(i, each) for i, each in enumerate(ids)], resume=True) == 0
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["resumed"]["reused"] == len(ids)
 
 
+@pytest.mark.fault("X5", "R4")
 def test_a_second_run_in_the_same_folder_is_refused_and_told_whose_it_is(fakes, tmp_path):
     process = start(tmp_path / "run", pause=0.2)
     wait_for_cases(tmp_path / "run", 1)
@@ -331,6 +365,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_whose_it_is(fakes, 
         pass
 
 
+@pytest.mark.fault("R4")
 def test_where_files_cannot_be_locked_a_run_is_refused_and_leaves_no_mark(fakes, tmp_path, monkeypatch):
     """A mark in place of a lock would outlive a killed run, and refuse the next."""
 
@@ -345,6 +380,7 @@ def test_where_files_cannot_be_locked_a_run_is_refused_and_leaves_no_mark(fakes,
     fakes.run_fake(tmp_path / "run")
 
 
+@pytest.mark.fault("X5")
 def test_a_folder_that_holds_a_run_is_never_written_over(fakes, finished):
     before = fakes.contents(finished)
     with pytest.raises(EnvironmentFault, match="holds a run already"):
@@ -352,6 +388,7 @@ def test_a_folder_that_holds_a_run_is_never_written_over(fakes, finished):
     assert fakes.contents(finished) == before
 
 
+@pytest.mark.fault("X7")
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_loaded(fakes, tmp_path):
     def never(config, stages):
         raise AssertionError("loaded")
@@ -376,6 +413,7 @@ def test_a_run_that_never_began_leaves_nothing_to_continue(fakes, tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+@pytest.mark.fault("X3")
 def test_a_full_disk_ends_the_run_and_it_continues_when_there_is_room(fakes, finished, tmp_path, monkeypatch):
     folder, writes = tmp_path / "run", []
 

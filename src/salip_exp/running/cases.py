@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from salip_exp.config import Config
+from salip_exp.config import Config, MethodName
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError, SalipError
 from salip_exp.evaluation.attribution import attribute
-from salip_exp.evaluation.metrics import hd95, overlap
+from salip_exp.evaluation.circumference import FACT, head_circumference
+from salip_exp.evaluation.metrics import hd95, overlap, surface_dice
 from salip_exp.files import png
 from salip_exp.methods.prediction import Method, Prediction
 from salip_exp.running.ahead import Load, read_ahead
@@ -68,8 +69,16 @@ class MeanDsc:
         return f"mean DSC {self.sum / self.n:.3f} (n={self.n})" if self.n else "no score yet"
 
 
-def run_cases(session: Session, refs: Sequence[CaseRef], stop: Stop) -> list[CaseRecord]:
+def run_cases(
+    session: Session, refs: Sequence[CaseRef], stop: Stop, told: Callable[[CaseRecord], None]
+) -> list[CaseRecord]:
     """Finish every case, in order, or those before a signal; one that fails never touches another.
+
+    Args:
+        session: of the run.
+        refs: of the data set.
+        stop: whether to stop after the case at hand.
+        told: hears of every case when it is finished.
 
     Raises:
         EnvironmentFault: a record cannot be written.
@@ -81,6 +90,7 @@ def run_cases(session: Session, refs: Sequence[CaseRef], stop: Stop) -> list[Cas
             if stop.code is not None:
                 break
             records.append(run_case(session, ref, load))
+            told(records[-1])
             report(mean.add(records[-1]))
     return records
 
@@ -175,21 +185,33 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
 
 
 def _scores(config: Config, case: Case, prediction: Prediction) -> dict[str, Any]:
-    """All that needs the target, by column; only the predicted size where there is none."""
+    """All that needs the target or the data set's measures, by column; without a target what can be said of none."""
     if case.mask is None:
-        return {"pixels_predicted": int(prediction.mask.sum())}
+        return {"pixels_predicted": int(prediction.mask.sum()), **_circumference(case, prediction)}
+    score = config.score
     counts = overlap(prediction.mask, case.mask)
-    cause = attribute(prediction, case.mask, config.dataset.k)
+    of_cascade = config.method is not MethodName.unet  # which has no stages to blame
+    cause = attribute(prediction, case.mask, config.dataset.k) if of_cascade else None
     return {
         "pixels_both": counts.both,
         "pixels_predicted": counts.predicted,
         "pixels_target": counts.target,
-        "dsc": _number(counts.dice(config.score.empty_target)),
-        "iou": _number(counts.iou(config.score.empty_target)),
+        "dsc": _number(counts.dice(score.empty_target)),
+        "iou": _number(counts.iou(score.empty_target)),
         "hd95": _number(hd95(prediction.mask, case.mask, case.spacing)),
+        "nsd": _number(surface_dice(prediction.mask, case.mask, case.spacing, score.tolerance_mm, score.empty_target)),
+        **_circumference(case, prediction),
         "best_candidate_iou": None if cause is None else cause.best_candidate_iou,
         "failure": None if cause is None else str(cause.failure),
     }
+
+
+def _circumference(case: Case, prediction: Prediction) -> dict[str, Any]:
+    """The head's circumference and its error, where the data set gives a value and there is an ellipse to measure."""
+    if FACT not in case.facts:
+        return {}
+    found = head_circumference(prediction.mask, case.spacing)
+    return {} if found is None else {"hc_mm": found, "hc_error_mm": found - case.facts[FACT]}
 
 
 def _failed(session: Session, ref: CaseRef, code: str, message: str) -> CaseRecord:

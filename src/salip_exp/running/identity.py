@@ -13,7 +13,7 @@ from typing import Any
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """Version of a case file's form and of what its numbers mean; a new one makes every old record stale."""
 
 STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
@@ -34,7 +34,7 @@ def safe_name(case_id: str) -> str:
 def fingerprint(case: Case) -> str:
     """SHA-256 over all that a case gives to a method and to its score: pixels, target, spacing, identity."""
     identity = [case.case_id, case.dataset, case.group, case.volume, case.slice, case.spacing, case.image.shape]
-    parts = [json.dumps(identity).encode(), case.image.tobytes()]
+    parts = [json.dumps([identity, sorted(case.facts.items())]).encode(), case.image.tobytes()]
     if case.mask is not None:
         parts += [str(case.mask.shape).encode(), case.mask.tobytes()]
     return _digest(*parts)
@@ -52,10 +52,13 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
     settings = {name: _plain(getattr(config, name)) for name in STAGES}
     for network in ("sam", "clip"):
         settings[network] |= {"weights": None, "sha256": weights.get(network)}
+    settings |= {"unet": weights["unet"]} if "unet" in weights else {}
     settings |= {
         "k": config.dataset.k,
         "empty_target": config.score.empty_target,
+        "tolerance_mm": config.score.tolerance_mm,
         "sentences": list(sentences),
+        "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
         "code": [version("salip_exp"), RECORD_VERSION],
@@ -71,6 +74,11 @@ def record_key(recipe_hash: str, case_hash: str) -> str:
 def data_hash(fingerprints: Iterable[str]) -> str:
     """SHA-256 over the fingerprints of all cases, in order."""
     return _digest(*(each.encode() for each in fingerprints))
+
+
+def _parts(config: Config) -> list[tuple[str, Any]]:
+    """How the sentences are shared out, where there is a set for each ROI."""
+    return [(name, asdict(part)) for name, part in config.vdt.parts.items()]
 
 
 def _plain(section: Any) -> Any:

@@ -16,6 +16,7 @@ PACKAGES = (
     "salip_exp",
     "torch",
     "torchvision",
+    "monai",
     "segment-anything",
     "openai-clip",
     "numpy",

@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from salip_exp.evaluation.metrics import Overlap
+from salip_exp.files import from_json, read_small
 from salip_exp.running.files import atomic_write
 from salip_exp.running.identity import RECORD_VERSION, safe_name
 
@@ -29,11 +30,14 @@ class CaseRecord:
         message: why it failed.
         pixels_both, pixels_predicted, pixels_target: what DSC and IoU are made of, and volume-wise DSC adds up.
         hd95: millimetres.
+        nsd: surface Dice at `score.tolerance_mm`.
+        hc_mm: head circumference of the prediction, where the data set gives one.
+        hc_error_mm: `hc_mm` minus the data set's value.
         n_pool: candidates proposed.
         n_kept: candidates that CLIP scored.
         selected: ids of the retrieved candidates, best first, with their `scores`.
         boxes: x0 y0 x1 y1 of each, inclusive.
-        failure: the stage that lost the organ (`evaluation.attribution`).
+        failure: the stage that lost the organ (`evaluation.attribution`); None without a target, or without stages.
         seconds: by stage.
         work: what the networks did for this case, by counter.
         notes: what the reader did to the case.
@@ -57,6 +61,9 @@ class CaseRecord:
     dsc: float | None = None
     iou: float | None = None
     hd95: float | None = None
+    nsd: float | None = None
+    hc_mm: float | None = None
+    hc_error_mm: float | None = None
     n_pool: int | None = None
     n_kept: int | None = None
     selected: list[int] = field(default_factory=list)
@@ -126,7 +133,7 @@ def read_record(path: Path) -> CaseRecord:
         StaleRecord: the file is damaged or of another form.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = from_json(read_small(path))
     except (OSError, ValueError) as error:
         raise StaleRecord(f"cannot be read ({error})") from error
     if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salip_exp.caching.store import Store, open_store
-from salip_exp.config import Config
+from salip_exp.config import Config, DatasetConfig, MethodName
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures
+from salip_exp.methods.prediction import Method
 from salip_exp.running.cases import Session, run_cases
 from salip_exp.running.identity import recipe
 from salip_exp.running.lock import claim
@@ -22,29 +23,46 @@ from salip_exp.running.stages import Stages
 from salip_exp.running.status import STATUS, State, write_status
 from salip_exp.running.summary import summarise
 from salip_exp.running.tables import write_tables
+from salip_exp.tracking.tracker import Tracker, tracking
 
 if TYPE_CHECKING:
     from salip_exp.models.clip import LoadedClip
+    from salip_exp.models.loaded import Loaded
     from salip_exp.models.sam import LoadedSam
+    from salip_exp.models.unet import LoadedUnet
 
 Prepare = Callable[[Config, Stages], tuple[Dataset, Engine]]
 
 
-def prepare(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
+def prepare(
+    config: Config,
+    stages: Stages,
+    store: Store | None = None,
+    loaded: Loaded | None = None,
+    opened: Callable[[DatasetConfig, int], Dataset] | None = None,
+) -> tuple[Dataset, Engine]:
     """Open the configured data set, then load the networks that the configured method needs.
+
+    Args:
+        config: of the run.
+        stages: count what it takes.
+        store: None opens the configured one.
+        loaded: networks that are there already.
+        opened: gives the data set; None reads it from its files.
 
     Raises:
         DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
     """
     from salip_exp.data.registry import open_dataset
 
-    store = open_store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
+    if store is None:  # first: a folder that cannot be written must not cost a model's loading
+        store = open_store(config.cache)
     with stages("data"):
-        dataset = open_dataset(config.dataset, config.seed)
+        dataset = (opened or open_dataset)(config.dataset, config.seed)
         if not dataset.refs:
             raise DataError(f"{dataset.name}: none of {dataset.found} images is left to run on; see its exclusions")
     with stages("models"):
-        return dataset, load_engine(config, store)
+        return dataset, load_engine(config, store, loaded)
 
 
 @dataclass(frozen=True)
@@ -55,40 +73,40 @@ class Networks:
     clip: LoadedClip | None
     sentences: Sequence[str]
     device: str
+    unet: LoadedUnet | None = None
 
     @property
     def names(self) -> dict[str, tuple[str, str]]:
         """Name and SHA-256 of the weights by network."""
-        loaded = {"sam": self.sam, "clip": self.clip}
+        loaded = {"sam": self.sam, "clip": self.clip, "unet": self.unet}
         return {network: (each.name, each.sha256) for network, each in loaded.items() if each is not None}
 
 
-def load_networks(config: Config) -> Networks:
-    """The networks that the configured method needs, and no others."""
+def load_networks(config: Config, loaded: Loaded | None = None) -> Networks:
+    """The networks that the configured method needs, and no others; those in `loaded` are not read again."""
     from salip_exp.cascade.sentences import read_sentences
     from salip_exp.methods.registry import needs_clip, needs_sam
-    from salip_exp.models.arithmetic import sped_up
-    from salip_exp.models.clip import load_clip
     from salip_exp.models.device import pick_device
-    from salip_exp.models.sam import load_sam
+    from salip_exp.models.loaded import Loaded, loaded_unet
     from salip_exp.running.process import use_threads
 
     use_threads(config.threads)
     device = pick_device(config.device)
     sentences = read_sentences(config.vdt) if needs_clip(config.method) else []
-    speed = config.precision, config.compile
-    sam = sped_up(load_sam(config.sam, device, config.download), *speed) if needs_sam(config.method) else None
-    clip = sped_up(load_clip(config.clip, device, config.download), *speed) if needs_clip(config.method) else None
-    return Networks(sam, clip, sentences, device.type)
+    loaded = Loaded() if loaded is None else loaded
+    sam = loaded.sam(config, device) if needs_sam(config.method) else None
+    clip = loaded.clip(config, device) if needs_clip(config.method) else None
+    unet = loaded_unet(config, device) if config.method is MethodName.unet else None
+    return Networks(sam, clip, sentences, device.type, unet)
 
 
-def load_engine(config: Config, store: Store) -> Engine:
-    """The configured method around its networks."""
+def load_engine(config: Config, store: Store, loaded: Loaded | None = None) -> Engine:
+    """The configured method around its networks; those in `loaded` are not read again."""
     from salip_exp.methods.registry import build_method
     from salip_exp.models.arithmetic import arithmetic_of
 
-    networks = load_networks(config)
-    method = build_method(config, networks.sam, networks.clip, networks.sentences, store)
+    networks = load_networks(config, loaded)
+    method = build_method(config, networks.sam, networks.clip, networks.sentences, store, networks.unet)
     arithmetic = arithmetic_of(config.precision, config.compile)
     return Engine(method, networks.names, networks.sentences, networks.device, store, arithmetic)
 
@@ -113,51 +131,68 @@ def run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare =
         DataError, WeightsError, ConfigError: from `prepare`.
     """
     with claim(folder):
-        if not config.resume and (folder / "cases").exists():
+        if not config.resume and any((folder / "cases").glob("*.json")):
             raise EnvironmentFault(
                 f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew"
             )
         write_status(folder, State.running)
-        try:
-            records, code = _conduct(config, folder, command, prepare)
-        except BaseException as error:
-            _leave(folder, error)
-            raise
-    return code or _verdict(config, folder, records)
+        with tracking(config, folder) as tracker:
+            try:
+                records, code = _conduct(config, folder, command, prepare, tracker)
+            except BaseException as error:
+                _leave(folder, error)
+                raise
+            if code:
+                tracker.end(code)
+            return code or _verdict(config, folder, records)
 
 
-def _conduct(config: Config, folder: Path, command: Sequence[str], prepare: Prepare) -> tuple[list[CaseRecord], int]:
+def _conduct(
+    config: Config, folder: Path, command: Sequence[str], prepare: Prepare, tracker: Tracker
+) -> tuple[list[CaseRecord], int]:
     """All of a run inside its claimed folder; the records, and the code of the signal that ended it (0 for none)."""
+    from salip_exp.tracking.runs import CaseLog, beginning, results
+
     stages = Stages()
     dataset, engine = prepare(config, stages)
     built = engine.method.counters.to_dict()
     manifest = opening(config, command, dataset, engine)
     write_config(folder, config)
     write_manifest(folder, manifest)
+    tracker.tell(beginning(config, folder, manifest))
     mixture = recipe(config, engine.hashes, engine.sentences, engine.device)
     session = Session(config, folder, engine.method, mixture, dataset.name)
     with stages("cases"), stoppable() as stop:
-        records = run_cases(session, dataset.refs, stop)
+        records = run_cases(session, dataset.refs, stop, CaseLog(tracker))
     if len(records) < len(dataset.refs):
         _interrupted(folder, len(records), len(dataset.refs), stop.code or 0)
         return records, stop.code or 0
+    # Before the pictures, which ask the method again; `stages` goes on counting.
+    ending = closing(records, session, built, stages, engine.store)
     with stages("results"):
         summary = summarise(records, config, engine.names)
         write_tables(folder, records)
-        summary["figures"] = _figures(config, folder, dataset, records)
-    write_manifest(folder, manifest | closing(records, session, built, stages, engine.store))
+        summary |= _pictures(config, folder, dataset, records, engine.method)
+    write_manifest(folder, manifest | ending)
     write_json(folder / "summary.json", summary)
     write_status(folder, State.finished, done=len(records), failed=sum(each.failed for each in records))
+    tracker.tell(results(folder, config, dataset, records, engine.method, summary, manifest | ending))
     _present(config, folder, command)
     return records, 0
 
 
-def _figures(
-    config: Config, folder: Path, dataset: Dataset, records: Sequence[CaseRecord]
-) -> list[dict[str, str | float | None]]:
-    from salip_exp.reporting.figures import write_figures
+def _pictures(
+    config: Config, folder: Path, dataset: Dataset, records: Sequence[CaseRecord], method: Method
+) -> dict[str, list[dict[str, str | float | None]]]:
+    """Overlays and strips, by their keys in `summary.json`."""
+    from salip_exp.reporting.figures import remembering, write_figures
+    from salip_exp.reporting.strips import write_strips
 
-    return write_figures(folder, dataset.refs, records, config.figures, config.seed)
+    refs = remembering(dataset.refs)
+    return {
+        "figures": write_figures(folder, refs, records, config.figures, config.seed),
+        "strips": write_strips(folder, refs, records, method, config),
+    }
 
 
 def _present(config: Config, folder: Path, command: Sequence[str]) -> None:

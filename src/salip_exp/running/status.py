@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from salip_exp.files import from_json, read_small
 from salip_exp.running.files import atomic_write
 
 STATUS = "status.json"
@@ -43,7 +44,7 @@ def write_status(folder: Path, state: State, **facts: Any) -> None:
 def read_status(folder: Path) -> dict[str, Any]:
     """The last status that was written; empty if there is none that can be read."""
     try:
-        status = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        status = from_json(read_small(folder / STATUS))
     except (OSError, ValueError):
         return {}
     return status if isinstance(status, dict) else {}

@@ -11,13 +11,16 @@ from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.running.records import CaseRecord
 
-VERSION = 1
+VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
-SCORES = ("dsc", "iou", "hd95")
+SCORES = ("dsc", "iou", "hd95", "nsd")
 DEFINITIONS = {
     "dsc": "Dice similarity coefficient per case, averaged over cases",
     "iou": "foreground IoU per case, averaged over cases (the paper's mIoU is read as this)",
     "hd95": "95 % Hausdorff distance in mm; missing where a mask is empty or the pixel size is unknown",
+    "nsd": "surface Dice: share of both outlines that lies within score.tolerance_mm of the other",
+    "hc_error, hc_abs_error": "circumference of the ellipse fitted to the prediction minus the data set's value, in mm",
+    "losses": "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC",
     "volume_dsc": "Dice of whole volumes (pixel counts of their slices added up), averaged over volumes",
     "low, high": "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes",
 }
@@ -52,6 +55,8 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     said = [EMBEDDED_NOTE] if "tiny" in networks.values() else []
     if config.tuning.score_tuning_images and (config.tuned is not None or config.tuning.sampler is not Sampler.none):
         said.append("tuned on test: the images that the settings were tuned on are scored too")
+    if "unet" in networks:
+        said.append(f"supervised: trained on {networks['unet']}, scored on cases that it was not trained on")
     unscored = sum(record.pixels_target is None and not record.failed for record in records)
     if unscored:
         said.append(f"{unscored} of {len(records)} images have no target: predicted, not scored")
@@ -71,14 +76,33 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
 def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
     volumes = _volumes(records)
     clusters = [f"{each.group}/{each.volume}" for each in records] if volumes else None
+    errors = [each.hc_error_mm for each in records]
+    sizes = [None if each is None else abs(each) for each in errors]
+    measured = any(each is not None for each in errors)
     return {
         "cases": len(records),
         **{name: _estimate([getattr(each, name) for each in records], config, clusters).to_dict() for name in SCORES},
+        "hc_error": _estimate(errors, config, clusters).to_dict() if measured else None,
+        "hc_abs_error": _estimate(sizes, config, clusters).to_dict() if measured else None,
         "volumes": len(volumes) or None,
         "volume_dsc": _estimate(_volume_scores(volumes, config), config).to_dict() if volumes else None,
         "statuses": dict(sorted(Counter(each.status for each in records).items())),
         "failures": dict(sorted(Counter(each.failure for each in records if each.failure).items())),
+        "losses": losses(records),
     }
+
+
+def losses(records: Sequence[CaseRecord]) -> dict[str, float]:
+    """How much DSC each stage loses: by failure class, the sum of 1 - DSC over its cases, divided by all cases' n.
+
+    They add up to 1 minus the mean DSC over the cases that have one. Good cases (`none`) lose a little along their
+    outline. Cases without a failure go under their status: `empty_gt`, or `ok` where a U-Net has no stages to blame.
+    """
+    scored = [(each.failure or each.status, each.dsc) for each in records if each.dsc is not None]
+    lost: dict[str, float] = {name: 0.0 for name, _ in sorted(scored)}
+    for name, dsc in scored:
+        lost[name] += (1.0 - dsc) / len(scored)
+    return lost
 
 
 def _estimate(scores: Sequence[float | None], config: Config, clusters: Sequence[str] | None = None) -> Estimate:
