@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +145,20 @@ def pool_of(masks: NDArray[np.bool_]) -> Pool:
             box[:] = x.min(), y.min(), x.max(), y.max()
     ones = np.ones(len(masks), np.float32)
     return Pool(np.arange(len(masks)), pack(masks), boxes, masks.sum(axis=(1, 2)), ones, ones)
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """A folder of the real images; the test is skipped where it is absent."""
+    default = Path(__file__).parents[1].parent / "shared" / "data"
+
+    def find(name: str) -> Path:
+        folder = Path(os.environ.get("SALIP_REAL_DATA", default)) / name
+        if not folder.is_dir():
+            pytest.skip(f"no real images: {folder} is absent (SALIP_REAL_DATA names the folder that holds {name}/)")
+        return folder
+
+    return find
 
 
 @pytest.fixture

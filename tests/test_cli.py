@@ -83,6 +83,7 @@ def test_a_run_gets_its_folder_its_configuration_and_its_command(line: Line, tmp
     assert command == ["salip-exp", "dataset=phantom_hc18", "sam=vit_b", "+ablation=no_filter"]
 
 
+@pytest.mark.fault("X5")
 def test_a_run_without_overrides_is_called_default_and_two_never_share_a_folder(line: Line, tmp_path: Path) -> None:
     line()
     line()
@@ -108,6 +109,7 @@ def test_figures_are_typed_without_quotes(line: Line) -> None:
         (["resume=true", "hydra.run.dir=nowhere"], "nowhere holds no unfinished run"),
     ],
 )
+@pytest.mark.fault("C1", "C2", "R8", "R9")
 def test_a_wrong_configuration_is_one_line_and_leaves_nothing_behind(
     line: Line, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_wrong_configuration_is_one_line_and_leaves_nothing_behind(
         (OSError(28, "No space left on device"), 6),
     ],
 )
+@pytest.mark.fault("R8", "R9")
 def test_an_error_of_a_run_is_one_line_with_its_exit_code_and_the_traceback_is_in_the_log(
     line: Line, error: Exception, code: int
 ) -> None:
@@ -142,6 +145,7 @@ def test_an_error_of_a_run_is_one_line_with_its_exit_code_and_the_traceback_is_i
     assert "Traceback" in (line.calls[0][1] / "run.log").read_text()
 
 
+@pytest.mark.fault("R9")
 def test_a_fault_of_the_program_says_where_its_traceback_is(line: Line) -> None:
     line.then = fails(ZeroDivisionError("division by zero"))
     code, err = line()
@@ -152,6 +156,7 @@ def test_a_fault_of_the_program_says_where_its_traceback_is(line: Line) -> None:
     assert "ZeroDivisionError" in log.read_text()
 
 
+@pytest.mark.fault("X2", "R8")
 def test_signals_end_with_their_exit_codes(line: Line) -> None:
     line.then = fails(KeyboardInterrupt())
     code, err = line()
@@ -241,6 +246,7 @@ def test_the_cache_is_shown_without_a_run_folder(
     assert not line.calls
 
 
+@pytest.mark.fault("X7")
 def test_an_output_folder_that_cannot_be_made_ends_with_6(line: Line, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file in the way")
     code, err = line()
@@ -303,6 +309,7 @@ def test_both_entry_points_answer_from_any_folder(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.fault("X2")
 def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
     program = (
         "import sys, time, types\nmodule = types.ModuleType('salip_exp.running.runner')\n"

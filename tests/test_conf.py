@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from functools import cache
 from importlib import resources
@@ -13,6 +14,8 @@ import yaml
 
 from salip_exp.compose import compose
 from salip_exp.config import Config
+from salip_exp.errors import ConfigError
+from salip_exp.models.embedded.texts import THINGS, vdt_sentences
 from salip_exp.validate import typed
 
 CONF = Path(str(resources.files("salip_exp.conf")))
@@ -62,6 +65,8 @@ def test_the_command_that_opens_a_yaml_composes_and_uses_it(path: str) -> None:
         assert any(each.lstrip("+") == f"{group}={name}" for each in overrides)
     elif group == "cache":
         assert chosen.cache.mode == name
+    elif group == "unet":
+        assert name == "default" or f"unet={name}" in overrides
     elif group == "tuning":
         assert chosen.tuning.sampler == name
     elif group:
@@ -121,17 +126,28 @@ CHANGES = {
     "view_contour": lambda config: config.view.kind == "contour",
     "view_reverse_blur": lambda config: config.view.kind == "reverse_blur",
     "single_prompt": lambda config: config.vdt.sentences == [f"a photo of {config.dataset.roi}"],
-    "nonsense_prompt": lambda config: "bicycle" in config.vdt.sentences[0] and len(config.vdt.sentences) == 1,
+    "nonsense_prompt": lambda config: len(config.vdt.sentences) == 1 and "bicycle" in config.vdt.sentences[0],
+    "separate_lungs": lambda config: list(config.vdt.parts) == ["right", "left"] and not config.vdt.sentences,
+    "right_lung": lambda config: (config.vdt.name, config.dataset.side, config.dataset.k) == ("right_lung", "right", 1),
+    "left_lung": lambda config: (config.vdt.name, config.dataset.side, config.dataset.k) == ("left_lung", "left", 1),
+    "no_tuning": lambda config: config.tuning.sampler == "none" and config.tuned is None,
     "vit_b": lambda config: config.sam.name == "vit_b",
     "vit_l": lambda config: config.sam.name == "vit_l",
     "clip_vit_b_32": lambda config: config.clip.name == "vit_b_32",
 }
 
 
-@pytest.mark.parametrize("name", options("ablation"))
-@pytest.mark.parametrize("dataset", ["phantom_cc359", "phantom_xray", "hc18"])
-def test_an_ablation_changes_what_it_is_called_after_and_nothing_else(name: str, dataset: str) -> None:
-    default, ablated = config(f"dataset={dataset}"), config(f"dataset={dataset}", f"+ablation={name}")
+LUNGS = ("separate_lungs", "right_lung", "left_lung")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [("phantom_xray", name) for name in options("ablation")]
+    + [(dataset, name) for name in options("ablation") if name not in LUNGS for dataset in ("phantom_cc359", "hc18")],
+)
+def test_an_ablation_changes_what_it_is_called_after_and_nothing_else(dataset: str, name: str) -> None:
+    base = f"dataset={dataset}", "tuning=random", "tuning.space.area.pools=false"
+    default, ablated = config(*base), config(*base, f"+ablation={name}")
     assert CHANGES[name](ablated)
     assert not CHANGES[name](default)
     assert [other for other, changed in CHANGES.items() if changed(ablated)] == [name]
@@ -140,6 +156,44 @@ def test_an_ablation_changes_what_it_is_called_after_and_nothing_else(name: str,
 def test_ablations_are_combined_in_one_list() -> None:
     both = config("dataset=hc18", "+ablation=[no_filter,vit_b,view_box]")
     assert all(CHANGES[name](both) for name in ("no_filter", "vit_b", "view_box"))
+
+
+def test_ablations_of_lungs_are_combined_with_others() -> None:
+    apart = config("dataset=xray", "+ablation=[separate_lungs,view_box]")
+    assert CHANGES["separate_lungs"](apart) and CHANGES["view_box"](apart) and apart.dataset.k == 2
+    alone = config("dataset=xray", "+ablation=[left_lung,single_prompt,no_filter]")
+    assert alone.vdt.sentences == ["a photo of left lung"] and alone.dataset.side == "left"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("dataset=hc18", "+ablation=separate_lungs"), "an image of hc18 holds dataset.k=1"),
+        (("+ablation=right_lung",), "dataset.side=right chooses one organ of a pair, and phantom_cc359 has none"),
+        (("dataset=hc18", "+ablation=left_lung"), "dataset.side=left chooses one organ of a pair, and hc18 has none"),
+        (("dataset=xray", "dataset.side=left"), "add dataset.k=1"),
+        (("dataset=xray", "dataset.k=1", "vdt=right_and_left"), "has a text for each of 2 organs (right, left)"),
+        (("dataset=xray", "+ablation=[separate_lungs,single_prompt]"), "exclude each other"),
+        (("dataset=xray", "vdt.parts={}", "vdt=custom"), "there is no text"),
+        (("dataset=xray", "vdt=custom", "vdt.parts={a: {sentences: [x]}}"), "write +vdt.parts=..."),
+        (("dataset=xray", "vdt=custom", "+vdt.parts={a: {sentence: [x]}}"), "keys name, sentences, file each"),
+        (("dataset=xray", "vdt=custom", "+vdt.parts.a.sentences=[x]"), "keys name, sentences, file each"),
+    ],
+)
+def test_lungs_are_asked_for_only_where_there_are_two(overrides: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(*overrides)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_separate_texts_of_your_own_are_given_by_name() -> None:
+    kidneys = "+vdt.parts={one: {name: one, sentences: [a b]}, other: {name: other, file: o.txt}}"
+    chosen = config("dataset=folder", "dataset.root=x", "dataset.k=2", kidneys)
+    assert (chosen.vdt.parts["one"].sentences, chosen.vdt.parts["other"].file) == (["a b"], "o.txt")
+
+
+def test_methods_that_read_no_text_do_not_mind_how_many_there_are() -> None:
+    assert config("dataset=xray", "+ablation=separate_lungs", "method=gt_sam").vdt.name == "right_and_left"
 
 
 def test_the_ablation_wins_over_a_preset() -> None:
@@ -188,11 +242,30 @@ def test_the_command_line_wins_over_every_preset() -> None:
         assert (chosen.view.fit, chosen.dataset.resize.side, chosen.sam.box_nms_thresh) == ("pad", 128, 0.5)
 
 
-@pytest.mark.parametrize("name", ["brain", "fetal_head", "lungs"])
+@pytest.mark.parametrize("name", ["brain", "fetal_head", "lungs", "right_lung", "left_lung"])
 def test_shipped_sentences_are_an_ensemble_that_clip_can_read(name: str) -> None:
     sentences = config(f"vdt={name}").vdt.sentences
     assert 10 <= len(sentences) == len(set(sentences)) <= 14
     assert all(each.endswith(".") and len(each.split()) < 40 for each in sentences)
+
+
+def test_separate_texts_are_those_of_each_side() -> None:
+    parts = config("dataset=xray", "vdt=right_and_left").vdt.parts
+    assert {name: part.sentences for name, part in parts.items()} == {
+        side: config("dataset=xray", f"vdt={side}_lung").vdt.sentences for side in ("right", "left")
+    }
+    assert not set(parts["right"].sentences) & set(parts["left"].sentences)
+
+
+def test_separate_texts_use_words_that_the_embedded_clip_was_taught() -> None:
+    things = [text for thing in THINGS.values() for text in (*thing.names, *thing.looks)]
+    taught = words([*things, *(each for text in vdt_sentences().values() for each in text)])
+    parts = config("dataset=xray", "vdt=right_and_left").vdt.parts
+    assert not {name: words(part.sentences) - taught for name, part in parts.items() if words(part.sentences) - taught}
+
+
+def words(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())}
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -61,6 +61,7 @@ def test_the_defaults_are_valid_and_typed() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.from_regex(r"[a-z]{1,12}(_[a-z]{1,8})?", fullmatch=True), st.sampled_from(["", "sam__", "dataset__files__"]))
+@pytest.mark.fault("C1")
 def test_a_key_that_does_not_exist_is_refused_with_the_nearest(name: str, group: str) -> None:
     dotted = f"{group}{name}".replace("__", ".")
     if dotted in keys() or any(each.startswith(f"{dotted}.") for each in keys()):
@@ -71,6 +72,7 @@ def test_a_key_that_does_not_exist_is_refused_with_the_nearest(name: str, group:
 
 
 @pytest.mark.parametrize(("name", "low", "high", "value"), RANGES, ids=[row[0] for row in RANGES])
+@pytest.mark.fault("C2")
 def test_a_number_outside_its_range_is_refused(name: str, low: float | None, high: float | None, value: Any) -> None:
     step = 1 if isinstance(value, int) or value is None else 0.001
     outside = ([low - step] if low is not None else []) + ([high + step] if high is not None else [])
@@ -123,6 +125,7 @@ def test_numbers_inside_their_range_pass(threshold: float, points: int) -> None:
         ("seed=${nope}", "seed cannot be resolved"),
     ],
 )
+@pytest.mark.fault("C1", "C2")
 def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> None:
     assert sentence in refusal(override)
 
@@ -149,6 +152,10 @@ def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> No
             {"method": "gt_sam", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
             "method=gt_sam takes its boxes from the masks",
         ),
+        (
+            {"method": "oracle", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
+            "method=oracle takes its boxes from the masks",
+        ),
         ({"task": "cache", "cache__mode": "off"}, "cache=off keeps nothing there"),
         ({"task": "cache", "cache__mode": "memory"}, "cache=memory keeps nothing there"),
         ({"cache__clear": True}, "cache.clear=true removes what is kept between runs, which task=run does not"),
@@ -162,6 +169,7 @@ def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> No
         ({"cache__folder": ""}, "cache.folder is empty"),
     ],
 )
+@pytest.mark.fault("C3")
 def test_keys_that_contradict_each_other_are_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         changed(**values)
@@ -180,11 +188,12 @@ def test_figures_that_cannot_be_drawn_are_refused(figures: str) -> None:
         changed(figures=figures)
 
 
-@pytest.mark.parametrize("method", ["gt_sam", "unprompted_sam"])
+@pytest.mark.parametrize("method", ["gt_sam", "unprompted_sam", "oracle"])
 def test_methods_without_clip_need_no_text(method: str) -> None:
     assert changed(method=method, vdt__sentences=[]).vdt.sentences == []
 
 
+@pytest.mark.fault("C5", "R10")
 def test_a_target_is_refused_and_never_executed(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     sentence = refusal("+sam._target_=os.system", f"+sam.command='touch {canary}'")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import BaseFileLock, FileLock
@@ -15,6 +17,8 @@ from PIL import Image
 from platformdirs import user_cache_path
 
 Buffer = bytes | memoryview
+SMALL = 16 << 20
+"""Bytes of the largest table, list, record or text that is read whole; none that is meant for it comes near."""
 
 
 def cache_folder() -> Path:
@@ -62,6 +66,32 @@ def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def read_small(path: Path) -> bytes:
+    """The bytes of a file that is meant to be small.
+
+    Raises:
+        ValueError: it is larger than SMALL; no more than that is read.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(SMALL + 1)
+    if len(data) > SMALL:
+        raise ValueError(f"it is larger than {SMALL >> 20} MB")
+    return data
+
+
+def from_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper than Python's reader follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

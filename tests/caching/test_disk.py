@@ -101,6 +101,7 @@ def test_an_entry_lies_where_it_is_said_to(store: DiskStore, tmp_path: Path):
     ],
     ids=["empty", "half", "one byte short", "no content", "one byte long", "text", "pickle", "another version"],
 )
+@pytest.mark.fault("R3")
 def test_a_damaged_file_is_removed_and_computed_again(store: DiskStore, tmp_path: Path, damage, caplog):
     store.put(TABLE, KEY, numbers())
     file = place(tmp_path, TABLE, KEY)
@@ -115,6 +116,7 @@ def test_a_damaged_file_is_removed_and_computed_again(store: DiskStore, tmp_path
     assert equal(store.get(TABLE, KEY), numbers(3))
 
 
+@pytest.mark.fault("R3")
 def test_no_flipped_bit_goes_unnoticed():
     data = b"".join(pack(TABLE, KEY, {"x": np.arange(3, dtype=np.uint8)}))
     for i in range(8 * len(data)):
@@ -254,6 +256,7 @@ def test_one_process_prunes_at_a_time(store: DiskStore, tmp_path: Path):
     assert shelf.shrink(tmp_path, 1).n == 1
 
 
+@pytest.mark.fault("R10")
 def test_links_are_not_followed(store: DiskStore, tmp_path: Path):
     store.put(TABLE, KEY, numbers())
     file = place(tmp_path, TABLE, KEY)

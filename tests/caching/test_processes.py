@@ -112,6 +112,7 @@ def test_a_process_killed_while_it_computes_does_not_stop_the_next(start: Start,
     assert sorted(lines(others)) == sorted(worker.KEYS)
 
 
+@pytest.mark.fault("R1", "X1")
 def test_processes_killed_while_they_write_leave_whole_entries(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -146,6 +147,7 @@ def test_the_budget_holds_while_several_write(start: Start, tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
+@pytest.mark.fault("X3")
 def test_a_limit_of_file_sizes_is_told_once_and_the_values_are_right(start: Start, tmp_path: Path):
     told, counted = finish(start("limited", tmp_path / "cache", tmp_path / "log"))
     assert told.startswith("WARNING") and "cannot be written (File too large)" in told
@@ -160,6 +162,7 @@ def mounts(folder: Path) -> bool:
     return bool(found) and found.returncode == 0  # type: ignore[union-attr]
 
 
+@pytest.mark.fault("X3")
 def test_a_full_file_system_is_told_once_and_the_values_are_right(start: Start, tmp_path: Path):
     if not mounts(tmp_path / "small"):
         pytest.skip("this user cannot mount a file system")

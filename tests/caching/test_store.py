@@ -40,6 +40,7 @@ def test_the_folder_is_the_one_chosen_else_salip_cache(monkeypatch: pytest.Monke
     assert folder_of(CacheConfig(folder="~/here")) == Path.home() / "here"
 
 
+@pytest.mark.fault("X7")
 def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "cache", Path("/proc/self/cache")):

@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 
 from salip_exp.config import Config, ScoreConfig
+from salip_exp.evaluation.statistics import estimate
 from salip_exp.experiments import definitions
 from salip_exp.experiments.results import Entry, Result, corrected
-from salip_exp.evaluation.statistics import estimate
 
 Scores = Mapping[str, Sequence[float] | None]
 
@@ -50,5 +50,8 @@ def entry(scores: Sequence[float] | None, why: str = "not here") -> Entry:
 def result(name: str, *rows: Scores, config: Config | None = None) -> Result:
     """The named table of the paper with these scores; columns that a row does not name are missing."""
     table = definitions.table(name)
-    given = [(row, {key: entry(scores.get(key)) for key in table.columns}) for row, scores in zip(table.rows, rows)]
+    given = [
+        (row, {key: entry(scores.get(key)) for key in table.columns})
+        for row, scores in zip(table.rows, rows, strict=False)
+    ]
     return Result(table, corrected(given, table.against, config or Config(score=ScoreConfig(resamples=200))))

@@ -51,7 +51,8 @@ class Eroding(discs.Threshold):
 
     def __init__(self, config: Config, pause: float, before: Callable[[Case], None]) -> None:
         super().__init__(pause, before)
-        self.rows = ERODED[str(config.method)] + (not config.area.enabled) + 3 * ("bicycle" in str(config.vdt.sentences))
+        nonsense = "bicycle" in str(config.vdt.sentences)
+        self.rows = ERODED[str(config.method)] + (not config.area.enabled) + 3 * nonsense
 
     def predict(self, case: Case) -> Prediction:
         prediction = super().predict(case)

@@ -111,6 +111,7 @@ def test_half_precision_is_clips_own_and_differs_little(stored: Path) -> None:
         torch.testing.assert_close(ours.float(), full, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.fault("W1")
 def test_w1_a_truncated_archive_is_refused_before_and_after_its_hash(stored: Path) -> None:
     whole = sha256(stored)
     stored.write_bytes(stored.read_bytes()[:-200])
@@ -119,6 +120,7 @@ def test_w1_a_truncated_archive_is_refused_before_and_after_its_hash(stored: Pat
     assert "cannot be read" in refusal(stored)
 
 
+@pytest.mark.fault("W2", "R6")
 def test_w2_torchscript_is_not_opened_before_its_hash_matched(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, data = sha256(stored), bytearray(stored.read_bytes())
     data[len(data) // 2] ^= 16
@@ -140,6 +142,7 @@ def test_a_damaged_archive_with_a_matching_hash_is_one_sentence(stored: Path) ->
     ("width", "patch", "tokens", "holds"),
     [(768, 32, 50, "clip=vit_b_32"), (1024, 14, 257, "clip=vit_l_14"), (1024, 14, 577, "input 336")],
 )
+@pytest.mark.fault("W3")
 def test_w3_another_variant_is_named(
     tmp_path: Path, small: Any, width: int, patch: int, tokens: int, holds: str
 ) -> None:
@@ -153,12 +156,14 @@ def test_w3_another_variant_is_named(
     assert "clip=mini was asked for" in text and holds in text and str(path) in text
 
 
+@pytest.mark.fault("W4")
 def test_w4_a_malicious_pickle_is_not_executed(bomb: Any, small: Any, tmp_path: Path) -> None:
     torch.save({"state_dict": bomb}, tmp_path / "evil.pt")
     assert "nothing in it was run" in refusal(tmp_path / "evil.pt")
     assert not bomb.canary.exists()
 
 
+@pytest.mark.fault("W4")
 def test_w4_a_malicious_pickle_inside_an_archive_is_not_executed(bomb: Any, stored: Path, tmp_path: Path) -> None:
     evil = tmp_path / "evil.pt"
     with zipfile.ZipFile(stored) as source, zipfile.ZipFile(evil, "w") as target:
@@ -169,6 +174,7 @@ def test_w4_a_malicious_pickle_inside_an_archive_is_not_executed(bomb: Any, stor
     assert not bomb.canary.exists()
 
 
+@pytest.mark.fault("W5")
 def test_w5_an_unregistered_state_dict_is_told_how_to_register(nets: Nets, tmp_path: Path) -> None:
     path = tmp_path / "plain.pt"
     torch.save(nets[1]().state_dict(), path)
@@ -176,12 +182,14 @@ def test_w5_an_unregistered_state_dict_is_told_how_to_register(nets: Nets, tmp_p
         load_clip(ClipConfig(name="vit_l_14", weights=str(path)), CPU, download=False)
 
 
+@pytest.mark.fault("W5")
 def test_w5_sam_weights_given_as_clip_are_named(nets: Nets, tmp_path: Path, small: Any) -> None:
     path = tmp_path / "sam.pth"
     torch.save(nets[0]().state_dict(), path)
     assert "holds SAM weights" in refusal(path)
 
 
+@pytest.mark.fault("W5")
 def test_w5_other_torchscript_given_as_clip_is_named(tmp_path: Path, small: Any) -> None:
     path = tmp_path / "linear.pt"
     torch.jit.script(torch.nn.Linear(2, 2)).save(path)
@@ -196,6 +204,7 @@ def test_a_state_dict_with_a_hole_is_refused(nets: Nets, tmp_path: Path, small: 
     assert lost in refusal(tmp_path / "hole.pt")
 
 
+@pytest.mark.fault("W7")
 def test_w7_absent_official_weights_name_place_and_hash(cache: Path) -> None:
     with pytest.raises(WeightsError) as fault:
         load_clip(ClipConfig(name="vit_l_14"), CPU, download=False)

@@ -17,15 +17,13 @@ from salip_exp.errors import WeightsError
 from salip_exp.models.embedded.files import (
     IDS,
     ROWS,
-    SUMS,
     TABLE,
     read_clip,
     read_sam,
-    read_sums,
     save_clip,
     save_sam,
-    write_sums,
 )
+from salip_exp.models.embedded.sums import SUMS, read_sums, write_sums
 
 Nets = tuple[Callable[..., Any], Callable[..., Any]]
 
@@ -93,6 +91,7 @@ def test_a_sam_file_is_no_clip_file(nets: Nets, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_sam, read_clip])
+@pytest.mark.fault("W1")
 def test_w1_truncated_safetensors_is_one_sentence(nets: Nets, tmp_path: Path, read: Callable[[Path], Any]) -> None:
     path = tmp_path / "sam.safetensors"
     save_sam(nets[0](), path)

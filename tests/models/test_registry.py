@@ -11,7 +11,7 @@ import pytest
 
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.models import registry
-from salip_exp.models.embedded import files
+from salip_exp.models.embedded import sums
 from salip_exp.models.registry import TABLE, Entry, find
 
 OFFICIAL = [entry for entry in TABLE if entry.url]
@@ -60,7 +60,7 @@ def test_the_users_file_keeps_the_variant_and_takes_its_own_hash() -> None:
 
 
 def test_the_embedded_hash_is_the_one_in_the_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(files, "read_sums", lambda: {"sam_tiny.safetensors": "12" * 32})
+    monkeypatch.setattr(sums, "read_sums", lambda: {"sam_tiny.safetensors": "12" * 32})
     assert find("sam", "tiny").sha256 == "12" * 32
     with pytest.raises(WeightsError, match=r"clip_tiny\.safetensors are not part of this installation"):
         find("clip", "tiny")

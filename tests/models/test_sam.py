@@ -81,6 +81,7 @@ def test_the_embedded_network_loads_through_its_own_file(tmp_path: Path) -> None
     assert sam.net.image_encoder.img_size == 256
 
 
+@pytest.mark.fault("W1")
 def test_w1_a_truncated_file_is_refused_before_and_after_its_hash(stored: Path) -> None:
     whole = sha256(stored)
     stored.write_bytes(stored.read_bytes()[:-200])
@@ -89,6 +90,7 @@ def test_w1_a_truncated_file_is_refused_before_and_after_its_hash(stored: Path) 
     assert "cannot be read as PyTorch weights" in refusal(stored)
 
 
+@pytest.mark.fault("W2", "R6")
 def test_w2_a_flipped_bit_is_refused_before_anything_is_read(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, data = sha256(stored), bytearray(stored.read_bytes())
     data[len(data) // 2] ^= 16
@@ -99,6 +101,7 @@ def test_w2_a_flipped_bit_is_refused_before_anything_is_read(stored: Path, monke
 
 
 @pytest.mark.parametrize(("width", "holds"), [(768, "sam=vit_b"), (1280, "sam=vit_h"), (48, "width 48")])
+@pytest.mark.fault("W3")
 def test_w3_another_variant_is_named_before_a_network_is_built(
     tmp_path: Path, small: Callable[..., None], width: int, holds: str
 ) -> None:
@@ -109,6 +112,7 @@ def test_w3_another_variant_is_named_before_a_network_is_built(
     assert "sam=mini was asked for" in text and holds in text and str(path) in text
 
 
+@pytest.mark.fault("W3")
 def test_w3_the_other_official_file_is_known_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sam.pth"
     path.write_bytes(b"as if vit_h")
@@ -120,6 +124,7 @@ def test_w3_the_other_official_file_is_known_by_its_hash(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb, protocol=2))])
+@pytest.mark.fault("W4", "R10")
 def test_w4_a_malicious_pickle_is_not_executed(bomb: Any, small: Any, tmp_path: Path, save: Any) -> None:
     path = tmp_path / "evil.pth"
     save({"state_dict": bomb}, path)
@@ -130,12 +135,14 @@ def test_w4_a_malicious_pickle_is_not_executed(bomb: Any, small: Any, tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:FutureWarning")
+@pytest.mark.fault("W5")
 def test_w5_torchscript_given_as_sam_is_named(tmp_path: Path, small: Any) -> None:
     path = tmp_path / "script.pt"
     torch.jit.script(torch.nn.Linear(2, 2)).save(path)
     assert "TorchScript archive" in refusal(path)
 
 
+@pytest.mark.fault("W5")
 def test_w5_clip_weights_given_as_sam_are_named(tmp_path: Path, nets: Nets, small: Any) -> None:
     path = tmp_path / "clip.pth"
     torch.save(nets[1]().state_dict(), path)
@@ -144,12 +151,14 @@ def test_w5_clip_weights_given_as_sam_are_named(tmp_path: Path, nets: Nets, smal
     assert "no SAM weights" in refusal(tmp_path / "clip.safetensors", "tiny")
 
 
+@pytest.mark.fault("W5")
 def test_w5_a_training_checkpoint_is_told_from_a_state_dict(tmp_path: Path, nets: Nets, small: Any) -> None:
     path = tmp_path / "training.pth"
     torch.save({"model": nets[0]().state_dict(), "epoch": 3}, path)
     assert "no plain state dict" in refusal(path)
 
 
+@pytest.mark.fault("W5")
 def test_w5_text_given_as_sam_is_one_sentence(tmp_path: Path, small: Any) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("")
@@ -165,6 +174,7 @@ def test_tensors_that_leave_the_network_unfilled_are_refused(stored: Path) -> No
     assert "do not fit" in refusal(stored) and "pos_embed" in refusal(stored)
 
 
+@pytest.mark.fault("W7")
 def test_w7_absent_official_weights_name_place_and_hash(cache: Path) -> None:
     with pytest.raises(WeightsError) as fault:
         load_sam(SamConfig(name="vit_h"), CPU, download=False)

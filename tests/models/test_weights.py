@@ -119,6 +119,7 @@ def test_wherever_the_server_cuts_the_file_is_whole_or_absent(
         assert target.read_bytes() == shop.payload
 
 
+@pytest.mark.fault("W6", "R6")
 def test_wrong_bytes_from_the_server_are_not_kept(entry: Entry, shop: Any, cache: Path) -> None:
     shop.payload = b"<html>log in</html>"
     with pytest.raises(WeightsError) as fault:
@@ -146,6 +147,7 @@ def test_a_silent_server_is_given_up(entry: Entry, shop: Any, monkeypatch: pytes
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.fault("W1")
 def test_w1_truncated_cached_file_is_reported_with_both_hashes(entry: Entry, shop: Any) -> None:
     path = weights.obtain(entry, download=True)
     path.write_bytes(shop.payload[:-1])
@@ -156,6 +158,7 @@ def test_w1_truncated_cached_file_is_reported_with_both_hashes(entry: Entry, sho
     assert fault.value.exit_code == 4
 
 
+@pytest.mark.fault("W2")
 def test_w2_one_flipped_bit_in_the_cache_is_noticed_and_fetched_again(entry: Entry, shop: Any) -> None:
     path = weights.obtain(entry, download=True)
     flip_bit(path)
@@ -165,6 +168,7 @@ def test_w2_one_flipped_bit_in_the_cache_is_noticed_and_fetched_again(entry: Ent
     assert len(shop.asked) == 2
 
 
+@pytest.mark.fault("W6")
 def test_w6_two_threads_filling_one_cache_download_once(entry: Entry, shop: Any, cache: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda _: weights.obtain(entry, download=True), range(4)))
@@ -173,6 +177,7 @@ def test_w6_two_threads_filling_one_cache_download_once(entry: Entry, shop: Any,
     assert names(cache / "weights") == ["net.pth"]
 
 
+@pytest.mark.fault("W6")
 def test_w6_two_processes_filling_one_cache_download_once(entry: Entry, shop: Any, cache: Path) -> None:
     shop.hang = threading.Event()
     code = (
@@ -193,6 +198,7 @@ def test_w6_two_processes_filling_one_cache_download_once(entry: Entry, shop: An
     assert names(cache / "weights") == ["net.pth"]
 
 
+@pytest.mark.fault("W6")
 def test_w6_server_closing_half_way_leaves_no_final_file(entry: Entry, shop: Any, cache: Path) -> None:
     shop.ranges, shop.cuts = False, [len(shop.payload) // 2] * 9
     with pytest.raises(WeightsError):
@@ -201,6 +207,7 @@ def test_w6_server_closing_half_way_leaves_no_final_file(entry: Entry, shop: Any
     assert len(shop.asked) == 4
 
 
+@pytest.mark.fault("W6")
 def test_w6_a_killed_download_leaves_no_lock_behind(entry: Entry, shop: Any, cache: Path) -> None:
     shop.hang = threading.Event()
     code = (
@@ -217,6 +224,7 @@ def test_w6_a_killed_download_leaves_no_lock_behind(entry: Entry, shop: Any, cac
     assert names(cache / "weights") == ["net.pth"]
 
 
+@pytest.mark.fault("W7")
 def test_w7_without_download_the_network_is_not_touched(shop: Any, cache: Path) -> None:
     entry = replace(find("sam", "vit_h"), url=shop.url)
     with pytest.raises(WeightsError) as fault:
@@ -229,6 +237,7 @@ def test_w7_without_download_the_network_is_not_touched(shop: Any, cache: Path) 
     assert not cache.exists()
 
 
+@pytest.mark.fault("W7")
 def test_w7_an_unreachable_server_names_file_place_hash_and_address(entry: Entry, cache: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -241,6 +250,7 @@ def test_w7_an_unreachable_server_names_file_place_hash_and_address(entry: Entry
     assert names(cache / "weights") == []
 
 
+@pytest.mark.fault("R6")
 def test_the_users_file_needs_its_hash_and_is_told_it(tmp_path: Path) -> None:
     mine = tmp_path / "mine.pth"
     mine.write_bytes(b"tuned")

@@ -38,6 +38,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "trials.csv").open()))
 
 
+@pytest.mark.fault("S4")
 def test_when_all_trials_fail_their_reasons_are_counted(stubs, gather, tmp_path, monkeypatch) -> None:
     failing(monkeypatch, lambda config: True)
     with pytest.raises(
@@ -78,6 +79,7 @@ def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, ga
     assert f"{len(empty)} of 6 settings leave no candidate" in " ".join(result.report["notes"])
 
 
+@pytest.mark.fault("S3")
 def test_a_locked_database_is_waited_for_and_then_named(stubs, gather, tmp_path) -> None:
     config = stubs.config(n_trials=3, lock_wait_s=0.5)
     study_in(config, tmp_path, gather)
@@ -94,6 +96,7 @@ def test_a_locked_database_is_waited_for_and_then_named(stubs, gather, tmp_path)
     assert study_in(stubs.config(n_trials=5), tmp_path, gather).report["trials"]["total"] == 5
 
 
+@pytest.mark.fault("S2")
 def test_a_file_that_is_no_database_is_named(stubs, gather, tmp_path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database" * 100)
     with pytest.raises(EnvironmentFault, match=r"study\.db cannot be used \(file is not a database\)"):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import optuna
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def inside(each: Dimension, value: float) -> bool:
 
 
 @given(spaces, numbers, numbers)
+@pytest.mark.fault("R5")
 def test_a_trial_lies_in_the_space_and_depends_on_seed_and_number_alone(space: Space, seed: int, number: int) -> None:
     values = space.draw(seed, number)
     assert values == space.draw(seed, number)

@@ -72,6 +72,7 @@ def test_trials_alone_take_the_minimal_region_of_trials(stubs) -> None:
     assert applied(config, VALUES).sam.min_mask_region_area == config.sam.min_mask_region_area
 
 
+@pytest.mark.fault("C6")
 def test_tuning_images_leave_the_data_set_with_their_reason(stubs) -> None:
     config = stubs.config()
     data = left_out(stubs.dataset(stubs.cases()), ["case 1", "elsewhere"], config)
@@ -79,6 +80,7 @@ def test_tuning_images_leave_the_data_set_with_their_reason(stubs) -> None:
     assert list(data.excluded) == [("case 1", "used for tuning")]
 
 
+@pytest.mark.fault("C6")
 def test_a_list_of_ids_that_asks_for_tuning_images_is_refused(stubs) -> None:
     config = stubs.config()
     config.dataset.subset = "ids.txt"
@@ -89,6 +91,7 @@ def test_a_list_of_ids_that_asks_for_tuning_images_is_refused(stubs) -> None:
 
 
 @pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.fault("C6")
 def test_a_run_leaves_them_out_or_says_so(
     stubs, tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scored: bool
 ) -> None:

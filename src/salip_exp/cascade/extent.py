@@ -13,7 +13,7 @@ def crop_boxes(layer: int) -> int:
 
 
 def points(points_per_side: int, layer: int, downscale: int) -> int:
-    """Points of the grid of a layer's crop boxes, as `segment_anything.utils.amg.build_all_layer_point_grids` has it."""
+    """Points of the grid of a layer's crop boxes, as `build_all_layer_point_grids` of segment_anything has it."""
     return int(points_per_side / downscale**layer) ** 2
 
 

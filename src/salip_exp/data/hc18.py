@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.finish import finish

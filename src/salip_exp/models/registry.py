@@ -165,7 +165,7 @@ def named_by_shape(network: Network, shape: tuple[int, ...]) -> str | None:
 def _registered_sha256(entry: Entry) -> str:
     if entry.sha256:
         return entry.sha256
-    from salip_exp.models.embedded.files import read_sums
+    from salip_exp.models.embedded.sums import read_sums
 
     sha256 = read_sums().get(entry.file)
     if sha256 is None:

@@ -22,7 +22,7 @@ import requests
 from tqdm import tqdm
 
 from salip_exp.errors import EnvironmentFault, WeightsError
-from salip_exp.files import cache_folder, process_lock, write_bytes
+from salip_exp.files import cache_folder, from_json, process_lock, read_small, write_bytes
 from salip_exp.models.registry import Entry, named_by_hash
 
 # Why not pooch, torch.hub or clip's own downloader: none continues a broken download, the last two trust or leave half
@@ -109,7 +109,7 @@ def _hash(path: Path) -> str:
 
 def _recall(memory: Path) -> dict[str, Any]:
     try:
-        known = json.loads(memory.read_bytes())
+        known = from_json(read_small(memory))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -193,9 +193,9 @@ def _is_whole_part(part: Mapping[str, Any]) -> bool:
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
     manifest = read_json(folder / "manifest.json")
-    if manifest is None or not {"command", "commit", "data"} <= set(manifest) or "n_used" not in manifest["data"]:
+    if manifest is None or not {"command", "commit", "data"} <= set(manifest):
         return None
-    return manifest
+    return manifest if isinstance(manifest["data"], dict) and "n_used" in manifest["data"] else None
 
 
 def _records(folder: Path) -> tuple[tuple[CaseRecord, ...], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
+from salip_exp.cascade.extent import MAX_CANDIDATES, most_candidates
 from salip_exp.config import AreaSpace, AreaUnit, Config, MethodName, RealSpace, SamConfig, Sampler, Task, WholeSpace
 from salip_exp.tuning.space import GENERATOR
 
@@ -36,6 +37,7 @@ def contradictions(config: Config) -> Iterator[str]:
         yield from _section(f"tuning.space.{name}", getattr(config.tuning.space, name), low, high)
     yield from _area(config)
     yield from _crops(config)
+    yield from _candidates(config)
     yield from _whole_space(config)
 
 
@@ -79,6 +81,18 @@ def _crops(config: Config) -> Iterator[str]:
         yield (
             f"tuning.space.points_per_side reaches down to {points}, which leaves no point in crop layer {layers}: "
             f"it must be at least {needed}"
+        )
+
+
+def _candidates(config: Config) -> Iterator[str]:
+    space, sam = config.tuning.space, config.sam
+    points = max(space.points_per_side.choices or [space.points_per_side.high or sam.points_per_side])
+    layers = max(space.crop_n_layers.choices or [space.crop_n_layers.high or sam.crop_n_layers])
+    candidates = most_candidates(points, layers, sam.crop_n_points_downscale_factor)
+    if candidates > MAX_CANDIDATES:
+        yield (
+            f"tuning.space reaches up to {points} points a side with {layers} crop layers, which is {candidates:,} "
+            f"candidates per image: the limit is {MAX_CANDIDATES:,}"
         )
 
 

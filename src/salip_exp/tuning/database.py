@@ -30,6 +30,8 @@ BEAT = "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (:id, CURRENT_
 RENEW = "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP WHERE trial_id = :id"
 IF_SILENT = "UPDATE trial_heartbeats SET heartbeat = heartbeat WHERE trial_id = :id AND heartbeat < :then"
 SLOTS = "SELECT trial_id, number FROM trials WHERE study_id = :study AND state = :state AND number < :total"
+DAMAGED = ("not a database", "malformed")
+"""What SQLite says of files that it did not write so."""
 LOOKS = 6  # at a database that is being made by another process
 AHEAD = 16  # slots looked at in one query: others may take the first of them
 
@@ -78,13 +80,15 @@ class Database:
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error if isinstance(error, DBAPIError) else error.__cause__ or error
             said = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-            hint = (
-                f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in said else ""
-            )
             raise EnvironmentFault(
-                f"the study's database {shown(self.url)} cannot be used ({said}): {hint}"
-                "see who uses it, make room or get access; the same command continues the study"
+                f"the study's database {shown(self.url)} cannot be used ({said}): {self._what_to_do(said)}"
             ) from error
+
+    def _what_to_do(self, said: str) -> str:
+        if any(word in said for word in DAMAGED):
+            return "it is damaged and was left as it is; put a copy back, or move it away and the study begins anew"
+        held = f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in said else ""
+        return f"{held}see who uses it, make room or get access; the same command continues the study"
 
     def make_slots(self, total: int) -> None:
         """Trials up to a total, waiting. Two processes at once may make more; those past the total are never run."""

@@ -19,6 +19,7 @@ from salip_exp.running.signals import stoppable
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.study import Study, make_study
 from salip_exp.tuning.trials import read_trials
+from salip_exp.tuning.work import Told
 
 LOOK = 2.0  # seconds between looks at what other workers did
 
@@ -40,8 +41,14 @@ class Searched:
     taken_back: int
 
 
-def search(study: Study, database: Database, folder: Path) -> Searched:
+def search(study: Study, database: Database, folder: Path, heard: Told) -> Searched:
     """Run what is missing of the study.
+
+    Args:
+        study: to work on.
+        database: its own.
+        folder: for the logs of workers.
+        heard: is told of every finished trial, whoever did it, and whether now or before.
 
     Raises:
         EnvironmentFault: the database or the machine stands in the way; what is done is kept.
@@ -57,7 +64,7 @@ def search(study: Study, database: Database, folder: Path) -> Searched:
         stoppable() as stop,
         progress(study.total, config.progress, "trial") as report,
     ):
-        told = _Told(study, database, report)
+        told = _Told(study, database, report, heard)
         study.worker(database).run(told, lambda: stop.code is not None)
         for each in others:
             each.join()
@@ -110,8 +117,8 @@ def _work(config: Config, folder: Path, number: int) -> None:
 class _Told:
     """Passes on this process's trials at once, and now and then those of others."""
 
-    def __init__(self, study: Study, database: Database, report: Report) -> None:
-        self.study, self.database, self.report, self.best = study, database, report, _Best()
+    def __init__(self, study: Study, database: Database, report: Report, heard: Told) -> None:
+        self.study, self.database, self.report, self.heard, self.best = study, database, report, heard, _Best()
         self.known: set[int] = set()
         self.looked = time.monotonic()
         self._look(new=False)
@@ -119,6 +126,7 @@ class _Told:
     def __call__(self, number: int, value: float | None) -> None:
         if number not in self.known:
             self.known.add(number)
+            self.heard(number, value)
             self.report(self.best.add(number, value))
         if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > LOOK:
             self._look(new=True)
@@ -127,6 +135,7 @@ class _Told:
         for each in read_trials(self.database, self.study.space, self.study.total):
             if each.number not in self.known:
                 self.known.add(each.number)
+                self.heard(each.number, each.value)
                 self.report(self.best.add(each.number, each.value), new)
         self.looked = time.monotonic()
 

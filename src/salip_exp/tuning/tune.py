@@ -10,6 +10,8 @@ from typing import Any
 from salip_exp.config import Config, Task
 from salip_exp.running.files import atomic_write
 from salip_exp.running.lock import claim
+from salip_exp.tracking.studies import TrialLog, study_results, study_started
+from salip_exp.tracking.tracker import NoTracker, Tracker, tracking
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.results import write_pages, write_results
 from salip_exp.tuning.search import Searched, search
@@ -18,6 +20,7 @@ from salip_exp.tuning.trials import TrialRow, read_trials, trial_table, winner
 from salip_exp.tuning.workbench import applied
 
 IMAGES, TRIALS = "images.txt", "trials.csv"
+UNHEARD = NoTracker()
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,23 @@ def tune(config: Config, folder: Path, gather: Gather = gather) -> int:
     """Make or continue the study in the folder, and say how it went; returns 0, or the code of a signal."""
     from salip_exp.tuning.terminal import say
 
-    result = study_in(config, folder, gather)
+    with tracking(config, folder) as tracker:
+        result = study_in(config, folder, gather, tracker)
+        if result.code:
+            tracker.end(result.code)
     if not result.code:
         say(folder, result.report)
     return result.code
 
 
-def study_in(config: Config, folder: Path, gather: Gather = gather) -> Result:
+def study_in(config: Config, folder: Path, gather: Gather = gather, tracker: Tracker = UNHEARD) -> Result:
     """Make or continue the study in the folder.
+
+    Args:
+        config: checked.
+        folder: of the study; made if absent.
+        gather: gives images and networks; the default takes what is configured.
+        tracker: of a study that is a run of its own; one inside a run is told to that run's, when it is complete.
 
     Raises:
         TooManyFailures: no trial has a value; the trials' table is written nevertheless.
@@ -61,7 +73,8 @@ def study_in(config: Config, folder: Path, gather: Gather = gather) -> Result:
         atomic_write(folder / IMAGES, "".join(f"{each}\n" for each in ids))
         database = Database(study.url, study.name, config.tuning)
         try:
-            searched = search(study, database, folder)
+            tracker.tell(study_started(config, folder))
+            searched = search(study, database, folder, TrialLog(tracker))
             trials = read_trials(database, study.space, study.total)
             atomic_write(folder / TRIALS, trial_table(trials, study.space))
             if searched.code:
@@ -70,7 +83,9 @@ def study_in(config: Config, folder: Path, gather: Gather = gather) -> Result:
                     f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
                 )
                 return Result(searched.code, config, ids, {})
-            return _judged(study, database, folder, trials, searched)
+            result = _judged(study, database, folder, trials, searched)
+            tracker.tell(study_results(folder))
+            return result
         finally:
             database.close()
 

@@ -11,6 +11,7 @@ import yaml
 
 from salip_exp.config import AreaUnit, Config, SamConfig
 from salip_exp.errors import ConfigError
+from salip_exp.files import read_small
 from salip_exp.tuning.space import AREA, GENERATOR
 
 VERSION = 1
@@ -59,8 +60,11 @@ def read_tuned(path: Path) -> Tuned:
         ConfigError: it cannot be read or is no tuned.yaml.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = read_small(path).decode()
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it has aliases, by which a few lines can stand for gigabytes")
+        values = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"tuned={path} cannot be read ({reason}): give the tuned.yaml of a study") from error
     try:

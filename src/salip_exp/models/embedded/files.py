@@ -5,7 +5,6 @@ Written by the training script, read by `models.sam` and `models.clip`; their ha
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from clip.model import CLIP
     from segment_anything.modeling import Sam
 
-FOLDER = Path(__file__).parent
-SUMS = "SHA256SUMS"
 TABLE = "token_embedding.weight"
 IDS = "token_embedding.ids"
 ROWS = "token_embedding.rows"
@@ -90,22 +87,6 @@ def read_clip(path: Path, vocabulary: int = 49408) -> State:
     table = torch.zeros(vocabulary, rows.shape[1])
     table[ids] = rows
     return {**{name: tensor.float() for name, tensor in state.items()}, TABLE: table}
-
-
-def write_sums(folder: Path = FOLDER) -> None:
-    """Write `SHA256SUMS` over all safetensors files of a folder, in the format of `sha256sum`, atomically."""
-    files = sorted(folder.glob("*.safetensors"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    write_bytes(folder / SUMS, "".join(lines).encode())
-
-
-def read_sums(folder: Path = FOLDER) -> dict[str, str]:
-    """File name to SHA-256 as `SHA256SUMS` lists them; empty where the list is absent."""
-    path = folder / SUMS
-    if not path.exists():
-        return {}
-    pairs = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
-    return {name.lstrip("*"): sha256.lower() for sha256, name in pairs}
 
 
 def _halved(state: Mapping[str, torch.Tensor]) -> State:

@@ -25,10 +25,11 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from salip_exp.files import cache_folder
 from salip_exp.models.embedded import train_clip, train_sam
 from salip_exp.models.embedded.architecture import build_clip, build_sam
-from salip_exp.models.embedded.files import read_clip, read_sam, save_clip, save_sam, write_sums
+from salip_exp.models.embedded.files import read_clip, read_sam, save_clip, save_sam
 from salip_exp.models.embedded.loop import Recipe, train
 from salip_exp.models.embedded.parallel import run_on_cores
 from salip_exp.models.embedded.scenes import Bank, make_bank
+from salip_exp.models.embedded.sums import write_sums
 from salip_exp.models.embedded.view_bank import PART, ViewBank, folder_of, make_views
 from salip_exp.models.packages import CLIP
 
