@@ -46,6 +46,8 @@ def refuse_foreign_code(arguments: Sequence[str]) -> None:
             "--config-path and --config-name would replace the configuration of salip_exp: add files of your own by "
             "--config-dir=DIR, and choose them as GROUP=OPTION"
         )
+    if told.config_dir is None and not any(each.lstrip("+~").startswith("hydra") for each in told.overrides):
+        return  # the program's own files name nothing foreign, and plain keys never reach Hydra's section
     if told.config_dir is not None:
         told.overrides.append(f"hydra.searchpath=[{Path(told.config_dir).absolute().as_uri()}]")
     for overrides in _each(told.overrides):
