@@ -39,7 +39,8 @@ def report(config: Config) -> int:
     write_all(outputs, runs, studies)
     labels = [run.label for run in runs]
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
-    found = [f"{len(runs)} runs ({counts})"] * bool(runs) + [f"{len(studies)} studies"] * bool(studies)
+    many = "study" if len(studies) == 1 else "studies"
+    found = [f"{len(runs)} runs ({counts})"] * bool(runs) + [f"{len(studies)} {many}"] * bool(studies)
     wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / INDEX)}"))
     if config.report.strict:
         _refuse_damage(runs)
