@@ -22,6 +22,8 @@ from salip_exp.reporting.index import address
 DOCS = Path(__file__).parent
 MADE = (["+experiment=table1"], ["task=report"])
 WIDTH, HEIGHT = 1200, 1000
+LOADING = "return [...document.images].filter(each => !each.complete && each.getBoundingClientRect().top < innerHeight).length"
+"""Pictures in sight that are not there yet; those further down are loaded when they are scrolled to."""
 COLORS = 256  # of a palette: enough for text and grey pictures, and a third of the bytes
 
 
@@ -64,7 +66,7 @@ def shot(found: Any, page: str, name: str, height: int) -> None:
     found.open(page)
     found.appears("table td")
     found.resize(WIDTH, height)  # as if the window were so tall: what is loaded lazily is loaded down to here
-    found.wait(lambda: found.run("return [...document.images].filter(each => !each.complete).length") == 0)
+    found.wait(lambda: found.run(LOADING) == 0)
     picture = Image.open(io.BytesIO(base64.b64decode(found.driver.get_screenshot_as_base64())))
     picture.convert("RGB").quantize(COLORS).save(DOCS / f"{name}.png", optimize=True)
 
