@@ -22,7 +22,10 @@ from salip_exp.reporting.index import address
 DOCS = Path(__file__).parent
 MADE = (["+experiment=table1"], ["task=report"])
 WIDTH, HEIGHT = 1200, 1000
-LOADING = "return [...document.images].filter(each => !each.complete && each.getBoundingClientRect().top < innerHeight).length"
+LOADING = (
+    "const sight = each => each.getBoundingClientRect().top < innerHeight;"
+    "return [...document.images].filter(each => !each.complete && sight(each)).length"
+)
 """Pictures in sight that are not there yet; those further down are loaded when they are scrolled to."""
 COLORS = 256  # of a palette: enough for text and grey pictures, and a third of the bytes
 
