@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.errors import CaseError
 from salip_exp.methods.picture import Picture
-from salip_exp.methods.prediction import Prediction, Status, Stopwatch
+from salip_exp.methods.prediction import Prediction, Status, Stopwatch, target_of
 from salip_exp.methods.sam_stages import SamStages
 
 
@@ -29,15 +28,13 @@ class GtSam:
         Raises:
             CaseError: E_MASK, the case has no target.
         """
-        if case.mask is None:
-            message = f"{case.case_id} has no target mask, which method=gt_sam needs: use another method."
-            raise CaseError("E_MASK", message)
+        target = target_of(case, "gt_sam")
         watch = Stopwatch()
-        boxes = component_boxes(case.mask, self.config.prompt.min_component_area)
-        usable = usable_boxes(boxes, case.mask.shape)
+        boxes = component_boxes(target, self.config.prompt.min_component_area)
+        usable = usable_boxes(boxes, target.shape)
         with watch.stage("organ"):
             mask = self.sam.organ(Picture(case.image), usable, self.config.organ)
-        status = _status(case.mask, boxes, usable)
+        status = _status(target, boxes, usable)
         return Prediction(mask=mask, status=status, boxes=boxes, seconds=watch.seconds)
 
 

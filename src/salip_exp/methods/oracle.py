@@ -11,9 +11,8 @@ from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
-from salip_exp.errors import CaseError
 from salip_exp.methods.picture import Picture
-from salip_exp.methods.prediction import Prediction, Status, Stopwatch
+from salip_exp.methods.prediction import Prediction, Status, Stopwatch, target_of
 from salip_exp.methods.sam_stages import SamStages
 
 
@@ -36,9 +35,7 @@ class Oracle:
         Raises:
             CaseError: E_MASK, the case has no target.
         """
-        if case.mask is None:
-            message = f"{case.case_id} has no target mask, which method=oracle needs: use another method."
-            raise CaseError("E_MASK", message)
+        target = target_of(case, "oracle")
         watch = Stopwatch()
         picture = Picture(case.image)
         with watch.stage("everything"):
@@ -46,14 +43,14 @@ class Oracle:
         with watch.stage("area"):
             kept = keep_small(pool, self.config.area)
         with watch.stage("retrieval"):
-            ious = _ious(kept, case.mask, self.config.dataset.k)
+            ious = _ious(kept, target, self.config.dataset.k)
             scores, rows = ious.max(axis=0, initial=0.0).astype(np.float32), best_rows(ious)
         selected = kept.select(rows)
         with watch.stage("organ"):
             mask = self.sam.organ(picture, selected.boxes, self.config.organ)
         return Prediction(
             mask=mask,
-            status=_status(pool, kept, selected, len(ious), case.mask.shape),
+            status=_status(pool, kept, selected, len(ious), target.shape),
             pool=pool,
             kept_ids=kept.ids,
             kept_scores=scores,

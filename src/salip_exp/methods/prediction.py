@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.pool import Pool
 from salip_exp.data.case import Case
+from salip_exp.errors import CaseError
 
 
 class Status(StrEnum):
@@ -53,6 +54,14 @@ class Prediction:
     selected_scores: list[float] = field(default_factory=list)
     boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def target_of(case: Case, method: str) -> NDArray[np.bool_]:
+    """The target of a case, for a method that cannot do without; raises CaseError E_MASK where there is none."""
+    if case.mask is None:
+        message = f"{case.case_id} has no target mask, which method={method} needs: use another method."
+        raise CaseError("E_MASK", message)
+    return case.mask
 
 
 class Method(Protocol):
