@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
+SHOWN_EVERY = 20
 Batch = TypeVar("Batch", bound=tuple[Tensor, ...])
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -59,24 +60,26 @@ def train(
     """
     leader = not distributed.is_initialized() or distributed.get_rank() == 0
     mean = copy.deepcopy(net).requires_grad_(False)
-    optimiser = torch.optim.AdamW(_groups(net, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
+    fused = device.type == "cuda"
+    optimiser = torch.optim.AdamW(_groups(net, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98), fused=fused)
     start = _restore(checkpoint, net, mean, optimiser)
     bar = tqdm(total=recipe.steps, initial=start, desc=checkpoint.stem, mininterval=5, disable=not leader)
-    smooth = None
+    smooth = torch.zeros((), device=device)
     net.train()
     for step, batch in enumerate(batches(start), start):
         for group in optimiser.param_groups:
             group["lr"] = rate_at(recipe, step)
         with torch.autocast(device.type, torch.bfloat16):
-            value = loss(net, type(batch)(*(field.to(device) for field in batch)))
+            value = loss(net, type(batch)(*(field.to(device, non_blocking=True) for field in batch)))
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
         _share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         _average(mean, net, min(recipe.average, (step + 1) / (step + 10)))
-        smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
-        bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
+        smooth.lerp_(value.detach().float(), 0.02 if step > start else 1.0)
+        if step % SHOWN_EVERY == 0:  # reading a number waits for the device
+            bar.set_postfix(loss=f"{smooth.item():.4f}", refresh=False)
         bar.update()
         if leader and ((step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps):
             _save(checkpoint, net, mean, optimiser, step + 1)
@@ -86,7 +89,7 @@ def train(
 
 def _share_gradients(net: nn.Module) -> None:
     """Average gradients over the processes, in one message."""
-    if not distributed.is_initialized():
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in net.parameters() if p.requires_grad]
     flat = torch.cat([g.flatten() for g in gradients])
@@ -107,8 +110,7 @@ def _groups(net: nn.Module, decay: float) -> list[dict[str, object]]:
 
 @torch.no_grad()
 def _average(mean: nn.Module, net: nn.Module, keep: float) -> None:
-    for averaged, current in zip(mean.parameters(), net.parameters(), strict=True):
-        averaged.lerp_(current, 1 - keep)
+    torch._foreach_lerp_(list(mean.parameters()), list(net.parameters()), 1 - keep)
 
 
 def _save(path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from salip_exp.data.phantoms import brain, brain_anatomy, chest, head_anatomy, head_render
 from salip_exp.models.embedded import randomise
+from salip_exp.models.embedded.film import open_sides
 
 SIDE = 256
 SMALLEST_REGION = 48
@@ -58,7 +59,9 @@ KINDS = {
 }
 SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "noise": 0.07}
 """How often each kind is drawn; `noise` are label maps of smoothed noise. Heads are the hardest: small and faint."""
-PLAIN = 0.35
+OPEN_SIDES = 0.5
+"""Share of chests with air beside the trunk."""
+PLAIN = 0.4
 """Share of phantom scenes as a scanner shows them, hardly deformed and not spoilt: most real pictures are like that."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -104,6 +107,8 @@ def _head_pairs(seed: int, index: int) -> list[Pair]:
 def _chest_pairs(seed: int, index: int) -> list[Pair]:
     rng = np.random.default_rng([seed, 3, index])
     scene = chest.anatomy(rng, (SIDE, SIDE))
+    if rng.random() < OPEN_SIDES:
+        scene = open_sides(rng, scene)
     return [(chest.render(scene, rng), scene.labels)]
 
 
@@ -194,13 +199,19 @@ def _components(
     for name, numbers in parts.items():
         lookup = np.zeros(256, np.uint8)
         lookup[list(numbers)] = 1
-        mask = lookup[labels]
+        mask = np.asarray(cv2.LUT(labels, lookup), np.uint8)
         if name in organs:
-            if mask.sum() >= SMALLEST_REGION:
+            if np.count_nonzero(mask) >= SMALLEST_REGION:
                 yield Region(mask.astype(bool), name, organ=True)
             continue
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        left, top, width, height = cv2.boundingRect(mask)
+        if width * height < SMALLEST_REGION:
+            continue
+        window = (slice(top, top + height), slice(left, left + width))
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
         order = np.argsort(stats[1:, cv2.CC_STAT_AREA])[::-1][:3] + 1
         for piece in order:
             if stats[piece, cv2.CC_STAT_AREA] >= SMALLEST_REGION:
-                yield Region(pieces == piece, name, organ=False)
+                region = np.zeros(labels.shape, bool)
+                region[window] = pieces == piece
+                yield Region(region, name, organ=False)

@@ -2,9 +2,9 @@
 
 python -m salip_exp.models.embedded.train
 
-Phantoms are drawn into a bank, SAM learns from it in two phases, a second bank holds views of what SAM then proposes,
-and CLIP learns from that. Every stage goes on where it stopped. On a CPU every core is used; on a GPU the networks run
-there and the cores draw pictures.
+Phantoms are drawn into a bank, SAM learns from it, a second bank holds views of what SAM then proposes, and CLIP learns
+from that. Every stage goes on where it stopped. On a CPU every core is used; on a GPU the networks run there, longer
+and on more pictures, and the cores draw.
 """
 
 from __future__ import annotations
@@ -25,25 +25,44 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from salip_exp.files import cache_folder
 from salip_exp.models.embedded import train_clip, train_sam
 from salip_exp.models.embedded.architecture import build_clip, build_sam
-from salip_exp.models.embedded.files import read_clip, read_sam, save_clip, save_sam
+from salip_exp.models.embedded.files import read_sam, save_clip, save_sam
 from salip_exp.models.embedded.loop import Recipe, train
 from salip_exp.models.embedded.parallel import run_on_cores
 from salip_exp.models.embedded.scenes import Bank, make_bank
 from salip_exp.models.embedded.sums import write_sums
-from salip_exp.models.embedded.view_bank import PART, ViewBank, folder_of, make_views
+from salip_exp.models.embedded.view_bank import ViewBank, folder_of, make_views
 from salip_exp.models.packages import CLIP
 
 PACKAGE = Path(__file__).parent
-COUNTS = {"brain": 120, "head": 4000, "chest": 3000}
-SAM_RECIPE = Recipe(steps=3800, batch=8, rate=8e-4)
-SAM_AGAIN = Recipe(steps=1700, batch=8, rate=5e-4, warmup=150)
-"""SAM's second phase: a fresh schedule from the first one's average, or from the packaged weights."""
-AGAIN_SCENES = 5 * 10**6
-"""Number of the second phase's first scene: it sees none of the first phase's again."""
-CLIP_RECIPE = Recipe(steps=1600, batch=12, rate=1e-3, warmup=100, average=0.995, save_every=100)
-"""A batch of CLIP is so many scenes, of each of which PER_SCENE candidates are shown."""
 PER_SCENE = 16
-VIEW_PARTS = 22
+"""Candidates of a scene in a batch of CLIP, whose recipe counts scenes."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How much is learnt: phantoms in the bank, SAM's and CLIP's recipes, and parts of the bank of views."""
+
+    phantoms: dict[str, int]
+    sam: Recipe
+    clip: Recipe
+    view_parts: int
+
+
+COURSES = {
+    "short": Course(
+        phantoms={"brain": 120, "head": 4000, "chest": 3000},
+        sam=Recipe(steps=5500, batch=8, rate=8e-4),
+        clip=Recipe(steps=1600, batch=12, rate=1e-3, warmup=100, average=0.995, save_every=100),
+        view_parts=88,
+    ),
+    "long": Course(
+        phantoms={"brain": 480, "head": 20000, "chest": 8000},
+        sam=Recipe(steps=24000, batch=32, rate=1e-3, warmup=1000, average=0.999, save_every=1000),
+        clip=Recipe(steps=8000, batch=32, rate=1e-3, warmup=400, average=0.998, save_every=1000),
+        view_parts=240,
+    ),
+}
+"""Short: at most 90 minutes of two cores. Long: some 20 minutes of a GPU and 16 cores."""
 
 
 class Steps(Dataset[Any]):
@@ -72,21 +91,17 @@ def clip_batch(views: ViewBank, share: int, rank: int, world: int, step: int) ->
 
 def feed(make: Any, recipe: Recipe, workers: int, start: int) -> Iterator[Any]:
     """Batches from a step on; drawn by worker processes where the network runs elsewhere."""
-    yield from DataLoader(Steps(make, start, recipe.steps), batch_size=None, num_workers=workers)
+    steps = Steps(make, start, recipe.steps)
+    yield from DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=workers > 0)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage is told: where to work, and from which phantoms and seed."""
+    """What a stage is told: where to work, what to learn, and from which seed."""
 
     work: Path
-    counts: dict[str, int]
+    course: Course
     seed: int
-
-    @property
-    def first_sam(self) -> Path:
-        """SAM after its first phase."""
-        return self.work / "sam_first.safetensors"
 
     @property
     def sam(self) -> Path:
@@ -98,53 +113,43 @@ class Plan:
         """The trained CLIP."""
         return self.work / "clip_tiny.safetensors"
 
+    def bank(self) -> Bank:
+        """The phantoms to learn from."""
+        return Bank(self.work, self.course.phantoms, self.seed)
 
-def train_sam_stage(rank: int, world: int, plan: Plan, recipe: Recipe, start: Path | None) -> None:
-    """Train SAM as process `rank` of `world`; the first process writes the weights.
 
-    Args:
-        start: weights to go on from, which makes it the second phase; None begins with random ones, the first.
-    """
+def train_sam_stage(rank: int, world: int, plan: Plan) -> None:
+    """Train SAM as process `rank` of `world`; the first process writes the weights."""
     device, workers = where()
     torch.manual_seed(plan.seed)
-    net = build_sam().to(device)
-    scene, into = 0, plan.first_sam
-    if start is not None:
-        net.load_state_dict(read_sam(start))
-        scene, into = AGAIN_SCENES, plan.sam
-    samples = train_sam.Samples(Bank(plan.work, plan.counts, plan.seed), scene, scene + recipe.steps * recipe.batch)
+    recipe = plan.course.sam
+    samples = train_sam.Samples(plan.bank(), recipe.steps * recipe.batch)
     make = partial(sam_batch, samples, recipe.batch // world, rank, recipe.batch)
-    checkpoint = into.with_suffix(".pt")
+    checkpoint = plan.sam.with_suffix(".pt")
+    net = build_sam().to(device)
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, checkpoint, device)
     if rank == 0:
-        save_sam(mean.cpu(), into)
+        save_sam(mean.cpu(), plan.sam)
 
 
-def view_stage(rank: int, world: int, plan: Plan, parts: int) -> None:
+def view_stage(rank: int, world: int, plan: Plan) -> None:
     """Segment CLIP's scenes with the trained SAM, as process `rank` of `world`."""
     sam = build_sam()
     sam.load_state_dict(read_sam(plan.sam))
     side = build_clip().visual.input_resolution
-    bank = Bank(plan.work, plan.counts, plan.seed)
-    make_views(bank, sam, folder_of(plan.work, plan.sam), side, range(rank, parts, world))
+    numbers = range(rank, plan.course.view_parts, world)
+    make_views(plan.bank(), sam, folder_of(plan.work, plan.sam), side, numbers)
 
 
-def train_clip_stage(rank: int, world: int, plan: Plan, recipe: Recipe, parts: int, start: Path | None) -> None:
-    """Train CLIP on a bank of views, as process `rank` of `world`; the first writes the weights.
-
-    Args:
-        parts: of the bank of views.
-        start: weights to go on from; None begins with random ones.
-    """
+def train_clip_stage(rank: int, world: int, plan: Plan) -> None:
+    """Train CLIP on a bank of views, as process `rank` of `world`; the first writes the weights."""
     device, workers = where()
     torch.manual_seed(plan.seed)
-    first = build_clip()
-    if start is not None:
-        first.load_state_dict(read_clip(start))
-    net = copy.deepcopy(first).to(device)
-    views = ViewBank(folder_of(plan.work, plan.sam), parts, plan.seed)
+    first, recipe = build_clip(), plan.course.clip
+    views = ViewBank(folder_of(plan.work, plan.sam), plan.course.view_parts, plan.seed)
     make = partial(clip_batch, views, recipe.batch // world, rank, world)
     checkpoint = plan.clip.with_suffix(".pt")
+    net = copy.deepcopy(first).to(device)
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, checkpoint, device)
     if rank == 0:
         save_clip(mean.cpu(), used_rows(first, mean), plan.clip)
@@ -168,40 +173,39 @@ def main() -> None:
     given = _arguments()
     cores = len(os.sched_getaffinity(0))
     processes = 1 if torch.cuda.is_available() else next(n for n in (4, 2, 1) if n <= cores)
-    counts = {kind: max(1, count * given.phantoms // 100) for kind, count in COUNTS.items()}
-    make_bank(given.work, counts, given.seed, cores)
-    plan = Plan(given.work, counts, given.seed)
-    packaged = given.start_from_package
-    if not packaged:
-        run_on_cores(train_sam_stage, processes, plan, replace(SAM_RECIPE, steps=given.sam_steps), None)
-    again = replace(SAM_AGAIN, steps=given.sam_again_steps)
-    run_on_cores(train_sam_stage, processes, plan, again, PACKAGE / plan.sam.name if packaged else plan.first_sam)
-    run_on_cores(view_stage, processes, plan, given.view_parts)
-    clip = replace(CLIP_RECIPE, steps=given.clip_steps)
-    start = PACKAGE / plan.clip.name if packaged else None
-    run_on_cores(train_clip_stage, processes, plan, clip, given.view_parts, start)
+    plan = Plan(given.work, _scaled(COURSES[given.course], given.percent), given.seed)
+    make_bank(plan.work, plan.course.phantoms, plan.seed, cores)
+    run_on_cores(train_sam_stage, processes, plan)
+    run_on_cores(view_stage, cores, plan)
+    run_on_cores(train_clip_stage, processes, plan)
     for path in (plan.sam, plan.clip):
         shutil.copyfile(path, given.into / f".{path.name}")
         os.replace(given.into / f".{path.name}", given.into / path.name)
     write_sums(given.into)
 
 
+def _scaled(course: Course, percent: float) -> Course:
+    """A course with so many percent of its phantoms, steps and views."""
+
+    def some(count: int) -> int:
+        return max(1, round(count * percent / 100))
+
+    return Course(
+        phantoms={kind: some(count) for kind, count in course.phantoms.items()},
+        sam=replace(course.sam, steps=some(course.sam.steps)),
+        clip=replace(course.clip, steps=some(course.clip.steps)),
+        view_parts=some(course.view_parts),
+    )
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = cache_folder() / "training"
+    work, usual = cache_folder() / "training", "long" if torch.cuda.is_available() else "short"
     parser.add_argument("--work", type=Path, default=work, help="where bank and checkpoints go")
     parser.add_argument("--into", type=Path, default=PACKAGE, help="folder that gets the weights")
     parser.add_argument("--seed", type=int, default=1234)
-    parser.add_argument("--sam-steps", type=int, default=SAM_RECIPE.steps)
-    parser.add_argument("--sam-again-steps", type=int, default=SAM_AGAIN.steps)
-    parser.add_argument("--clip-steps", type=int, default=CLIP_RECIPE.steps)
-    parser.add_argument("--phantoms", type=int, default=100, help="size of the bank, in percent")
-    parser.add_argument("--view-parts", type=int, default=VIEW_PARTS, help=f"bank of views, in parts of {PART} scenes")
-    parser.add_argument(
-        "--start-from-package",
-        action="store_true",
-        help="go on from the packaged weights: SAM's second phase, and CLIP from where it stands",
-    )
+    parser.add_argument("--course", choices=COURSES, default=usual, help="long where there is a GPU, else short")
+    parser.add_argument("--percent", type=float, default=100, help="of the course's phantoms, steps and views")
     return parser.parse_args()
 
 

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from salip_exp.cascade.retrieval import preprocess
+from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import view
 from salip_exp.config import ViewConfig, ViewFit
 from salip_exp.models.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
 from salip_exp.models.embedded.texts import THINGS, draw, vdt_sentences
-from salip_exp.models.embedded.train_sam import iou, normalise
+from salip_exp.models.embedded.train_sam import framed, iou, normalise
 from salip_exp.models.packages import CLIP, clip
 
 Mask = NDArray[np.bool_]
@@ -32,12 +32,12 @@ Mask = NDArray[np.bool_]
 SENTENCES_PER_CLASS = 3
 POINTS = 48
 """Prompts with which a training scene is segmented."""
-FLOOR = 0.3
+FLOOR = 0.35
 """Predicted IoU below which a proposal is not shown: lower than the cascade's, so that CLIP can be relied on there."""
-SAME_BOX = 0.9
+SAME_BOX = 0.93
 """Overlap of boxes above which two proposals are one, as in segment-everything mode."""
 SHARPNESS = 0.03
-"""Difference in IoU that makes one candidate e times as right as another of the same scene."""
+"""Difference in fit that makes one candidate e times as right as another of the same scene."""
 CLASSES = tuple(THINGS)
 ORGAN_CLASS = {"brain": "brain", "fetal_head": "fetal_head", "right_lung": "lung", "left_lung": "lung"}
 TISSUE_CLASS = {"brain": "mr_tissue", "head": "us_tissue", "chest": "xr_tissue", "noise": "shape"}
@@ -49,9 +49,9 @@ BEYOND_PARTS = {"head", "intracranial", "sector", "lungs", "thorax", "body"}
 class Views(NamedTuple):
     """A batch of S scenes with V views each, N = S * V: what they show, how well they fit, and tokenised sentences."""
 
-    pixels: Tensor  # float32 (N, 3, side, side), scene by scene
+    pixels: Tensor  # uint8 (N, side, side), grey, scene by scene
     shares: Tensor  # float32 (N, C), of every class in a view; rows sum to 1
-    fits: Tensor  # float32 (S, V, 2), IoU with each organ of the scene, 0 where there is none
+    fits: Tensor  # float32 (S, V, 2), fit to each organ of the scene, 0 where there is none
     organ: Tensor  # int64 (S,), class of the scene's organ, 0 where it has none
     tokens: Tensor  # int (C * SENTENCES_PER_CLASS, 77), class by class
 
@@ -98,7 +98,8 @@ def proposals(sam: Sam, rng: np.random.Generator, picture: NDArray[np.uint8], po
     """Masks that the embedded SAM proposes for random points, best first, of like boxes the best: a pool in small."""
     height, width = picture.shape
     at = torch.from_numpy(rng.random((points, 1, 2), dtype=np.float32)) * torch.tensor([width, height])
-    embedding = sam.image_encoder(normalise(picture)[None])
+    shape = torch.tensor([picture.shape])
+    embedding = sam.image_encoder(normalise(torch.from_numpy(framed(picture))[None], shape))
     sparse, dense = sam.prompt_encoder(points=(at, torch.ones(points, 1)), boxes=None, masks=None)
     logits, scores = sam.mask_decoder(
         image_embeddings=embedding, image_pe=sam.prompt_encoder.get_dense_pe(),
@@ -111,6 +112,29 @@ def proposals(sam: Sam, rng: np.random.Generator, picture: NDArray[np.uint8], po
     low = low[nms(batched_mask_to_box(seen).float(), scores, SAME_BOX)]
     full = F.interpolate(low[:, None], (SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0, :height, :width] > 0
     return list(full.numpy())
+
+
+def fit(mask: Mask, organ: Mask) -> float:
+    """How well a candidate fits an organ: the mean of the IoU of the masks and that of their boxes.
+
+    The box counts because it, and not the mask, prompts SAM for the final mask.
+    """
+    one, other = extent(mask), extent(organ)
+    shared = (*map(max, one[:2], other[:2]), *map(min, one[2:], other[2:]))
+    both = box_area(shared)
+    either = box_area(one) + box_area(other) - both
+    return (iou(mask, organ) + both / either) / 2
+
+
+def extent(mask: Mask) -> tuple[int, int, int, int]:
+    """Tight box of a mask that is not empty: top, left, bottom, right, the last two exclusive."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def box_area(box: tuple[int, ...]) -> int:
+    """Pixels in a box (top, left, bottom, right), 0 for one that is inside out."""
+    return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
 
 
 def spoilt(rng: np.random.Generator, mask: Mask, regions: list[Region]) -> Mask:
@@ -146,8 +170,8 @@ def candidates(sam: Sam, rng: np.random.Generator, scene: Scene, count: int) -> 
 
 def picture_of(rng: np.random.Generator, picture: NDArray[np.uint8], mask: Mask, side: int) -> Tensor:
     """A candidate as CLIP sees it: masked crop, padded or centre-cropped, at times without the mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
+    top, left, bottom, right = extent(mask)
+    box = (left, top, right - 1, bottom - 1)
     crop = view(np.repeat(picture[:, :, None], 3, 2), mask, box, ViewConfig())
     return preprocess(crop, side, ViewFit.pad if rng.random() < 0.85 else ViewFit.center_crop)
 
@@ -159,9 +183,15 @@ def sentences(rng: np.random.Generator) -> Tensor:
     return drawn
 
 
+def as_input(grey: Tensor) -> Tensor:
+    """Grey pictures uint8 (N, side, side) as CLIP takes them: float32 (N, 3, side, side)."""
+    mean, std = (torch.tensor(value, device=grey.device)[:, None, None] for value in (MEAN, STD))
+    return (grey[:, None].float() / 255 - mean) / std
+
+
 def loss(net: CLIP, batch: Views) -> Tensor:
     """What a view is told by, plus half of what a sentence is told by, plus which view of a scene is its organ."""
-    image = F.normalize(net.encode_image(batch.pixels).float(), dim=-1)
+    image = F.normalize(net.encode_image(as_input(batch.pixels)).float(), dim=-1)
     text = F.normalize(net.encode_text(batch.tokens).float(), dim=-1)
     scale = net.logit_scale.exp().clamp(max=100)
     prototypes = F.normalize(text.unflatten(0, (-1, SENTENCES_PER_CLASS)).mean(1), dim=-1)
@@ -183,7 +213,7 @@ def naming_loss(logits: Tensor, shares: Tensor) -> Tensor:
 def ranking_loss(logits: Tensor, fits: Tensor) -> Tensor:
     """Cross-entropy of the views of scenes (S, V) by likeness to the organ's prototype, against how well they fit it.
 
-    `fits` (S, V, 2) are IoUs with the organs. Each organ of a scene (two lungs) gets an equal share; one that no view
+    `fits` (S, V, 2) are those of `fit`. Each organ of a scene (two lungs) gets an equal share; one that no view
     shows asks for nothing.
     """
     wanted = (fits / SHARPNESS).softmax(1)

@@ -34,8 +34,8 @@ LOW = 64
 class Sample(NamedTuple):
     """One training picture and its prompts; targets are soft: the share of each low-resolution cell that is covered."""
 
-    image: Tensor  # float32 (3, 256, 256), normalised, zero-padded
-    inside: Tensor  # float32 (64, 64), 1 where there is picture and not padding
+    picture: Tensor  # uint8 (256, 256), grey, zero-padded
+    shape: Tensor  # int64 (2,), rows and columns without the padding
     points: Tensor  # float32 (P, 1, 2), x y in input pixels
     point_targets: Tensor  # uint8 (P, 3, 64, 64), coverage times 255
     point_weights: Tensor  # float32 (P, 3), how much each target counts; 0 where there is none
@@ -43,19 +43,30 @@ class Sample(NamedTuple):
     box_targets: Tensor  # uint8 (B, 64, 64)
 
 
-def normalise(picture: NDArray[np.uint8]) -> Tensor:
-    """SAM's own preprocessing of a grey picture (H, W): float32 (3, 256, 256)."""
-    grey = torch.from_numpy(np.ascontiguousarray(picture)).float()
-    mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
-    pad = (0, SIDE - picture.shape[1], 0, SIDE - picture.shape[0])
-    return F.pad((grey[None] - mean) / std, pad)
+def framed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W) in the upper left of SAM's square, zeros beside and below it."""
+    frame = np.zeros((SIDE, SIDE), np.uint8)
+    frame[: picture.shape[0], : picture.shape[1]] = picture
+    return frame
+
+
+def normalise(pictures: Tensor, shapes: Tensor) -> Tensor:
+    """SAM's own preprocessing of grey pictures uint8 (S, 256, 256) of shapes (S, 2): float32 (S, 3, 256, 256)."""
+    grey = pictures[:, None].float()
+    mean, std = (torch.tensor(value, device=grey.device)[:, None, None] for value in (PIXEL_MEAN, PIXEL_STD))
+    return (grey - mean) / std * inside(shapes, SIDE)[:, None]
+
+
+def inside(shapes: Tensor, side: int) -> Tensor:
+    """Float32 (S, side, side): 1 for cells of a `side` x `side` grid that hold picture, 0 for padding."""
+    starts = torch.arange(side, device=shapes.device) * (SIDE // side)
+    rows, columns = starts < shapes[:, :1], starts < shapes[:, 1:]
+    return (rows[:, :, None] & columns[:, None, :]).float()
 
 
 def coverage(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Share of each low-resolution cell covered by a mask (H, W), times 255."""
-    frame = np.zeros((SIDE, SIDE), np.uint8)
-    frame[: mask.shape[0], : mask.shape[1]] = mask * np.uint8(255)
-    return np.asarray(cv2.resize(frame, (LOW, LOW), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(framed(mask * np.uint8(255)), (LOW, LOW), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -98,16 +109,15 @@ def jittered_box(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[n
 
 
 class Samples(Dataset[Sample]):
-    """Training samples `start` to `stop` of a bank: number i is the same in every run, whatever the workers."""
+    """The first `count` training samples of a bank: number i is the same in every run, whatever the workers."""
 
-    def __init__(self, bank: Bank, start: int, stop: int) -> None:
-        self.bank, self.start, self.stop = bank, start, stop
+    def __init__(self, bank: Bank, count: int) -> None:
+        self.bank, self.count = bank, count
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.count
 
-    def __getitem__(self, item: int) -> Sample:
-        index = self.start + item
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.bank.seed, 5, index])
         scene = self.bank.scene(index)
         shape = (scene.picture.shape[0], scene.picture.shape[1])
@@ -121,9 +131,8 @@ class Samples(Dataset[Sample]):
                 targets[p, level] = coverage(region.mask)
                 weights[p, level] = ORGAN_WEIGHT if region.organ else 1.0
         boxes, box_targets = _box_prompts(rng, scene.regions)
-        frame = np.ones(shape, bool)
         return Sample(
-            normalise(scene.picture), torch.from_numpy((coverage(frame) > 0).astype(np.float32)),
+            torch.from_numpy(framed(scene.picture)), torch.tensor(shape),
             torch.from_numpy(points), torch.from_numpy(targets), torch.from_numpy(weights), boxes, box_targets,
         )  # fmt: skip
 
@@ -139,49 +148,57 @@ def _box_prompts(rng: np.random.Generator, regions: list[Region]) -> tuple[Tenso
     return torch.from_numpy(boxes), torch.from_numpy(targets)
 
 
-def decode(net: Sam, embedding: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """All four masks and scores of each prompt of one picture: (P + B, 4, 64, 64) logits, (P + B, 4) scores."""
-    labels = torch.ones(points.shape[:2])
-    with torch.autocast(embedding.device.type, enabled=False):  # positions need full precision
-        asked, dense = net.prompt_encoder(points=(points, labels.to(points)), boxes=None, masks=None)
-        boxed, _ = net.prompt_encoder(points=None, boxes=boxes, masks=None)
+def decode(net: Sam, embeddings: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """All four masks and scores of each prompt of S pictures, those of points (S, P, 1, 2) before boxes (S, B, 4).
+
+    The decoder repeats one picture for all its prompts; many pictures at once come in where it adds the mask prompt.
+
+    Returns:
+        Logits (S, P + B, 4, 64, 64) and scores (S, P + B, 4).
+    """
+    each = points.shape[1] + boxes.shape[1]
+    labels = torch.ones(points.shape[0] * points.shape[1], 1, device=points.device)
+    with torch.autocast(embeddings.device.type, enabled=False):  # positions need full precision
+        asked, dense = net.prompt_encoder(points=(points.flatten(0, 1), labels), boxes=None, masks=None)
+        boxed, _ = net.prompt_encoder(points=None, boxes=boxes.flatten(0, 1), masks=None)
         position = net.prompt_encoder.get_dense_pe()
-        dense = dense[:1].expand(len(points) + len(boxes), -1, -1, -1)
+    prompts = torch.cat([asked.unflatten(0, points.shape[:2]), boxed.unflatten(0, boxes.shape[:2])], dim=1)
     masks, scores = net.mask_decoder.predict_masks(
-        image_embeddings=embedding[None], image_pe=position,
-        sparse_prompt_embeddings=torch.cat([asked, boxed]), dense_prompt_embeddings=dense,
+        image_embeddings=torch.zeros_like(embeddings[:1]), image_pe=position,
+        sparse_prompt_embeddings=prompts.flatten(0, 1),
+        dense_prompt_embeddings=embeddings.repeat_interleave(each, dim=0) + dense[:1],
     )  # fmt: skip
-    return masks.float(), scores.float()
+    return masks.float().unflatten(0, (-1, each)), scores.float().unflatten(0, (-1, each))
 
 
-def mask_loss(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """Cross-entropy plus soft Dice over the picture's own cells, over the last two axes; shapes broadcast."""
     entropy = F.softplus(logits) - logits * target
-    weight = inside / inside.sum((-2, -1), keepdim=True)
-    chance = logits.sigmoid() * inside
+    weight = cells / cells.sum((-2, -1), keepdim=True)
+    chance = logits.sigmoid() * cells
     both, either = (chance * target).sum((-2, -1)), (chance + target).sum((-2, -1))
     return 2 * (entropy * weight).sum((-2, -1)) + 1 - (2 * both + 1) / (either + 1)
 
 
-def overlap(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+def overlap(logits: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """IoU of the thresholded masks, over the last two axes."""
-    got, want = (logits > 0) * inside, (target > 0.5) * inside
+    got, want = (logits > 0) * cells, (target > 0.5) * cells
     either = torch.maximum(got, want).sum((-2, -1))
     return (got * want).sum((-2, -1)) / either.clamp(min=1)
 
 
-def point_loss(logits: Tensor, scores: Tensor, target: Tensor, weights: Tensor, inside: Tensor) -> Tensor:
+def point_loss(logits: Tensor, scores: Tensor, target: Tensor, weights: Tensor, cells: Tensor) -> Tensor:
     """Loss of three masks per point (P, 3, h, w) against up to three meanings, matched by least loss; and of scores.
 
     `weights` (P, 3) say how much each meaning counts, 0 that there is none; scores know no favourite.
     """
     valid = weights > 0
-    losses = mask_loss(logits[:, :, None], target[:, None], inside) * weights[:, None]
+    losses = mask_loss(logits[:, :, None], target[:, None], cells) * weights[:, None]
     orders, levels = torch.tensor(list(permutations(range(3)))).to(logits.device), torch.arange(3).to(logits.device)
     costs = torch.stack([losses[:, order, levels].sum(1) for order in orders])
     matched = costs.min(0).values / weights.sum(1).clamp(min=1)
     with torch.no_grad():
-        ious = overlap(logits[:, :, None], target[:, None], inside) * valid[:, None]
+        ious = overlap(logits[:, :, None], target[:, None], cells) * valid[:, None]
     honest = F.mse_loss(scores, ious.max(2).values, reduction="none").mean(1)
     seen = valid.any(1)
     return ((matched + honest) * seen).sum() / seen.sum().clamp(min=1)
@@ -189,14 +206,14 @@ def point_loss(logits: Tensor, scores: Tensor, target: Tensor, weights: Tensor, 
 
 def loss(net: Sam, batch: Sample) -> Tensor:
     """Mean loss of a batch of samples (every field stacked along a first axis)."""
-    embeddings = net.image_encoder(batch.image)
-    total = torch.zeros((), device=batch.image.device)
-    for i, embedding in enumerate(embeddings):
-        inside = batch.inside[i]
-        logits, scores = decode(net, embedding, batch.points[i], batch.boxes[i])
-        target = batch.point_targets[i].float() / 255
-        total = total + point_loss(logits[:POINTS, 1:], scores[:POINTS, 1:], target, batch.point_weights[i], inside)
-        boxed = batch.box_targets[i].float() / 255
-        total = total + mask_loss(logits[POINTS:, 0], boxed, inside).mean()
-        total = total + F.mse_loss(scores[POINTS:, 0], overlap(logits[POINTS:, 0], boxed, inside).detach())
-    return total / len(embeddings)
+    embeddings = net.image_encoder(normalise(batch.picture, batch.shape))
+    logits, scores = decode(net, embeddings, batch.points, batch.boxes)
+    cells = inside(batch.shape, LOW)[:, None]
+    asked, boxed = batch.point_targets.float() / 255, batch.box_targets.float() / 255
+    pointed = point_loss(
+        logits[:, :POINTS, 1:].flatten(0, 1), scores[:, :POINTS, 1:].flatten(0, 1), asked.flatten(0, 1),
+        batch.point_weights.flatten(0, 1), cells.repeat_interleave(POINTS, dim=0)[:, None],
+    )  # fmt: skip
+    single, sure = logits[:, POINTS:, 0], scores[:, POINTS:, 0]
+    honest = F.mse_loss(sure, overlap(single, boxed, cells).detach())
+    return pointed + mask_loss(single, boxed, cells).mean() + honest

@@ -24,15 +24,15 @@ from salip_exp.models.embedded.train_clip import (
     ORGAN_CLASS,
     Views,
     candidates,
+    fit,
     picture_of,
     sentences,
     what_it_shows,
 )
-from salip_exp.models.embedded.train_sam import iou
 
-VIEWS = 32
+VIEWS = 40
 """Most views kept of a scene."""
-PART = 100
+PART = 25
 """Scenes in a part."""
 FIRST_SCENE = 10**7
 """SAM's phases never come this far: CLIP learns from proposals on scenes that SAM has not seen."""
@@ -69,20 +69,14 @@ def make_part(bank: Bank, sam: Sam, number: int, side: int) -> Part:
 
 
 def fits_of(mask: NDArray[np.bool_], scene: Scene) -> NDArray[np.float32]:
-    """IoU of a mask with each organ of its scene, float32 (2,), 0 where there is none."""
-    ious = [iou(mask, r.mask) for r in scene.regions if r.organ]
-    return np.array([*ious, 0.0, 0.0][:2], np.float32)
+    """Fit of a mask to each organ of its scene, float32 (2,), 0 where there is none."""
+    fits = [fit(mask, r.mask) for r in scene.regions if r.organ]
+    return np.array([*fits, 0.0, 0.0][:2], np.float32)
 
 
 def as_bytes(view: torch.Tensor) -> NDArray[np.uint8]:
     """The grey picture that CLIP's normalised input (3, side, side) was made of."""
     return np.asarray(((view[0] * STD[0] + MEAN[0]) * 255).round().byte().numpy(), np.uint8)
-
-
-def as_input(grey: NDArray[np.uint8]) -> torch.Tensor:
-    """Grey pictures (N, side, side) as CLIP takes them: float32 (N, 3, side, side)."""
-    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    return (torch.from_numpy(grey)[:, None].float() / 255 - mean) / std
 
 
 def make_views(bank: Bank, sam: Sam, folder: Path, side: int, numbers: range) -> None:
@@ -117,7 +111,7 @@ class ViewBank:
         mirrored = rng.random(len(rows)) < 0.5
         pixels[mirrored] = pixels[mirrored, :, ::-1]
         return Views(
-            pixels=as_input(pixels),
+            pixels=torch.from_numpy(pixels),
             shares=torch.from_numpy(self.shares[rows]),
             fits=torch.from_numpy(self.fits[rows].reshape(scenes, per_scene, 2)),
             organ=torch.from_numpy(self.organ[chosen]),
