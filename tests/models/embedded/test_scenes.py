@@ -47,8 +47,11 @@ def test_every_kind_appears_and_phantoms_show_their_organ(bank: scenes.Bank) -> 
 
 
 def test_a_sample_has_prompts_inside_its_picture(bank: scenes.Bank) -> None:
-    sample = train_sam.Samples(bank, 0, 3)[1]
-    assert sample.image.shape == (3, 256, 256)
+    sample = train_sam.Samples(bank, 3)[1]
+    assert sample.picture.shape == (256, 256)
+    rows, columns = sample.shape.tolist()
+    assert not sample.picture[rows:].any()
+    assert not sample.picture[:, columns:].any()
     assert sample.point_targets.shape == (train_sam.POINTS, 3, 64, 64)
     assert (sample.point_targets.flatten(2).amax(2)[sample.point_weights > 0] > 0).all()
     assert (sample.box_targets.flatten(1).amax(1) > 0).all()

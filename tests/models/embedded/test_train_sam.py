@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salip_exp.models.embedded import train_sam
+from salip_exp.models.embedded.architecture import build_sam
 from salip_exp.models.embedded.scenes import Region
 
 
@@ -107,3 +108,34 @@ def test_a_score_that_flatters_its_mask_costs() -> None:
         train_sam.point_loss(bad, torch.full((1, 3), score), masks()[None], valid, inside) for score in (0.0, 1.0)
     )
     assert flattering - honest == 1.0
+
+
+def test_pictures_are_normalised_as_the_original_does_and_padded_with_zeros() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (90, 256), dtype=np.uint8)
+    net = build_sam()
+    wanted = net.preprocess(torch.from_numpy(picture)[None, None].expand(1, 3, -1, -1).float())
+    framed = torch.from_numpy(train_sam.framed(picture))[None]
+    torch.testing.assert_close(train_sam.normalise(framed, torch.tensor([[90, 256]])), wanted, rtol=0, atol=1e-6)
+
+
+def test_cells_are_inside_where_they_hold_any_picture() -> None:
+    cells = train_sam.inside(torch.tensor([[90, 256], [256, 1]]), 64)
+    covers = [train_sam.coverage(np.ones(shape, bool)) > 0 for shape in ((90, 256), (256, 1))]
+    np.testing.assert_array_equal(cells.numpy() > 0, np.stack(covers))
+
+
+def test_many_pictures_at_once_are_decoded_as_one_by_one() -> None:
+    torch.manual_seed(0)
+    net = build_sam()
+    embeddings = torch.randn(3, 128, 16, 16)
+    points, boxes = torch.rand(3, 2, 1, 2) * 255, torch.tensor([[[20.0, 30, 90, 120]]] * 3) + torch.rand(3, 1, 4)
+    with torch.no_grad():
+        masks, scores = train_sam.decode(net, embeddings, points, boxes)
+        position = net.prompt_encoder.get_dense_pe()
+        for i, embedding in enumerate(embeddings):
+            for p, prompt in enumerate((*points[i], boxes[i])):
+                point = (prompt[None], torch.ones(1, 1)) if p < 2 else None
+                sparse, dense = net.prompt_encoder(points=point, boxes=None if p < 2 else prompt, masks=None)
+                wanted = net.mask_decoder.predict_masks(embedding[None], position, sparse, dense)
+                torch.testing.assert_close(masks[i, p], wanted[0][0], rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(scores[i, p], wanted[1][0], rtol=1e-4, atol=1e-4)

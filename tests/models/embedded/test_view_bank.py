@@ -50,7 +50,7 @@ def test_a_part_is_drawn_once_and_the_same_again(bank: scenes.Bank, folder: Path
 def test_batches_repeat_by_number_and_hold_the_views_of_their_scenes(folder: Path) -> None:
     one, other = (view_bank.ViewBank(folder, 2, 5) for _ in range(2))
     batch, again, next_one = one.batch(4, 6, 3), other.batch(4, 6, 3), one.batch(4, 6, 4)
-    assert batch.pixels.shape == (24, 3, 64, 64)
+    assert batch.pixels.shape == (24, 64, 64)
     assert batch.fits.shape == (4, 6, 2)
     assert batch.tokens.shape == (len(train_clip.CLASSES) * train_clip.SENTENCES_PER_CLASS, 77)
     torch.testing.assert_close(batch.shares.sum(1), torch.ones(24))
@@ -66,7 +66,7 @@ def test_a_stored_view_is_what_clip_is_given() -> None:
     mask = np.zeros(picture.shape, bool)
     mask[20:90, 30:160] = True
     given = train_clip.picture_of(rng, picture, mask, 64)
-    stored = view_bank.as_input(view_bank.as_bytes(given)[None])[0]
+    stored = train_clip.as_input(torch.from_numpy(view_bank.as_bytes(given)[None]))[0]
     torch.testing.assert_close(stored, given, rtol=0, atol=1e-5)
 
 
@@ -88,3 +88,16 @@ def test_of_good_candidates_the_best_must_win_and_each_lung_counts() -> None:
     assert both < one
     nothing = train_clip.ranking_loss(torch.zeros(1, 3), torch.full((1, 3, 2), 0.2))
     assert nothing == 0
+
+
+def test_a_candidate_fits_by_its_mask_and_by_its_box() -> None:
+    organ = np.zeros((40, 40), bool)
+    organ[10:30, 10:30] = True
+    ring = organ.copy()
+    ring[15:25, 15:25] = False
+    half = organ.copy()
+    half[:, 20:] = False
+    assert train_clip.fit(organ, organ) == 1
+    assert train_clip.fit(ring, organ) == pytest.approx((0.75 + 1) / 2)
+    assert train_clip.fit(half, organ) == pytest.approx(0.5)
+    assert train_clip.fit(~organ & (np.arange(40) < 5), organ) == 0

@@ -57,4 +57,3 @@ def beside(rng: np.random.Generator, lung: Mask, sign: int) -> Mask:
     x = sign * columns[None, :]
     wedge = (depth > 0)[:, None] & (x > flank[:, None]) & (x < np.minimum(fold, outer)[:, None])
     return np.asarray(wedge & ~lung)
-

@@ -59,14 +59,21 @@ def train(
         checkpoint: written every `save_every` steps, whole or not at all; training goes on from it when it exists.
     """
     leader = not distributed.is_initialized() or distributed.get_rank() == 0
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu") if checkpoint.exists() else None
+    start = int(state["step"]) if state else 0
+    stream = batches(start)  # before the device is touched: processes that draw are forked cheaply only until then
+    net.to(device)
     mean = copy.deepcopy(net).requires_grad_(False)
     fused = device.type == "cuda"
     optimiser = torch.optim.AdamW(_groups(net, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98), fused=fused)
-    start = _restore(checkpoint, net, mean, optimiser)
+    if state:
+        net.load_state_dict(state["net"])
+        mean.load_state_dict(state["mean"])
+        optimiser.load_state_dict(state["optimiser"])
     bar = tqdm(total=recipe.steps, initial=start, desc=checkpoint.stem, mininterval=5, disable=not leader)
     smooth = torch.zeros((), device=device)
     net.train()
-    for step, batch in enumerate(batches(start), start):
+    for step, batch in enumerate(stream, start):
         for group in optimiser.param_groups:
             group["lr"] = rate_at(recipe, step)
         with torch.autocast(device.type, torch.bfloat16):
@@ -118,14 +125,3 @@ def _save(path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Op
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     os.replace(temporary, path)
-
-
-def _restore(path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """The step to go on from: 0 where there is no checkpoint."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    net.load_state_dict(state["net"])
-    mean.load_state_dict(state["mean"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])

@@ -56,10 +56,10 @@ COURSES = {
         view_parts=88,
     ),
     "long": Course(
-        phantoms={"brain": 480, "head": 20000, "chest": 8000},
-        sam=Recipe(steps=24000, batch=32, rate=1e-3, warmup=1000, average=0.999, save_every=1000),
-        clip=Recipe(steps=8000, batch=32, rate=1e-3, warmup=400, average=0.998, save_every=1000),
-        view_parts=240,
+        phantoms={"brain": 240, "head": 12000, "chest": 5000},
+        sam=Recipe(steps=6200, batch=64, rate=1e-3, warmup=600, average=0.999, save_every=500),
+        clip=Recipe(steps=2600, batch=32, rate=1e-3, warmup=300, average=0.998, save_every=1000),
+        view_parts=150,
     ),
 }
 """Short: at most 90 minutes of two cores. Long: some 20 minutes of a GPU and 16 cores."""
@@ -90,9 +90,13 @@ def clip_batch(views: ViewBank, share: int, rank: int, world: int, step: int) ->
 
 
 def feed(make: Any, recipe: Recipe, workers: int, start: int) -> Iterator[Any]:
-    """Batches from a step on; drawn by worker processes where the network runs elsewhere."""
+    """Batches from a step on; drawn by worker processes, forked here and now, where the network runs elsewhere."""
     steps = Steps(make, start, recipe.steps)
-    yield from DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=workers > 0)
+    # Forked: to send a bank of gigabytes to each process takes longer than the training.
+    context = "fork" if workers else None
+    return iter(
+        DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=workers > 0, multiprocessing_context=context)
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def train_sam_stage(rank: int, world: int, plan: Plan) -> None:
     samples = train_sam.Samples(plan.bank(), recipe.steps * recipe.batch)
     make = partial(sam_batch, samples, recipe.batch // world, rank, recipe.batch)
     checkpoint = plan.sam.with_suffix(".pt")
-    net = build_sam().to(device)
+    net = build_sam()
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, checkpoint, device)
     if rank == 0:
         save_sam(mean.cpu(), plan.sam)
@@ -149,7 +153,7 @@ def train_clip_stage(rank: int, world: int, plan: Plan) -> None:
     views = ViewBank(folder_of(plan.work, plan.sam), plan.course.view_parts, plan.seed)
     make = partial(clip_batch, views, recipe.batch // world, rank, world)
     checkpoint = plan.clip.with_suffix(".pt")
-    net = copy.deepcopy(first).to(device)
+    net = copy.deepcopy(first)
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, checkpoint, device)
     if rank == 0:
         save_clip(mean.cpu(), used_rows(first, mean), plan.clip)
