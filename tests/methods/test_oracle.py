@@ -14,6 +14,7 @@ from salip_exp.config import AreaConfig, ClipConfig, Config, DatasetConfig, Layo
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.attribution import attribute
+from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.oracle import best_rows
 from salip_exp.methods.registry import build_method
 from salip_exp.methods.sam_stages import SamStages
@@ -31,6 +32,7 @@ def blocks(*boxes) -> np.ndarray:
 
 RIGHT, LEFT = (5, 5, 30, 80), (60, 10, 90, 85)
 NEARLY, ROUGHLY, WHOLE, LINE = (5, 5, 30, 78), (60, 10, 90, 60), (0, 0, 127, 95), (60, 10, 60, 60)
+FAR = (100, 88, 120, 94)
 
 
 @pytest.fixture
@@ -54,16 +56,30 @@ def oracle(blob_sam, picture, make_pool, monkeypatch):
     return predict
 
 
-def test_it_takes_the_best_candidate_of_every_region_and_prompts_with_its_box(oracle, blob_sam, picture):
-    prediction, method = oracle([ROUGHLY, WHOLE, NEARLY], [RIGHT, LEFT], k=2, area=AreaConfig(enabled=False))
-    assert prediction.status == "ok"
-    assert prediction.selected_ids == [2, 0]  # the better first
-    assert prediction.selected_scores == pytest.approx([74 / 76, 51 / 76])
-    assert prediction.boxes.tolist() == [list(NEARLY), list(ROUGHLY)]
-    embedding = embed(blob_sam, picture, Counters())[0]
-    masks = [segment_box(blob_sam, embedding, box, Config().organ, Counters()) for box in prediction.boxes]
-    np.testing.assert_array_equal(prediction.mask, np.any(masks, axis=0))
-    assert method.counters == Counters(encoder_calls=1, box_decodes=2)
+def prompted(net, picture, *boxes) -> np.ndarray:
+    embedding = embed(net, picture, Counters())[0]
+    return np.stack([segment_box(net, embedding, np.float32(box), Config().organ, Counters()) for box in boxes])
+
+
+def test_it_takes_the_candidates_whose_boxes_prompt_the_best_masks(oracle, blob_sam, picture):
+    pool = [ROUGHLY, WHOLE, NEARLY, FAR]
+    prediction, method = oracle(pool, [RIGHT, LEFT], k=2, area=AreaConfig(enabled=False))
+    masks, rois = prompted(blob_sam, picture, *pool), blocks(RIGHT, LEFT)
+    ious = np.array([[iou(mask, roi) for mask in masks] for roi in rois])
+    allowed = np.array([[0, 1, 1, 0], [1, 1, 0, 0]]) > 0  # what overlaps a region
+    best = np.where(allowed, ious, -1).argmax(axis=1)
+    assert sorted(prediction.selected_ids) == sorted(set(best.tolist()))
+    np.testing.assert_array_equal(prediction.mask, masks[prediction.selected_ids].any(axis=0))
+    np.testing.assert_allclose(prediction.kept_scores, np.where(allowed, ious, 0).max(axis=0), rtol=1e-6)
+    assert method.counters == Counters(encoder_calls=1, box_decodes=4)  # each box once
+
+
+def test_no_single_candidate_would_have_done_better(oracle, blob_sam, picture):
+    pool = [RIGHT, NEARLY, ROUGHLY, (5, 5, 60, 80), LEFT]
+    prediction, _ = oracle(pool, [(10, 10, 70, 70)], area=AreaConfig(enabled=False))
+    target = blocks((10, 10, 70, 70))[0]
+    singles = [iou(mask, target) for mask in prompted(blob_sam, picture, *pool)]
+    assert iou(prediction.mask, target) == max(singles)
 
 
 def test_the_filter_is_switched_like_everyone_elses(oracle):
@@ -116,6 +132,9 @@ def test_it_needs_a_target(oracle):
 
 
 def test_equal_candidates_go_to_the_first_and_what_overlaps_nothing_is_never_taken():
-    assert best_rows(np.array([[0.2, 0.5, 0.5], [0.7, 0.1, 0.0]])).tolist() == [0, 1]
-    assert best_rows(np.array([[0.0, 0.0]])).tolist() == []
+    no = np.nan
+    assert best_rows(np.array([[0.2, 0.5, 0.5], [0.7, 0.1, no]])).tolist() == [0, 1]
+    assert best_rows(np.array([[no, 0.0]])).tolist() == [1]
+    assert best_rows(np.array([[no, no]])).tolist() == []
     assert best_rows(np.array([[0.6], [0.3]])).tolist() == [0]
+    assert best_rows(np.zeros((0, 3))).tolist() == []

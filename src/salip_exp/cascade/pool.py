@@ -41,8 +41,13 @@ class Pool:
 
 def candidate_ious(pool: Pool, rois: NDArray[np.bool_]) -> NDArray[np.float64]:
     """IoU of every ROI (rows) with every candidate (columns): float64 (R, N), for ROIs bool (R, H, W)."""
+    return mask_ious(pool.masks, pool.areas, rois)
+
+
+def mask_ious(masks: Masks, areas: NDArray[np.int64], rois: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of every ROI (rows) with every mask (columns), whose areas are known: float64 (R, N)."""
     rows = []
     for roi in rois:
-        both = pool.masks.intersections(roi)
-        rows.append(both / (pool.areas + roi.sum() - both))
+        both = masks.intersections(roi)
+        rows.append(both / (areas + roi.sum() - both))
     return np.stack(rows)

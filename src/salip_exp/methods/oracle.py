@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.area import keep_small
+from salip_exp.cascade.masks import Masks
 from salip_exp.cascade.organ import usable_boxes
-from salip_exp.cascade.pool import Pool, candidate_ious
+from salip_exp.cascade.pool import Pool, candidate_ious, mask_ious
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
@@ -19,9 +20,10 @@ from salip_exp.methods.sam_stages import SamStages
 class Oracle:
     """SaLIP with the target in CLIP's place: equations 1, 2 (unless area.enabled is off) and 5.
 
-    Every ROI (`data.regions`) takes the candidate with the highest IoU with it. One that no candidate overlaps takes
-    none, and two may take the same; either is `k_short`. The scores of a prediction are IoU, not similarity with a
-    text: of each kept candidate with the ROI that it fits best.
+    Every ROI (`data.regions`) takes, of the candidates that overlap it, the one whose box prompts the mask with the
+    highest IoU with it: a candidate can fit a region best by its own mask, and have a box that stray pixels spoil. One
+    that no candidate overlaps takes none, and two may take the same; either is `k_short`. The scores of a prediction
+    are these IoUs, not similarity with a text: of each kept candidate with the ROI that it serves best.
     """
 
     def __init__(self, config: Config, sam: SamStages) -> None:
@@ -42,14 +44,14 @@ class Oracle:
             pool = self.sam.pool(picture, self.config.sam)
         with watch.stage("area"):
             kept = keep_small(pool, self.config.area)
-        with watch.stage("retrieval"):
-            ious = _ious(kept, target, self.config.dataset.k)
-            scores, rows = ious.max(axis=0, initial=0.0).astype(np.float32), best_rows(ious)
-        selected = kept.select(rows)
         with watch.stage("organ"):
-            mask = self.sam.organ(picture, selected.boxes, self.config.organ)
+            organs = self.sam.organs(picture, kept.boxes, self.config.organ)
+        with watch.stage("retrieval"):
+            ious = _ious(kept, organs, target, self.config.dataset.k)
+            scores, rows = np.nan_to_num(ious).max(axis=0, initial=0.0).astype(np.float32), best_rows(ious)
+        selected = kept.select(rows)
         return Prediction(
-            mask=mask,
+            mask=np.asarray(organs.select(rows).dense().any(axis=0)),
             status=_status(pool, kept, selected, len(ious), target.shape),
             pool=pool,
             kept_ids=kept.ids,
@@ -61,17 +63,28 @@ class Oracle:
         )
 
 
+def _ious(kept: Pool, organs: Masks, target: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """IoU of ROIs (rows) with what the candidates' boxes prompt, NaN where a candidate does not overlap a ROI.
+
+    Without rows for an empty target.
+    """
+    if not target.any():
+        return np.zeros((0, len(kept)))
+    rois = regions(target, k)
+    return np.where(candidate_ious(kept, rois) > 0, mask_ious(organs, organs.areas, rois), np.nan)
+
+
 def best_rows(ious: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The candidate that each ROI takes, best first and each once: the first of those with its highest IoU above 0.
+    """The candidate that each ROI takes, best first and each once: the first of those with its highest IoU.
 
     Args:
-        ious: float64 (ROIs, candidates).
+        ious: float64 (ROIs, candidates), NaN for a candidate that a ROI may not take.
     """
+    ious = ious[~np.isnan(ious).all(axis=1)]
     if not ious.size:
         return np.zeros(0, np.int64)
-    best = ious.max(axis=1)
-    taken = dict.fromkeys(ious.argmax(axis=1)[roi] for roi in np.argsort(-best, kind="stable") if best[roi] > 0)
-    return np.array(list(taken), dtype=np.int64)
+    order = np.argsort(-np.nanmax(ious, axis=1), kind="stable")
+    return np.array(list(dict.fromkeys(np.nanargmax(ious, axis=1)[order].tolist())), dtype=np.int64)
 
 
 def _status(pool: Pool, kept: Pool, selected: Pool, rois: int, size: tuple[int, int]) -> Status:
@@ -82,8 +95,3 @@ def _status(pool: Pool, kept: Pool, selected: Pool, rois: int, size: tuple[int, 
     if len(usable_boxes(selected.boxes, size)) < len(selected):
         return Status.zero_box
     return Status.ok if len(selected) == rois else Status.k_short
-
-
-def _ious(kept: Pool, target: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
-    """IoU of ROIs with candidates; without rows for an empty target."""
-    return candidate_ious(kept, regions(target, k)) if target.any() else np.zeros((0, len(kept)))

@@ -37,7 +37,7 @@ class Prediction:
         status: one of Status.
         pool: all candidates, before any filter; None for methods without a pool.
         kept_ids: int64 (M,), ids of the candidates that CLIP scored (or the oracle).
-        kept_scores: float32 (M,), their similarity with the text (for the oracle: IoU with the target).
+        kept_scores: float32 (M,), similarity with the text (oracle: IoU of what their boxes prompt with the target).
         selected_ids: ids of the retrieved candidates, best first.
         selected_scores: their scores.
         boxes: float32 (n, 4), x0 y0 x1 y1 with inclusive far edges: of the retrieved candidates or, for gt_sam, the

@@ -73,19 +73,31 @@ class SamStages:
         Args:
             boxes: float32 (N, 4), x0 y0 x1 y1 in pixels; those not `usable_boxes` are left out.
         """
-        usable = np.ascontiguousarray(usable_boxes(boxes, picture.size))
+        bits = self._boxed(picture, usable_boxes(boxes, picture.size), config)
+        return _unpacked(np.bitwise_or.reduce(bits, axis=0), picture.size)
+
+    def organs(self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig) -> Masks:
+        """SAM's mask for each box; an empty one for a box that is not usable."""
+        usable = [len(usable_boxes(box[None], picture.size)) > 0 for box in boxes]
+        answers = iter(self._boxed(picture, usable_boxes(boxes, picture.size), config))
+        empty = np.zeros(picture.size, dtype=bool)
+        each = (_unpacked(next(answers), picture.size) if good else empty for good in usable)
+        return concatenate(picture.size, [pack(mask[None]) for mask in each])
+
+    def _boxed(self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig) -> NDArray[np.uint8]:
+        """SAM's masks for usable boxes, packed to bits, uint8 (N, B)."""
 
         def decode(missing: NDArray[np.int64]) -> Arrays:
             embedding = self._whole(picture)
-            masks = [segment_box(self.net, embedding, usable[row], config, self.counters) for row in missing]
+            masks = [segment_box(self.net, embedding, boxes[row], config, self.counters) for row in missing]
             return {"bits": np.packbits(np.stack(masks).reshape(len(masks), -1), axis=1)}
 
-        if not len(usable):
-            return np.zeros(picture.size, dtype=bool)
+        if not len(boxes):
+            return np.zeros((0, -(-picture.size[0] * picture.size[1] // 8)), np.uint8)
         key = content_key("organ", self.key, picture.key, config.multimask, config.threshold)
-        coordinates = usable.view(np.uint8).reshape(len(usable), -1)  # 16 bytes: a box is its own key
+        coordinates = np.ascontiguousarray(boxes).view(np.uint8).reshape(len(boxes), -1)  # a box is its own key
         bits: NDArray[np.uint8] = fetch_rows(self.store, Stage.organ, key, coordinates, decode)["bits"]
-        return _unpacked(np.bitwise_or.reduce(bits, axis=0), picture.size)
+        return bits
 
     def unprompted(self, picture: Picture, config: OrganConfig) -> NDArray[np.bool_]:
         """The one mask that SAM gives without any prompt, bool (H, W)."""
