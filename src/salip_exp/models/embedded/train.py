@@ -93,9 +93,9 @@ def feed(make: Any, recipe: Recipe, workers: int, start: int) -> Iterator[Any]:
     """Batches from a step on; drawn by worker processes, forked here and now, where the network runs elsewhere."""
     steps = Steps(make, start, recipe.steps)
     # Forked: to send a bank of gigabytes to each process takes longer than the training.
-    context = "fork" if workers else None
+    context, pinned = "fork" if workers else None, torch.cuda.is_available()
     return iter(
-        DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=workers > 0, multiprocessing_context=context)
+        DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=pinned, multiprocessing_context=context)
     )
 
 
