@@ -94,6 +94,12 @@ def module_at() -> Callable[[Path], ModuleType]:
 
 
 @pytest.fixture(scope="session")
+def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
+    """The fake data set and method, as a module that a test can also start as a program."""
+    return module_at(Path(__file__).parent / "running" / "fakes.py")
+
+
+@pytest.fixture(scope="session")
 def blob_sam() -> Sam:
     """SAM for 128-pixel input whose masks are blobs; the real prompt encoder."""
     return make_blob_sam()

@@ -30,11 +30,6 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 @pytest.fixture(scope="session")
-def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
-    return module_at(TESTS / "running" / "fakes.py")
-
-
-@pytest.fixture(scope="session")
 def stubs(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     return module_at(TESTS / "tuning" / "stubs.py")
 
@@ -73,16 +68,19 @@ def as_usual(browser: Any) -> None:
 
 @pytest.fixture(scope="session")
 def outputs(fakes: ModuleType, stubs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs that share all but one case, a killed and a damaged one, an experiment and a tuning study."""
+    """Two runs that share all but one case, two on slices, a killed, a damaged one, an experiment, a tuning study."""
     place = tmp_path_factory.mktemp("dashboard")
     cases = [fakes.make_case(i, f"case_{i:03d}") for i in range(130)]
     with redirect_stdout(StringIO()):
         fakes.run_fake(place / "fake" / "a" / "1", [*cases, fakes.make_case(3, HOSTILE)], figures="worst:2,best:2")
         fakes.run_fake(place / "fake" / "b" / "2", cases[1:], method=shrinking(fakes), figures="worst:2")
+        slices = [fakes.make_case(i, f"v{i % 4}/z_{i:03d}", f"v{i % 4}") for i in range(24)]
+        for name, method in {"c": None, "d": shrinking(fakes)}.items():
+            fakes.run_fake(place / "slices" / name / "1", slices, method=method)
         for name, change in {"killed": killed, "damaged": damaged}.items():
             change(shutil.copytree(place / "fake" / "b" / "2", place / "fake" / name / "3"))
         experiment(place)
-        stubs.study(place / "stub" / "tune" / "default", 6)
+        stubs.study(place / "stub" / "tune" / "default", 6, outputs=str(place))
         assert report(fakes.config(outputs=str(place))) == 0
     return place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from urllib.parse import urlencode
 
 import pytest
 from axe_core_python.base import AXE_SCRIPT
@@ -10,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from salip_exp.evaluation.comparison import compare
 from salip_exp.reporting.folders import Label, find_runs, read_run
 from salip_exp.reporting.serve import Pages, serving
 from salip_exp.running.records import record_path
@@ -117,15 +119,48 @@ def test_two_runs_of_the_index_are_compared(browser, outputs, way):
     assert browser.errors() == []
 
 
-def test_the_mean_difference_is_that_of_the_common_cases(browser, outputs):
-    a, b = ({each.case_id: each.dsc for each in read_run(outputs / name).records} for name in ("fake/a/1", "fake/b/2"))
-    differences = [b[name] - a[name] for name in a.keys() & b.keys()]
-    browser.open((outputs / "compare.html").as_uri() + "#a=fake%2Fa%2F1&b=fake%2Fb%2F2")
+def comparison(browser, outputs, a: str, b: str) -> str:
+    """What the page says of two runs."""
+    browser.open((outputs / "compare.html").as_uri() + f"#{urlencode({'a': a, 'b': b})}")
     browser.appears("#outcome p")
-    said = browser.find("#outcome").text
-    mean = sum(differences) / len(differences)
-    assert f"mean {'−' if mean < 0 else '+'}{abs(mean):.3f} over n = {COMMON} common cases" in said
-    assert "2 are in A alone" in said
+    return browser.find("#outcome").text
+
+
+def scores(run) -> dict[str, float | None]:
+    return {each.case_id: each.dsc for each in run.records}
+
+
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def test_the_mean_difference_and_its_interval_are_those_of_the_common_cases(browser, outputs):
+    a, b = (scores(read_run(outputs / name)) for name in ("fake/a/1", "fake/b/2"))
+    for pair, (ours, other) in {("fake/a/1", "fake/b/2"): (b, a), ("fake/b/2", "fake/a/1"): (a, b)}.items():
+        found = compare(ours, other)
+        assert found.n == COMMON and found.low < found.difference < found.high
+        said = comparison(browser, outputs, *pair)
+        mean = f"mean {signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+        assert f"{mean} over n = {COMMON} common cases (A " in said
+        assert f"2 are in {'A' if ours is b else 'B'} alone" in said
+
+
+def test_slices_are_compared_by_volume(browser, outputs):
+    ours, other = (read_run(outputs / name) for name in ("slices/d/1", "slices/c/1"))
+    found = compare(scores(ours), scores(other), {each.case_id: f"{each.group}/{each.volume}" for each in ours.records})
+    said = comparison(browser, outputs, "slices/c/1", "slices/d/1")
+    assert f"[{signed(found.low)}, {signed(found.high)}] over n = 24 common cases of 4 volumes (A " in said
+
+
+def test_a_run_beside_itself_has_nothing_to_resample(browser, outputs):
+    assert f"mean +0.000 [–] over n = {TOTAL} common cases" in comparison(browser, outputs, "fake/a/1", "fake/a/1")
+
+
+def test_the_interval_of_what_was_made_anew_since_is_missing(browser, outputs, tmp_path):
+    copy = shutil.copytree(outputs, tmp_path / "copy")
+    shutil.copy(copy / "slices/c/1/cases.js", copy / "slices/d/1/cases.js")
+    said = comparison(browser, copy, "slices/c/1", "slices/d/1")
+    assert "mean +0.000 [missing] over n = 24 common cases (A " in said
 
 
 def test_a_case_of_a_comparison_leads_to_its_place_in_either_run(browser, outputs):
@@ -149,6 +184,15 @@ def test_no_other_script_is_loaded_whatever_the_address_says(browser, outputs):
     browser.open((outputs / "compare.html").as_uri() + "#a=https://example.org&b=../../elsewhere")
     assert browser.find("#outcome").text == "Choose two runs of the list."
     assert all("example.org" not in each.partition("#")[0] for each in browser.requests())
+
+
+def test_every_page_but_the_index_leads_back_to_it(browser, outputs, page):
+    browser.open(outputs / page)
+    links = browser.driver.find_elements(By.CSS_SELECTOR, "body > header nav a")
+    assert [each.text for each in links] == ["All runs"] * (page != "index.html")
+    for link in links:
+        link.send_keys(Keys.ENTER)
+        browser.wait(lambda: browser.texts("h1") == ["Runs and studies"])
 
 
 def test_dark_is_followed_and_the_button_changes_it(browser, outputs):

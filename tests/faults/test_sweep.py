@@ -26,11 +26,6 @@ def stubs(module_at: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
-    return module_at(TESTS / "running" / "fakes.py")
-
-
-@pytest.fixture(scope="module")
 def study(
     stubs: ModuleType, blob_sam: Any, random_clip: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Callable[..., Any]]:

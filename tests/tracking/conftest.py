@@ -34,11 +34,6 @@ def wandb_file(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     return module_at(HERE / "wandb_file.py")
 
 
-@pytest.fixture(scope="session")
-def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
-    return module_at(HERE.parent / "running" / "fakes.py")
-
-
 @pytest.fixture
 def listener() -> Listener:
     return Listener()

@@ -98,5 +98,5 @@ def test_a_list_of_ids_that_asks_for_training_cases_is_refused() -> None:
 
 
 def test_nothing_left_to_score_is_said() -> None:
-    with pytest.raises(DataError, match="trained on all 2 images"):
+    with pytest.raises(DataError, match="hc18: none is left to score beside 2 images that the U-Net was trained on"):
         held_out(Dataset("hc18", refs_of(("010", "us", 2)), (), 2), "hc18", {"010"}, None)

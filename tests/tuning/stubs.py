@@ -119,11 +119,12 @@ def blob_networks() -> tuple[Any, Any]:
     return shared.make_blob_sam(), shared.make_random_clip()
 
 
-def study(folder: Path, trials: int, storage: str | None = None) -> int:
+def study(folder: Path, trials: int, storage: str | None = None, outputs: str = "outputs") -> int:
     """One process at work on the study in a folder, or on a shared database."""
     torch.set_num_threads(1)
     chosen = config(n_trials=trials, storage=storage, grace_s=4.0 if storage else 60.0)
     chosen.cache = CacheConfig(folder=str(folder.parent / "cache"))
+    chosen.outputs = outputs
     with redirect_stdout(io.StringIO()):
         return tune(chosen, folder, gatherer(*blob_networks()))
 

@@ -84,9 +84,9 @@ def test_tuning_images_leave_the_data_set_with_their_reason(stubs) -> None:
 def test_a_list_of_ids_that_asks_for_tuning_images_is_refused(stubs) -> None:
     config = stubs.config()
     config.dataset.subset = "ids.txt"
-    with pytest.raises(ConfigError, match=r"holds 1 tuning images \(case 1\)"):
+    with pytest.raises(ConfigError, match=r"holds 1 tuning images \(case 1\): .* tuning.score_tuning_images=true"):
         left_out(stubs.dataset(stubs.cases()), ["case 1"], config)
-    with pytest.raises(DataError, match="none is left to score"):
+    with pytest.raises(DataError, match="stub: none is left to score beside 1 tuning images"):
         left_out(stubs.dataset(stubs.cases()[:1]), ["case 0"], stubs.config())
 
 

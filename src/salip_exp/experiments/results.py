@@ -14,7 +14,7 @@ from salip_exp.experiments.cells import Finished
 from salip_exp.experiments.conducting import Unfinished
 from salip_exp.experiments.definitions import SALIP, Row, Score, Table
 from salip_exp.reporting.folders import read_json
-from salip_exp.running.records import CaseRecord
+from salip_exp.running.records import CaseRecord, volumes_of
 
 Outcomes = Mapping[tuple[str, str], Finished | Unfinished]
 """Results of cells by data set and column."""
@@ -112,8 +112,8 @@ def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
 
 
 def _volumes(records: Sequence[CaseRecord]) -> dict[str, str] | None:
-    volumes = {each.case_id: f"{each.group}/{each.volume}" for each in records if each.volume is not None}
-    return volumes if len(volumes) == len(records) else None
+    volumes = volumes_of(records)
+    return dict(zip((each.case_id for each in records), volumes, strict=True)) if volumes else None
 
 
 def _unmixed(entries: dict[str, Entry], cells: Mapping[str, Finished | Unfinished | None]) -> dict[str, Entry]:

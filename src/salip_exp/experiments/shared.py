@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from salip_exp.caching.stages import tallies
 from salip_exp.caching.store import Store, open_store
 from salip_exp.config import Config, DatasetConfig
-from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.data.album import Album
+from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.data.registry import open_dataset
 from salip_exp.errors import CaseError
 from salip_exp.models.loaded import Loaded
@@ -17,33 +17,6 @@ from salip_exp.running.identity import data_hash, fingerprint
 from salip_exp.running.manifest import Engine
 from salip_exp.running.runner import load_engine, prepare
 from salip_exp.running.stages import Stages
-
-
-class Album:
-    """Cases in memory, up to a bound; what does not fit is read again when it is asked for."""
-
-    def __init__(self, limit: int) -> None:
-        """limit: bytes of images and masks."""
-        self.left = limit
-        self._cases: dict[tuple[str, str], Case] = {}
-
-    def remembering(self, dataset: str, ref: CaseRef) -> CaseRef:
-        """The reference, its `load` answering from memory where it can."""
-        return replace(ref, load=lambda: self._load((dataset, ref.case_id), ref.load))
-
-    def _load(self, key: tuple[str, str], read: Callable[[], Case]) -> Case:
-        found = self._cases.get(key)
-        if found is not None:
-            return found
-        case = read()
-        size = case.image.nbytes + (0 if case.mask is None else case.mask.nbytes)
-        if size <= self.left:
-            self.left -= size
-            for array in (case.image, case.mask):  # many will be handed the same one
-                if array is not None:
-                    array.flags.writeable = False
-            self._cases[key] = case
-        return case
 
 
 class Shared:
@@ -66,7 +39,7 @@ class Shared:
         key = _text(config, seed)
         if key not in self._datasets:
             found = open_dataset(config, seed)
-            self._datasets[key] = replace(found, refs=[self.album.remembering(key, ref) for ref in found.refs])
+            self._datasets[key] = replace(found, refs=self.album.remembering(found.refs))
         return self._datasets[key]
 
     def data_sha256(self, config: DatasetConfig, seed: int) -> str:

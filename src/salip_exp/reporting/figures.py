@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from salip_exp.data.album import Album
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.files import png
@@ -28,7 +27,7 @@ Choice = tuple[str, CaseRecord]
 
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
 CAPTION = 42
-REMEMBERED = 16  # cases: more than the default rules take, and little memory at any size
+REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
 
 def write_figures(
@@ -54,13 +53,8 @@ def identity(record: CaseRecord) -> Entry:
 
 
 def remembering(refs: Sequence[CaseRef]) -> list[CaseRef]:
-    """The same references, of which the cases read last are kept, so that several kinds of pictures read them once."""
-
-    @lru_cache(REMEMBERED)
-    def load(position: int) -> Case:
-        return refs[position].load()
-
-    return [replace(ref, load=partial(load, position)) for position, ref in enumerate(refs)]
+    """The same references with a memory, so that several kinds of pictures read their cases once."""
+    return Album(REMEMBERED).remembering(refs)
 
 
 def read_chosen(refs: Sequence[CaseRef], chosen: Sequence[Choice]) -> Iterator[tuple[str, CaseRecord, Case]]:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from salip_exp.reporting import wording
 from salip_exp.reporting.folders import RunFolder, StudyFolder
 from salip_exp.reporting.page import REPORT, write_html
+from salip_exp.reporting.paired import LATEST, paired_differences
 from salip_exp.reporting.pictures import thumbnails
 
 INDEX, COMPARE = "index.html", "compare.html"
@@ -33,7 +34,8 @@ def write_index(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[Stud
     listed = [_study(each, outputs) for each in studies]
     write_html(outputs / INDEX, "index.html.j2", rows=rows, studies=listed)
     choices = [{key: row[key] for key in ("name", "title", "folder")} for row in rows]
-    write_html(outputs / COMPARE, "compare.html.j2", runs=choices)
+    paired = paired_differences([(row["name"], row["run"]) for row in rows])
+    write_html(outputs / COMPARE, "compare.html.j2", runs=choices, paired=paired, latest=LATEST)
 
 
 def address(place: Path, start: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -183,3 +183,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if hint is float else NoneType if hint is NoneType else hint)
+
+
+def volumes_of(records: Sequence[CaseRecord]) -> list[str] | None:
+    """Group and volume of each case; None unless every case is a slice of a volume."""
+    if not records or any(each.volume is None for each in records):
+        return None
+    return [f"{each.group}/{each.volume}" for each in records]

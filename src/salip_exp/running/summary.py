@@ -9,7 +9,7 @@ from typing import Any
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.statistics import Estimate, estimate
-from salip_exp.running.records import CaseRecord
+from salip_exp.running.records import CaseRecord, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
@@ -74,8 +74,8 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
 
 
 def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
-    volumes = _volumes(records)
-    clusters = [f"{each.group}/{each.volume}" for each in records] if volumes else None
+    clusters = volumes_of(records)
+    volumes = _by_volume(records, clusters or [])
     errors = [each.hc_error_mm for each in records]
     sizes = [None if each is None else abs(each) for each in errors]
     measured = any(each is not None for each in errors)
@@ -109,13 +109,11 @@ def _estimate(scores: Sequence[float | None], config: Config, clusters: Sequence
     return estimate(scores, clusters, config.score.resamples, config.score.confidence, config.seed)
 
 
-def _volumes(records: Sequence[CaseRecord]) -> dict[str, list[CaseRecord]]:
-    """Records by volume; empty unless every case is a slice of one."""
+def _by_volume(records: Sequence[CaseRecord], clusters: Sequence[str]) -> dict[str, list[CaseRecord]]:
+    """Records by the volume that they are slices of; empty where there are no volumes."""
     volumes: dict[str, list[CaseRecord]] = {}
-    for record in records:
-        if record.volume is None:
-            return {}
-        volumes.setdefault(f"{record.group}/{record.volume}", []).append(record)
+    for record, cluster in zip(records, clusters, strict=bool(clusters)):
+        volumes.setdefault(cluster, []).append(record)
     return volumes
 
 

@@ -97,16 +97,35 @@ def held_out(dataset: Dataset, name: str, seen: Collection[str], subset: str | N
     """
     if dataset.name != name:
         return dataset
-    used = [ref.case_id for ref in dataset.refs if ref.subject in seen]
+    used = {ref.case_id for ref in dataset.refs if ref.subject in seen}
+    return without_cases(dataset, used, "images that the U-Net was trained on", REASON, subset)
+
+
+def without_cases(
+    dataset: Dataset, ids: Collection[str], what: str, reason: str, subset: str | None, remedy: str = ""
+) -> Dataset:
+    """The data set without some of its cases, each among the excluded; ids of no case are no matter.
+
+    Args:
+        ids: of the cases to leave out.
+        what: they are, for errors.
+        reason: of their exclusion.
+        subset: file that the cases were chosen by, if one was.
+        remedy: what else can be done about a file that asks for them.
+
+    Raises:
+        ConfigError: that file asks for some of them.
+        DataError: nothing is left.
+    """
+    used = [ref.case_id for ref in dataset.refs if ref.case_id in ids]
     if used and subset is not None:
         raise ConfigError(
-            f"dataset.subset={subset} holds {len(used)} images that the U-Net was trained on ({', '.join(used[:5])}): "
-            "take them out of it"
+            f"dataset.subset={subset} holds {len(used)} {what} ({', '.join(used[:5])}): take them out of it{remedy}"
         )
-    refs = [ref for ref in dataset.refs if ref.subject not in seen]
+    refs = [ref for ref in dataset.refs if ref.case_id not in ids]
     if not refs:
-        raise DataError(f"{dataset.name}: the U-Net was trained on all {len(used)} images, none is left to score")
-    return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, REASON) for each in used)])
+        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}")
+    return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, reason) for each in used)])
 
 
 def _described(refs: Sequence[CaseRef]) -> dict[str, Any]:

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from salip_exp.reporting.index import INDEX, address
 from salip_exp.reporting.page import write_html
 from salip_exp.running.files import atomic_write
 
 PLOTS = "plots"
 
 
-def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, Any], outputs: Path) -> None:
     """Write the page, and every figure as a file that shares one copy of Plotly's program with the others.
+
+    Args:
+        folder: of the study.
+        figures: by name.
+        report: what `study.json` holds.
+        outputs: where the page over all runs lies.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
@@ -27,4 +34,6 @@ def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, An
     fragments = [
         figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
     ]
-    write_html(folder / "study.html", "tuning.html.j2", report=report, program=program, fragments=fragments)
+    index = address(outputs / INDEX, folder)
+    values = {"report": report, "program": program, "fragments": fragments}
+    write_html(folder / "study.html", "tuning.html.j2", index=index, **values)

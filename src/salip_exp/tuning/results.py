@@ -86,12 +86,12 @@ def dashboard_command(url: str) -> str:
     return shlex.join(["optuna-dashboard", url])
 
 
-def write_pages(folder: Path, trials: Sequence[TrialRow], space: Space, report: dict[str, Any]) -> None:
+def write_pages(folder: Path, trials: Sequence[TrialRow], space: Space, report: dict[str, Any], outputs: Path) -> None:
     """Write the plots and the page that shows them."""
     from salip_exp.tuning.page import write_page
     from salip_exp.tuning.plots import plots
 
-    write_page(folder, plots(trials, space, report), report)
+    write_page(folder, plots(trials, space, report), report, outputs)
 
 
 def _rate(searched: Searched) -> float | None:

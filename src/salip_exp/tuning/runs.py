@@ -8,10 +8,11 @@ from pathlib import Path
 
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.errors import ConfigError, DataError
+from salip_exp.errors import ConfigError
 from salip_exp.running.manifest import Engine
 from salip_exp.running.runner import Prepare, prepare, run
 from salip_exp.running.stages import Stages
+from salip_exp.training.split import without_cases
 from salip_exp.tuning.check import searches
 from salip_exp.tuning.tune import study_in
 from salip_exp.tuning.tuned import Tuned, read_tuned
@@ -71,14 +72,5 @@ def left_out(dataset: Dataset, images: Sequence[str], config: Config) -> Dataset
         ConfigError: a list of ids (`dataset.subset`) asks for one of them.
         DataError: nothing is left.
     """
-    there = [ref.case_id for ref in dataset.refs if ref.case_id in images]
-    if there and config.dataset.subset is not None:
-        raise ConfigError(
-            f"dataset.subset={config.dataset.subset} holds {len(there)} tuning images ({', '.join(there[:5])}): take "
-            "them out of it, or score them by tuning.score_tuning_images=true, and every table will say so"
-        )
-    refs = [ref for ref in dataset.refs if ref.case_id not in images]
-    if not refs:
-        raise DataError(f"{dataset.name}: all {len(dataset.refs)} images are tuning images, none is left to score")
-    excluded = [*dataset.excluded, *((each, "used for tuning") for each in there)]
-    return replace(dataset, refs=refs, excluded=excluded)
+    remedy = ", or score them by tuning.score_tuning_images=true, and every table will say so"
+    return without_cases(dataset, images, "tuning images", "used for tuning", config.dataset.subset, remedy)

@@ -93,5 +93,5 @@ def study_in(config: Config, folder: Path, gather: Gather = gather, tracker: Tra
 def _judged(study: Study, database: Database, folder: Path, trials: list[TrialRow], searched: Searched) -> Result:
     best = winner(trials, study.config)
     report = write_results(study, database, folder, trials, searched)
-    write_pages(folder, trials, study.space, report)
+    write_pages(folder, trials, study.space, report, Path(study.config.outputs))
     return Result(0, applied(study.config, best.values), study.material.drawn.ids, report)
