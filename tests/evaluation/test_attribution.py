@@ -91,3 +91,11 @@ def test_the_table_of_candidates_is_iou():
     assert candidate_ious(pool, np.stack([LEFT, RIGHT])) == pytest.approx(
         np.array([[iou(each, roi) for each in pool.masks] for roi in (LEFT, RIGHT)])
     )
+
+
+def test_where_no_clip_chose_what_was_not_taken_is_the_prompts_loss():
+    pool, wrong = [LEFT, RIGHT], np.zeros_like(LEFT)
+    chosen = prediction(wrong, pool, [0, 1], [1])
+    assert attribute(chosen, LEFT, 1).failure == "clip"
+    assert attribute(chosen, LEFT, 1, by_clip=False).failure == "prompt"
+    assert attribute(prediction(wrong, [RIGHT], [0], [0]), LEFT, 1, by_clip=False).failure == "sam"

@@ -14,7 +14,8 @@ The rule, with one threshold, FOUND = 0.5:
    - `clip`: CLIP saw one and it was not taken; also where two texts took one and the same candidate.
    - `prompt`: every ROI had its candidate taken, and the final mask is worse than it.
 
-The oracle takes what is a ROI wherever it is left, so that its failures are `sam`, `filter` and `prompt`.
+The oracle asks no CLIP, and takes what its box prompts best even where another candidate is the ROI: its failures are
+`sam`, `filter` and `prompt`.
 Methods without a pool choose nothing: with boxes (gt_sam) their failure is `prompt`, without (unprompted_sam) `sam`.
 A U-Net has no stages to blame, and its cases no failure (`running.cases`).
 """
@@ -60,13 +61,14 @@ class Attribution:
     best_candidate_iou: float | None
 
 
-def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int) -> Attribution | None:
+def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int, by_clip: bool = True) -> Attribution | None:
     """Attribute one prediction; None for an empty target, where there is nothing to lose.
 
     Args:
         prediction: of the case.
         target: bool (H, W).
         k: how many ROIs an image holds.
+        by_clip: CLIP chose among the candidates, and not the target itself.
     """
     if not target.any():
         return None
@@ -78,7 +80,10 @@ def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int) -> Attr
         return Attribution(Failure.none, best)
     if pool is None or table is None:
         return Attribution(Failure.prompt if len(prediction.boxes) else Failure.sam, best)
-    return Attribution(_blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids), best)
+    failure = _blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids)
+    if failure in (Failure.clip, Failure.duplicate) and not by_clip:
+        failure = Failure.prompt
+    return Attribution(failure, best)
 
 
 def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[np.bool_]) -> bool:

@@ -191,7 +191,8 @@ def _scores(config: Config, case: Case, prediction: Prediction) -> dict[str, Any
     score = config.score
     counts = overlap(prediction.mask, case.mask)
     of_cascade = config.method is not MethodName.unet  # which has no stages to blame
-    cause = attribute(prediction, case.mask, config.dataset.k) if of_cascade else None
+    by_clip = config.method is not MethodName.oracle
+    cause = attribute(prediction, case.mask, config.dataset.k, by_clip) if of_cascade else None
     return {
         "pixels_both": counts.both,
         "pixels_predicted": counts.predicted,

@@ -75,7 +75,7 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
 
 def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
     clusters = volumes_of(records)
-    volumes = _by_volume(records, clusters or [])
+    volumes = _by_volume(records, clusters) if clusters else {}
     errors = [each.hc_error_mm for each in records]
     sizes = [None if each is None else abs(each) for each in errors]
     measured = any(each is not None for each in errors)
@@ -110,9 +110,9 @@ def _estimate(scores: Sequence[float | None], config: Config, clusters: Sequence
 
 
 def _by_volume(records: Sequence[CaseRecord], clusters: Sequence[str]) -> dict[str, list[CaseRecord]]:
-    """Records by the volume that they are slices of; empty where there are no volumes."""
+    """Records by the volume that they are slices of."""
     volumes: dict[str, list[CaseRecord]] = {}
-    for record, cluster in zip(records, clusters, strict=bool(clusters)):
+    for record, cluster in zip(records, clusters, strict=True):
         volumes.setdefault(cluster, []).append(record)
     return volumes
 

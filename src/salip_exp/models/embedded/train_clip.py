@@ -17,14 +17,14 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import nms
+from torchvision.ops import box_iou, nms
 
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import view
 from salip_exp.config import ViewConfig, ViewFit
 from salip_exp.models.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
 from salip_exp.models.embedded.texts import THINGS, draw, vdt_sentences
-from salip_exp.models.embedded.train_sam import framed, iou, normalise
+from salip_exp.models.embedded.train_sam import extent, framed, iou, normalise
 from salip_exp.models.packages import CLIP, clip
 
 Mask = NDArray[np.bool_]
@@ -119,22 +119,8 @@ def fit(mask: Mask, organ: Mask) -> float:
 
     The box counts because it, and not the mask, prompts SAM for the final mask.
     """
-    one, other = extent(mask), extent(organ)
-    shared = (*map(max, one[:2], other[:2]), *map(min, one[2:], other[2:]))
-    both = box_area(shared)
-    either = box_area(one) + box_area(other) - both
-    return (iou(mask, organ) + both / either) / 2
-
-
-def extent(mask: Mask) -> tuple[int, int, int, int]:
-    """Tight box of a mask that is not empty: top, left, bottom, right, the last two exclusive."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-
-
-def box_area(box: tuple[int, ...]) -> int:
-    """Pixels in a box (top, left, bottom, right), 0 for one that is inside out."""
-    return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
+    boxes = torch.tensor([extent(mask), extent(organ)], dtype=torch.float32)
+    return (iou(mask, organ) + float(box_iou(boxes[:1], boxes[1:]))) / 2
 
 
 def spoilt(rng: np.random.Generator, mask: Mask, regions: list[Region]) -> Mask:

@@ -98,10 +98,16 @@ def meanings(rng: np.random.Generator, regions: list[Region], row: int, column: 
     return chosen
 
 
+def extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Tight box of a mask that is not empty: top, left, bottom, right, the last two exclusive."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
 def jittered_box(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The tight box with noise on each side: a tenth of its size for most, a quarter for some, as retrieval gives."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
+    top, left, bottom, right = extent(mask)
+    box = np.array([left, top, right - 1, bottom - 1], np.float32)
     size = np.array([box[2] - box[0], box[3] - box[1]] * 2, np.float32)
     noise = rng.normal(0, rng.choice([0.0, 0.04, 0.1], p=[0.25, 0.5, 0.25]), 4) * size
     limit = np.array([mask.shape[1], mask.shape[0]] * 2, np.float32) - 1
