@@ -51,7 +51,7 @@ format: $(STAMP) ## let ruff mend and format
 
 reproduce: $(STAMP) ## every table and figure, then the ledger in experiments/
 	$(BIN)/python -m salip_exp +experiment=everything hydra.run.dir=outputs/experiments/everything $(ARGS)
-	$(BIN)/python -m salip_exp.experiments.ledger outputs/experiments/everything experiments
+	$(BIN)/python -m salip_exp.reports.ledger outputs/experiments/everything experiments
 
 bench: $(STAMP) ## speed and memory beside the public packages, embedded weights; ARGS="--weights vit_b" for others
 	$(BIN)/python benchmarks/run.py $(ARGS)

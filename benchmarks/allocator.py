@@ -17,10 +17,10 @@ from processes import Answer, Conditions, fresh
 from rows import Row
 
 from salip_exp.cascade.candidates import Sampling, candidates
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.everything import point_grids
-from salip_exp.models.packages import Sam
+from salip_exp.cascade.work import Counters
+from salip_exp.networks.packages import Sam
 
 ROUNDS = 3
 """Processes with each setting, in turn: the settings hold for a process's whole life."""

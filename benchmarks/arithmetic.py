@@ -18,13 +18,13 @@ from plan import Plan
 from processes import Answer, Conditions, fresh
 from rows import Row
 
-from salip_exp.caching.store import NoStore
+from salip_exp.cache.store import NoStore
 from salip_exp.cascade.masks import Masks, mask_iou
 from salip_exp.config import Arithmetic, Config
 from salip_exp.data.case import Case
 from salip_exp.evaluation.metrics import overlap
-from salip_exp.methods.prediction import Prediction
-from salip_exp.models.arithmetic import arithmetic_of, sped_up
+from salip_exp.methods.base import Prediction
+from salip_exp.networks.device import arithmetic_of, sped_up
 
 FASTER = ((Arithmetic.bf16, False), (Arithmetic.fp32, True), (Arithmetic.bf16, True))
 

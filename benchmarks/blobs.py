@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from salip_exp.models.packages import Sam
+from salip_exp.networks.packages import Sam
 
 SHAPES = 7
 """Numbers that make a mask: centre x y, radius x y, sharpness, ripple, and whether it is empty."""

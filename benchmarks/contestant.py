@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 from networks import Networks
 
-from salip_exp.caching.store import Store
-from salip_exp.cascade.area import keep_small
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import Store
+from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.pool import keep_small
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.cascade.views import viewable
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.methods.picture import Picture
-from salip_exp.methods.prediction import Method, Prediction, Status, Stopwatch
+from salip_exp.methods.base import Method, Prediction, Status, Stopwatch
 from salip_exp.methods.registry import build_method
-from salip_exp.methods.sam_stages import SamStages
 
 
 def method(config: Config, networks: Networks, store: Store, with_clip: bool = True) -> Method:

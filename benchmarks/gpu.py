@@ -30,12 +30,12 @@ from reference import published
 from rows import Results, Row
 from torch.utils.flop_counter import FlopCounterMode
 
-from salip_exp.caching.store import NoStore
+from salip_exp.cache.store import NoStore
 from salip_exp.cascade.masks import Masks, mask_iou, pack
 from salip_exp.config import Arithmetic, Config
 from salip_exp.data.case import Case
-from salip_exp.models.arithmetic import sped_up
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.device import sped_up
+from salip_exp.networks.sam import LoadedSam
 
 PEAK = {  # dense arithmetic of the processor's data sheet, 10^12 per second: float32 without tensor cores, bfloat16
     "H200": (67, 989),

@@ -8,9 +8,9 @@ import torch
 from blobs import give_blobs
 
 from salip_exp.config import ClipConfig, SamConfig
-from salip_exp.models.clip import LoadedClip, load_clip
-from salip_exp.models.packages import CLIP, Sam, segment_anything
-from salip_exp.models.sam import LoadedSam, load_sam
+from salip_exp.networks.clip import LoadedClip, load_clip
+from salip_exp.networks.packages import CLIP, Sam, segment_anything
+from salip_exp.networks.sam import LoadedSam, load_sam
 
 WEIGHTS = ("tiny", "vit_b", "vit_b+vit_l_14")
 STAND_IN = "random weights; every network computes in full, but the decoder's masks are replaced by smooth blobs"

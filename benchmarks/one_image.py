@@ -18,7 +18,7 @@ from processes import Answer, Conditions, fresh
 from reference import published, require_same
 from rows import Row
 
-from salip_exp.caching.store import MemoryStore, NoStore, Store
+from salip_exp.cache.store import MemoryStore, NoStore, Store
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 

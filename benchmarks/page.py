@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from salip_exp.reporting.folders import RunFolder, read_run
-from salip_exp.reporting.page import write_run_page
+from salip_exp.reports.run_page import write_run_page
+from salip_exp.runs.on_disk import RunFolder, read_run
 
 TESTS = Path(__file__).parents[1] / "tests"
 CASES = (100, 1000, 5000)
@@ -74,7 +74,7 @@ def module(path: Path) -> ModuleType:
 
 def small_run(folder: Path) -> RunFolder:
     """A finished run of a fake method, with pictures."""
-    fakes = module(TESTS / "running" / "fakes.py")
+    fakes = module(TESTS / "runs" / "fakes.py")
     with redirect_stdout(io.StringIO()):
         fakes.run_fake(folder, figures="worst:10,best:10")
     return read_run(folder)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import Config, SamConfig
-from salip_exp.models.packages import CLIP, Sam, clip, segment_anything
+from salip_exp.networks.packages import CLIP, Sam, clip, segment_anything
 
 Record = dict[str, Any]
 NOT_THE_GENERATORS = ("name", "weights", "sha256")

@@ -28,8 +28,8 @@ from reference import prototype, published, require_same
 from rows import Row
 from trial import RememberingStore, marginal
 
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.sentences import read_sentences
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 

@@ -10,8 +10,8 @@ from contestant import method
 from networks import Networks
 from processes import Answer
 
-from salip_exp.caching.stages import Stage
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.base import Stage
+from salip_exp.cache.store import MemoryStore
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 

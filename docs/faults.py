@@ -29,7 +29,7 @@ from conftest import good, oval, save  # noqa: E402
 from matrix import Matrix  # noqa: E402
 from rows import ROWS  # noqa: E402
 
-from salip_exp.models.registry import EMBEDDED  # noqa: E402
+from salip_exp.networks.registry import EMBEDDED  # noqa: E402
 
 QUICK = "sam=tiny clip=tiny progress=false device=cpu figures=none"
 FOLDER = f"dataset=folder dataset.root=data 'vdt.sentences=[\"a bright oval\"]' {QUICK}"

@@ -16,8 +16,8 @@ from typing import Any
 
 from PIL import Image
 
-from salip_exp.reporting.folders import Label, find_runs, find_studies
-from salip_exp.reporting.index import address
+from salip_exp.reports.index_page import address
+from salip_exp.runs.on_disk import Label, find_runs, find_studies
 
 DOCS = Path(__file__).parent
 MADE = (["+experiment=table1"], ["task=report"])

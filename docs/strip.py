@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from salip_exp.compose import compose
-from salip_exp.running.runner import run
-from salip_exp.validate import typed
+from salip_exp.runs.runner import run
+from salip_exp.settings.compose import compose
+from salip_exp.settings.validate import typed
 
 OVERRIDES = ["dataset=phantom_xray", "dataset.limit=6"]
 

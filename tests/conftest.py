@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import SamConfig
-from salip_exp.models.embedded.architecture import build_clip, build_sam
-from salip_exp.models.packages import CLIP, Sam
-from salip_exp.models.sam import load_sam
+from salip_exp.networks.embedded.architecture import build_clip, build_sam
+from salip_exp.networks.packages import CLIP, Sam
+from salip_exp.networks.sam import load_sam
 
 SIDE, GRID, WIDTH = 128, 8, 16
 
@@ -96,7 +96,7 @@ def module_at() -> Callable[[Path], ModuleType]:
 @pytest.fixture(scope="session")
 def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     """The fake data set and method, as a module that a test can also start as a program."""
-    return module_at(Path(__file__).parent / "running" / "fakes.py")
+    return module_at(Path(__file__).parent / "runs" / "fakes.py")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from salip_exp import cli
 from salip_exp.config import Config
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures, WeightsError
-from salip_exp.run_name import label, unfinished
+from salip_exp.settings.run_name import label, unfinished
 
 Runner = Callable[[Config, Path, Sequence[str]], int]
 Calls = list[tuple[Config, Path, list[str]]]
@@ -50,9 +50,9 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     typed_line = Line(monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: main() sets it
-    module = types.ModuleType("salip_exp.running.runner")
+    module = types.ModuleType("salip_exp.runs.runner")
     module.__dict__["run"] = typed_line.run
-    monkeypatch.setitem(sys.modules, "salip_exp.running.runner", module)
+    monkeypatch.setitem(sys.modules, "salip_exp.runs.runner", module)
     return typed_line
 
 
@@ -227,9 +227,9 @@ def test_resume_takes_the_folder_it_is_told(line: Line, tmp_path: Path) -> None:
 def test_the_report_has_one_place_and_no_run_folder(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.ModuleType("salip_exp.reporting.report")
+    module = types.ModuleType("salip_exp.commands.report")
     module.__dict__["report"] = lambda config: 0
-    monkeypatch.setitem(sys.modules, "salip_exp.reporting.report", module)
+    monkeypatch.setitem(sys.modules, "salip_exp.commands.report", module)
     assert line("task=report") == (0, "")
     assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["report"]
 
@@ -312,7 +312,7 @@ def test_both_entry_points_answer_from_any_folder(tmp_path: Path) -> None:
 @pytest.mark.fault("X2")
 def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
     program = (
-        "import sys, time, types\nmodule = types.ModuleType('salip_exp.running.runner')\n"
+        "import sys, time, types\nmodule = types.ModuleType('salip_exp.runs.runner')\n"
         "module.run = lambda *_: (print('started', flush=True), time.sleep(60))\n"
         "sys.modules[module.__name__] = module\nfrom salip_exp import cli\ncli.main()"
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.compose import compose
-from salip_exp.validate import typed
+from salip_exp.settings.compose import compose
+from salip_exp.settings.validate import typed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -23,14 +23,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from salip_exp.compose import FAULTS, compose, explain
 from salip_exp.config import Config, MethodName, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
-from salip_exp.foreign import refuse_foreign_code
-from salip_exp.run_name import is_unfinished, unfinished
-from salip_exp.running.process import keep_freed_memory
-from salip_exp.tuning.check import searches
-from salip_exp.validate import typed
+from salip_exp.runs.process import keep_freed_memory
+from salip_exp.settings.compose import FAULTS, compose, explain
+from salip_exp.settings.foreign import refuse_foreign_code
+from salip_exp.settings.run_name import is_unfinished, unfinished
+from salip_exp.settings.tuning import searches
+from salip_exp.settings.validate import typed
 
 log = logging.getLogger(__name__)
 
@@ -157,11 +157,11 @@ def _job(cfg: DictConfig) -> int:
 
 def _dispatch(config: Config, folder: Path) -> int:
     if config.task is Task.report:
-        from salip_exp.reporting.report import report
+        from salip_exp.commands.report import report
 
         return report(config)
     if config.task is Task.cache:
-        from salip_exp.reporting.cache import cache
+        from salip_exp.commands.cache import cache
 
         return cache(config)
     if config.task is Task.tune:
@@ -169,7 +169,7 @@ def _dispatch(config: Config, folder: Path) -> int:
 
         return tune(config, folder)
     if config.task is Task.check:
-        from salip_exp.checking.check import check
+        from salip_exp.checks.check import check
 
         return check(config)
     if config.task is Task.train:
@@ -177,18 +177,18 @@ def _dispatch(config: Config, folder: Path) -> int:
 
         return tracked_training(config, folder, _command_line())
     if config.task is Task.experiment:
-        from salip_exp.experiments.experiment import experiment
+        from salip_exp.commands.experiment import experiment
 
         return experiment(config, folder, _command_line())
     if config.method is MethodName.unet:
-        from salip_exp.training.runs import unet_run
+        from salip_exp.training.trained_run import unet_run
 
         return unet_run(config, folder, _command_line())
     if searches(config) or config.tuned is not None:
-        from salip_exp.tuning.runs import tuned_run
+        from salip_exp.tuning.tuned_run import tuned_run
 
         return tuned_run(config, folder, _command_line())
-    from salip_exp.running.runner import run
+    from salip_exp.runs.runner import run
 
     return run(config, folder, _command_line())
 

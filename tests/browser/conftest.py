@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from salip_exp.reporting.report import report
+from salip_exp.commands.report import report
 
 TESTS = Path(__file__).parents[1]
 PAGES = (

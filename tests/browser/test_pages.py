@@ -11,10 +11,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from salip_exp.evaluation.comparison import compare
-from salip_exp.reporting.folders import Label, find_runs, read_run
-from salip_exp.reporting.serve import Pages, serving
-from salip_exp.running.records import record_path
+from salip_exp.evaluation.statistics import compare
+from salip_exp.reports.serve import Pages, serving
+from salip_exp.runs.on_disk import Label, find_runs, read_run
+from salip_exp.runs.records import record_path
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from salip_exp.cascade.area import keep_small
+from salip_exp.cascade.pool import keep_small
 from salip_exp.config import AreaConfig, AreaUnit
 
 

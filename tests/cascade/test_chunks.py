@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp.cascade.candidates import Sampling, candidates
-from salip_exp.cascade.chunks import Limit, in_chunks, out_of_memory
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.everything import point_grids
+from salip_exp.cascade.work import Counters, Limit, in_chunks, out_of_memory
 
 
 @given(st.integers(0, 40), st.integers(1, 50), st.integers(1, 50))

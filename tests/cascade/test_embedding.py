@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from segment_anything import SamPredictor
 
 from salip_exp.cascade import embedding as module
-from salip_exp.cascade.chunks import Limits
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed, embed_crops, input_size_of, upscale
+from salip_exp.cascade.work import Counters, Limits
 
 
 def test_every_crop_box_has_the_predictors_bits(random_sam, picture):

@@ -12,11 +12,11 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from salip_exp.cascade import candidates as candidates_module
 from salip_exp.cascade.candidates import Sampling, candidates, upscale_rows
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, embed
 from salip_exp.cascade.everything import MaskGenerator, point_grids, sampling_of, thresholds_of
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.selection import Thresholds, pool_of, select
+from salip_exp.cascade.work import Counters
 from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box, segment_unprompted, usable_boxes
+from salip_exp.cascade.work import Counters
 from salip_exp.config import OrganConfig
 
 BOXES = np.float32([[10, 12, 60, 70], [0, 0, 127, 95], [90, 5, 120, 33]])

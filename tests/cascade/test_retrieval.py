@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.masks import mask_iou
 from salip_exp.cascade.retrieval import embed_views, preprocess, retrieve, similarities, text_prototype
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
-from salip_exp.models.packages import clip
+from salip_exp.networks.packages import clip
 
 SENTENCES = ["a bright oval with a dark rim", "an oval head", "the outline of a skull on black"]
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from salip_exp.data.album import Album
-from salip_exp.data.case import Case, CaseRef
+from salip_exp.data.case import Album, Case, CaseRef
 from salip_exp.errors import CaseError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from salip_exp.data.case import Dataset
-from salip_exp.data.cc359 import group_of
+from salip_exp.data.readers.cc359 import group_of
 from salip_exp.errors import DataError
 
 Save = Callable[..., Path]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from salip_exp.config import Side
-from salip_exp.data.regions import components, regions
-from salip_exp.data.sides import one_side
+from salip_exp.data.regions import components, one_side, regions
 
 
 def block(x0: int, x1: int, y0: int = 2, y1: int = 6) -> np.ndarray:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from salip_exp.config import Axis, DatasetConfig, NonFinite, Volume
 from salip_exp.data import volumes
 from salip_exp.data.case import Case
-from salip_exp.data.slices import slice_refs
+from salip_exp.data.loading import slice_refs
 from salip_exp.data.volumes import Slices, read_extent, read_target, read_volume, read_windowed, slice_numbers, window
 from salip_exp.errors import CaseError
 

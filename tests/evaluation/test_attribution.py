@@ -10,7 +10,7 @@ from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou
-from salip_exp.methods.prediction import Prediction, Status
+from salip_exp.methods.base import Prediction, Status
 
 
 def block(x0: int, x1: int) -> np.ndarray:

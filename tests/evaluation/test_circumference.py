@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
-from salip_exp.compose import compose
 from salip_exp.data.registry import open_dataset
-from salip_exp.evaluation.circumference import FACT, head_circumference, perimeter
-from salip_exp.validate import typed
+from salip_exp.evaluation.metrics import FACT, head_circumference, perimeter
+from salip_exp.settings.compose import compose
+from salip_exp.settings.validate import typed
 
 SHAPE = (180, 256)
 

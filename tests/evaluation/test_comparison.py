@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from salip_exp.evaluation.comparison import compare, holm, signed_rank
-from salip_exp.evaluation.statistics import estimate
+from salip_exp.evaluation.statistics import compare, estimate, holm, signed_rank
 
 PS = st.lists(st.none() | st.floats(0, 1), max_size=10)
 SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.none() | st.just(math.nan) | st.floats(0, 1))

@@ -15,18 +15,20 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from salip_exp.caching.store import NoStore
-from salip_exp.compose import compose
+from salip_exp.cache.store import NoStore
+from salip_exp.commands import experiment
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Case, Dataset
-from salip_exp.experiments import conducting, experiment, shared
-from salip_exp.experiments.shared import Shared
-from salip_exp.methods.prediction import Prediction
-from salip_exp.running.manifest import Engine
-from salip_exp.running.runner import run
-from salip_exp.validate import typed
+from salip_exp.experiments import cell_runs as conducting
+from salip_exp.methods.base import Prediction
+from salip_exp.runs import lab as shared
+from salip_exp.runs.lab import Shared
+from salip_exp.runs.manifest import Engine
+from salip_exp.runs.runner import run
+from salip_exp.settings.compose import compose
+from salip_exp.settings.validate import typed
 
-spec = importlib.util.spec_from_file_location("running_fakes", Path(__file__).parents[1] / "running" / "fakes.py")
+spec = importlib.util.spec_from_file_location("runs_fakes", Path(__file__).parents[1] / "runs" / "fakes.py")
 assert spec is not None and spec.loader is not None
 discs = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = discs

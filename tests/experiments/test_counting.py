@@ -10,7 +10,7 @@ from typing import Any
 from salip_exp.config import Config, MethodName, SamConfig
 from salip_exp.experiments.cells import Cell, Finished
 from salip_exp.experiments.counting import computed, grid_size, naive, totals
-from salip_exp.running.records import CaseRecord
+from salip_exp.runs.records import CaseRecord
 
 SAM = SamConfig(name="tiny", points_per_side=16)
 

@@ -17,14 +17,18 @@ from typing import Any
 
 import pytest
 
+from salip_exp.commands import experiment
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, WeightsError
-from salip_exp.experiments import composing, conducting, experiment, ledger, results, shared
+from salip_exp.experiments import cell_runs as conducting
+from salip_exp.experiments import composing, results
+from salip_exp.experiments.cell_runs import Unfinished
 from salip_exp.experiments.cells import Finished
-from salip_exp.experiments.conducting import Unfinished
-from salip_exp.experiments.definitions import table
-from salip_exp.reporting import page
+from salip_exp.paper import table
+from salip_exp.reports import ledger
+from salip_exp.reports import run_page as page
+from salip_exp.runs import lab as shared
 
 FAKES = Path(__file__).with_name("fakes.py")
 

@@ -11,22 +11,22 @@ import pytest
 import torch
 from PIL import Image
 
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, Phantom, SamConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
 from salip_exp.experiments.cells import Cell, Finished
-from salip_exp.experiments.choosing import RULES, lowest, most_changed, nearest_to_median
-from salip_exp.experiments.figures import draw_figures
-from salip_exp.experiments.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
 from salip_exp.files import png
-from salip_exp.methods.prediction import Prediction, Status
+from salip_exp.methods.base import Prediction, Status
 from salip_exp.methods.registry import build_method
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
-from salip_exp.running.records import CaseRecord, prediction_path
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
+from salip_exp.reports.choosing import RULES, lowest, most_changed, nearest_to_median
+from salip_exp.reports.paper_figures import draw_figures
+from salip_exp.reports.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
+from salip_exp.runs.records import CaseRecord, prediction_path
 
 NAMES = ["fig3", "fig4", "fig5", "fig6"]
 SHAPE = (48, 64)

@@ -33,21 +33,21 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from salip_exp.caching.entry import HEAD, MARK, Damaged, pack, unpack
-from salip_exp.caching.stages import Stage
+from salip_exp.cache.base import Stage
+from salip_exp.cache.entry import HEAD, MARK, Damaged, pack, unpack
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.compose import compose
 from salip_exp.config import DatasetConfig, Layout, VdtConfig, Volume
-from salip_exp.data.hc18 import TABLE, load_head, read_measures
 from salip_exp.data.images import read_mask, read_picture
+from salip_exp.data.readers.hc18 import TABLE, load_head, read_measures
 from salip_exp.data.volumes import read_extent, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
-from salip_exp.reporting.folders import Label, read_run
-from salip_exp.running.identity import RECORD_VERSION
-from salip_exp.running.records import CaseRecord, StaleRecord, read_record
-from salip_exp.running.summary import VERSION
-from salip_exp.tuning.tuned import read_tuned
-from salip_exp.validate import typed
+from salip_exp.runs.identity import RECORD_VERSION
+from salip_exp.runs.on_disk import Label, read_run
+from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
+from salip_exp.runs.summary import VERSION
+from salip_exp.settings.compose import compose
+from salip_exp.settings.tuned import read_tuned
+from salip_exp.settings.validate import typed
 
 SECONDS = 20  # of the processor that a reader may take for one input
 PATIENCE = 30  # times that on the clock: machines are shared, and a reader may wait without working

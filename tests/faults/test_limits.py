@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salip_exp.cascade.extent import MAX_CANDIDATES, most_candidates
+from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
 
 ROOM = 300 << 20
 """Bytes that a reader may take beyond what it is made of; what the files promise is far more."""
@@ -142,7 +142,9 @@ def test_a_volume_that_promises_what_no_memory_holds_is_refused(
 @pytest.mark.fault("D17")
 def test_a_table_of_gigabytes_is_refused(tmp_path: Path) -> None:
     reader = tmp_path / "reader.py"
-    reader.write_text("from salip_exp.data.hc18 import read_measures\ndef read(f): return read_measures(f, f)\n")
+    reader.write_text(
+        "from salip_exp.data.readers.hc18 import read_measures\ndef read(f): return read_measures(f, f)\n"
+    )
     said = read("reader", "read", endless_table(tmp_path), modules=tmp_path)
     assert said.startswith("DataError")
     assert "larger than 16 MB" in said
@@ -151,7 +153,7 @@ def test_a_table_of_gigabytes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.fault("D17")
 @pytest.mark.parametrize("row", ["a.png,1e-300,200", "a.png,0.1,1e308", "a.png,1e9", "a.png,-1", "a.png,nan", "a.png"])
 def test_a_table_of_absurd_numbers_is_refused(row: str, tmp_path: Path) -> None:
-    from salip_exp.data.hc18 import TABLE, read_measures
+    from salip_exp.data.readers.hc18 import TABLE, read_measures
     from salip_exp.errors import DataError
 
     (tmp_path / TABLE).write_text(f"filename,pixel size(mm),head circumference (mm)\n{row}\n")
@@ -221,7 +223,7 @@ def test_an_absurd_text_is_a_wrong_configuration(text: str, typed: Any, tmp_path
 @pytest.mark.fault("S6")
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 50_000, bytes(17 << 20)])
 def test_an_absurd_case_record_is_a_stale_one(content: bytes, tmp_path: Path) -> None:
-    from salip_exp.running.records import StaleRecord, read_record
+    from salip_exp.runs.records import StaleRecord, read_record
 
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(StaleRecord, match="cannot be read"):

@@ -66,7 +66,7 @@ def test_every_component_of_a_target_is_prompted_and_specks_are_not(
 def test_a_score_that_is_not_finite_fails_its_case_and_no_other(
     typed: Any, data: Path, folder: tuple[str, ...], helpers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from salip_exp.methods import clip_stages
+    from salip_exp.cascade import cached_clip as clip_stages
 
     real, seen = clip_stages.similarities, SimpleNamespace(calls=0)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.store import MemoryStore
 from salip_exp.errors import EnvironmentFault
 from salip_exp.tuning.tune import study_in
 
@@ -111,7 +111,7 @@ def test_a_study_in_which_every_trial_fails_ends_with_5_and_the_reasons_and_the_
     typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType
 ) -> None:
     from salip_exp.errors import CaseError
-    from salip_exp.tuning.workbench import Workbench
+    from salip_exp.tuning.worker import Workbench
 
     def fail(*_: Any) -> Any:
         raise CaseError("E_SCORE", "a score is not finite")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from salip_exp.checking.weights import networks_of
+from salip_exp.checks.inputs import networks_of
 from salip_exp.config import MethodName
 from salip_exp.methods.registry import needs_clip, needs_sam
-from salip_exp.models.registry import EMBEDDED
+from salip_exp.networks.registry import EMBEDDED
 
 PHANTOMS = ("dataset=phantom_hc18", "dataset.phantom.n=2", "progress=false", "figures=none", "device=cpu")
 TASKS = ("run", "check")

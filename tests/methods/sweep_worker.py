@@ -10,13 +10,12 @@ import sys
 import numpy as np
 import torch
 
-from salip_exp.caching.store import open_store
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import open_store
+from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.work import Counters
 from salip_exp.config import CacheConfig, SamConfig
-from salip_exp.methods.picture import Picture
-from salip_exp.methods.sam_stages import SamStages
-from salip_exp.models.embedded.architecture import build_sam
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.embedded.architecture import build_sam
+from salip_exp.networks.sam import LoadedSam
 
 IMAGES = 5
 GRIDS = (2, 4)

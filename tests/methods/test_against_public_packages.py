@@ -11,7 +11,7 @@ from scipy import ndimage
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.caching.store import NoStore
+from salip_exp.cache.store import NoStore
 from salip_exp.config import (
     ClipConfig,
     Config,
@@ -26,9 +26,9 @@ from salip_exp.config import (
 )
 from salip_exp.data.case import Case
 from salip_exp.methods.registry import build_method
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.packages import clip
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.packages import clip
+from salip_exp.networks.sam import LoadedSam
 
 SENTENCES = ["a smooth bright oval", "a dark shape with a thin rim"]
 CPU = torch.device("cpu")

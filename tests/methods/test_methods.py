@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.caching.store import NoStore
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import NoStore
+from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box
+from salip_exp.cascade.work import Counters
 from salip_exp.config import (
     AreaConfig,
     ClipConfig,
@@ -28,11 +29,10 @@ from salip_exp.config import (
 )
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError
-from salip_exp.methods.gt_sam import component_boxes
+from salip_exp.methods.bounds import component_boxes
 from salip_exp.methods.registry import build_method, needs_clip, needs_sam
-from salip_exp.methods.sam_stages import SamStages
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]

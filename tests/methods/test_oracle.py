@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.caching.store import NoStore
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import NoStore
+from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box
+from salip_exp.cascade.work import Counters
 from salip_exp.config import AreaConfig, ClipConfig, Config, DatasetConfig, Layout, MethodName, SamConfig, VdtConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou
-from salip_exp.methods.oracle import best_rows
+from salip_exp.methods.bounds import best_rows
 from salip_exp.methods.registry import build_method
-from salip_exp.methods.sam_stages import SamStages
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.sam import LoadedSam
 
 SHAPE = (96, 128)
 

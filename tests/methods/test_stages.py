@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.caching.store import MemoryStore, NoStore, open_store
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import MemoryStore, NoStore, open_store
+from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.work import Counters
 from salip_exp.config import (
     AreaConfig,
     AreaUnit,
@@ -31,11 +32,9 @@ from salip_exp.config import (
     ViewKind,
 )
 from salip_exp.data.case import Case
-from salip_exp.methods.picture import Picture
 from salip_exp.methods.registry import build_method
-from salip_exp.methods.sam_stages import SamStages
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]

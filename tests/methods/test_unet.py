@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.caching.store import NoStore
+from salip_exp.cache.store import NoStore
 from salip_exp.config import Config, MethodName
 from salip_exp.data.case import Case
-from salip_exp.methods.prediction import Status
+from salip_exp.methods.base import Status
 from salip_exp.methods.registry import build_method, needs_clip, needs_sam
 from salip_exp.methods.unet import Unet
-from salip_exp.models.unet import LoadedUnet, Trained
+from salip_exp.networks.unet import LoadedUnet, Trained
 
 
 class Bright(torch.nn.Module):

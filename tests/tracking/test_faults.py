@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
-from salip_exp.tracking.child import Child
-from salip_exp.tracking.wandb_tracker import LOCAL_S
+from salip_exp.tracking.wandb_tracker import LOCAL_S, Child
 
 pytestmark = pytest.mark.slow
 KEY = "0123456789" * 4

@@ -10,7 +10,7 @@ import pytest
 
 from salip_exp.config import CacheConfig, CacheMode, TrackerConfig
 from salip_exp.errors import CaseError
-from salip_exp.running.records import read_record, record_path
+from salip_exp.runs.records import read_record, record_path
 from salip_exp.tracking.pictures import pictures
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from salip_exp.config import TrackerConfig, TuningConfig
-from salip_exp.running.records import read_record
+from salip_exp.runs.records import read_record
 from salip_exp.tracking.events import Log, Summary, Table
 from salip_exp.tracking.runs import CaseLog, beginning, cases, groups, headline
-from salip_exp.tracking.starting import run_id, started, tags, without_passwords
+from salip_exp.tracking.tracker import run_id, started, tags, without_passwords
 
 
 @pytest.fixture(scope="module")

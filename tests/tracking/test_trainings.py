@@ -11,7 +11,7 @@ import pytest
 
 from salip_exp.config import TrackerConfig, TrackerName
 from salip_exp.tracking.trainings import EpochLog, tracked_training, training_results
-from salip_exp.training.curves import table
+from salip_exp.training.training import table
 
 ROWS = [
     {"epoch": i, "rate": 0.1, "train_loss": 1 / i, "val_loss": 2 / i, "val_dice": 0.1 * i, "seconds": 1.0}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
 from salip_exp.errors import TooManyFailures
-from salip_exp.running.records import prediction_path
+from salip_exp.runs.records import prediction_path
 from salip_exp.tracking.events import Log
 from salip_exp.tracking.tracker import NoTracker, open_tracker
 

@@ -27,9 +27,9 @@ from salip_exp.config import (
     VdtConfig,
 )
 from salip_exp.training import fit
-from salip_exp.training.course import train_in
-from salip_exp.training.material import gather
-from salip_exp.training.runs import ignore
+from salip_exp.training.data import gather
+from salip_exp.training.trained_run import ignore
+from salip_exp.training.training import train_in
 
 SIDE, FETUSES = 32, 12
 COMMAND = ["python", "-m", "salip_exp", "task=train", "method=unet", "dataset=discs"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from salip_exp import cli
-from salip_exp.compose import compose
 from salip_exp.config import Task, UnetConfig
 from salip_exp.errors import ConfigError
-from salip_exp.run_name import run_name
-from salip_exp.validate import typed
+from salip_exp.settings.compose import compose
+from salip_exp.settings.run_name import run_name
+from salip_exp.settings.validate import typed
 
 
 def config(*overrides: str):

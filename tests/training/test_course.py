@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from salip_exp.errors import EnvironmentFault, TooManyFailures
-from salip_exp.models.weights import sha256_of
-from salip_exp.training.course import found_in
-from salip_exp.training.material import gather
-from salip_exp.training.split import PARTS
+from salip_exp.networks.weights import sha256_of
+from salip_exp.training.data import PARTS, gather
+from salip_exp.training.training import found_in
 
 
 def report_of(folder) -> dict:

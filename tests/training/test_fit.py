@@ -13,10 +13,10 @@ import torch
 
 from salip_exp.config import Arithmetic
 from salip_exp.errors import ConfigError, WeightsError
-from salip_exp.running.signals import Stop
+from salip_exp.runs.process import Stop
 from salip_exp.training import fit as module
+from salip_exp.training.data import gather
 from salip_exp.training.fit import fit
-from salip_exp.training.material import gather
 
 CPU = torch.device("cpu")
 PROGRAM = Path(__file__).with_name("stubs.py")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp.commands.train import scoring_command, train
 from salip_exp.config import DatasetConfig, Layout, Task
 from salip_exp.errors import ConfigError, WeightsError
-from salip_exp.models.unet import load_unet
-from salip_exp.training.runs import trained_run, training_command, unet_run, using
-from salip_exp.training.train import scoring_command, train
+from salip_exp.networks.unet import load_unet
+from salip_exp.training.trained_run import trained_run, training_command, unet_run, using
 
 RUN = ["python", "-m", "salip_exp", "method=unet", "dataset=discs"]
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from salip_exp.caching.store import open_store
+from salip_exp.cache.store import open_store
 from salip_exp.config import (
     AreaSpace,
     CacheConfig,
@@ -43,12 +43,11 @@ from salip_exp.config import (
     WholeSpace,
 )
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
-from salip_exp.tuning.sampling import draw
-from salip_exp.tuning.study import Material
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
+from salip_exp.tuning.study import Material, draw
 from salip_exp.tuning.tune import tune
-from salip_exp.tuning.workbench import Workbench
+from salip_exp.tuning.worker import Workbench
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]

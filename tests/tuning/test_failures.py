@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.store import MemoryStore
 from salip_exp.config import AreaSpace, Objective, RealSpace, SpaceConfig, WholeSpace
 from salip_exp.errors import CaseError, ConfigError, EnvironmentFault, TooManyFailures
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.tune import study_in
-from salip_exp.tuning.workbench import Workbench
+from salip_exp.tuning.worker import Workbench
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from clip.clip import _transform
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.store import MemoryStore
 from salip_exp.config import (
     AreaSpace,
     AreaUnit,
@@ -20,7 +20,7 @@ from salip_exp.config import (
     ViewFit,
     WholeSpace,
 )
-from salip_exp.models.packages import clip
+from salip_exp.networks.packages import clip
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.space import AREA
 from salip_exp.tuning.study import make_study

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from salip_exp.config import EmptyTarget, Objective
-from salip_exp.methods.prediction import Prediction, Status
+from salip_exp.methods.base import Prediction, Status
 from salip_exp.tuning.objectives import MOVES, agreement, margin, moved, predicted_iou, score, stability
 
 

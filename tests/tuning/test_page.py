@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salip_exp.caching.store import MemoryStore
+from salip_exp.cache.store import MemoryStore
 from salip_exp.tuning.tune import study_in
 
 

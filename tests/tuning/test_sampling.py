@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from salip_exp.data.case import CaseRef, failing
 from salip_exp.errors import CaseError, DataError
-from salip_exp.tuning.sampling import draw, order
+from salip_exp.tuning.study import draw, order
 
 
 def refs(groups: list[str]) -> list[CaseRef]:

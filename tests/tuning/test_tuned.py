@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from salip_exp.cli import quoted
-from salip_exp.compose import compose
 from salip_exp.config import AreaUnit, Sampler
 from salip_exp.errors import ConfigError, DataError
-from salip_exp.running.summary import notes
-from salip_exp.tuning.runs import left_out, refuse_both, tuned_run
-from salip_exp.tuning.tuned import Tuned, read_tuned, tuned_yaml
-from salip_exp.tuning.workbench import applied, tried
-from salip_exp.validate import typed
+from salip_exp.runs.summary import notes
+from salip_exp.settings.compose import compose
+from salip_exp.settings.tuned import Tuned, read_tuned, tuned_yaml
+from salip_exp.settings.validate import typed
+from salip_exp.tuning.tuned_run import left_out, refuse_both, tuned_run
+from salip_exp.tuning.worker import applied, tried
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}
 
@@ -102,7 +102,7 @@ def test_a_run_leaves_them_out_or_says_so(
         taken.append(prepare(config, None)[0])
         return 0
 
-    monkeypatch.setattr("salip_exp.tuning.runs.run", run)
+    monkeypatch.setattr("salip_exp.tuning.tuned_run.run", run)
     data = stubs.dataset(stubs.cases())
     assert tuned_run(config, tmp_path, [], lambda config, stages: (data, None)) == 0
     assert len(taken[0].refs) == (9 if scored else 7)

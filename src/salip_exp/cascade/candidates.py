@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.cascade.chunks import SAME_BITS, Limit, Limits, in_chunks
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, upscale
-from salip_exp.cascade.extent import MASKS_PER_POINT
 from salip_exp.cascade.grid_decoder import decode_grid
+from salip_exp.cascade.limits import MASKS_PER_POINT
 from salip_exp.cascade.masks import Masks, concatenate, pack, place
+from salip_exp.cascade.work import SAME_BITS, Counters, Limit, Limits, in_chunks
 from salip_exp.errors import CaseError
-from salip_exp.models.packages import Sam
+from salip_exp.networks.packages import Sam
 
 MOST_BYTES = 4 * 10**9
 """Bits of all masks of one crop box; an image that needs more fails before it takes the machine's memory."""

@@ -13,9 +13,8 @@ from segment_anything.utils.amg import generate_crop_boxes
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
-from salip_exp.cascade.chunks import Limits, in_chunks
-from salip_exp.cascade.counters import Counters
-from salip_exp.models.packages import Sam
+from salip_exp.cascade.work import Counters, Limits, in_chunks
+from salip_exp.networks.packages import Sam
 
 CROPS_AT_ONCE = {"cpu": 1, "cuda": 8}
 """Crop boxes that go through the encoder in one call. A CPU takes one, as the reference does: to the bit."""

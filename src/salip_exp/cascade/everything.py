@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from segment_anything.utils.amg import build_all_layer_point_grids, coco_encode_rle, mask_to_rle_pytorch
 
 from salip_exp.cascade.candidates import Candidates, Sampling, candidates
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, embed
 from salip_exp.cascade.masks import Mask
 from salip_exp.cascade.selection import Thresholds, select
+from salip_exp.cascade.work import Counters
 from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
-from salip_exp.models.packages import Sam
+from salip_exp.networks.packages import Sam
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 

@@ -23,7 +23,7 @@ from segment_anything.modeling.transformer import Attention, TwoWayAttentionBloc
 from torch import Tensor
 from torch.nn import Linear, functional
 
-from salip_exp.models.packages import Sam
+from salip_exp.networks.packages import Sam
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.embedding import Embedding, decode, upscale
+from salip_exp.cascade.work import Counters
 from salip_exp.config import OrganConfig
-from salip_exp.models.packages import Sam
+from salip_exp.networks.packages import Sam
 
 
 def usable_boxes(boxes: NDArray[np.float32], image_size: tuple[int, int]) -> NDArray[np.float32]:

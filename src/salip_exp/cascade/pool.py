@@ -1,4 +1,4 @@
-"""The pool: every candidate of one case, as row-aligned arrays that keep their identity."""
+"""The pool: every candidate of one case, as row-aligned arrays that keep their identity; and equation 2, its filter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.masks import Masks
+from salip_exp.config import AreaConfig, AreaUnit
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,12 @@ def mask_ious(masks: Masks, areas: NDArray[np.int64], rois: NDArray[np.bool_]) -
         both = masks.intersections(roi)
         rows.append(both / (areas + roi.sum() - both))
     return np.stack(rows)
+
+
+def keep_small(pool: Pool, config: AreaConfig) -> Pool:
+    """Candidates whose area is strictly smaller than the threshold (a fraction of the image, or pixels)."""
+    if not config.enabled:
+        return pool
+    height, width = pool.masks.shape
+    pixels = config.threshold * height * width if config.unit == AreaUnit.fraction else config.threshold
+    return pool.select(pool.areas < pixels)

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-from salip_exp.cascade.chunks import SAME_BITS, Limits, in_chunks
-from salip_exp.cascade.counters import Counters
 from salip_exp.cascade.masks import mask_iou
 from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.work import SAME_BITS, Counters, Limits, in_chunks
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
-from salip_exp.models.packages import CLIP, clip
+from salip_exp.networks.packages import CLIP, clip
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from salip_exp.config import DatasetConfig, Layout
-from salip_exp.data import cc359, folder, hc18, xray
 from salip_exp.data.case import Dataset
 from salip_exp.data.phantoms.store import phantom_root
+from salip_exp.data.readers import cc359, folder, hc18, xray
 from salip_exp.data.selection import Found, choose
 from salip_exp.errors import DataError
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.metrics import iou
-from salip_exp.methods.prediction import Prediction
+from salip_exp.methods.base import Prediction
 
 FOUND = 0.5
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_erosion, binary_fill_holes, distance_transform_edt
 
 from salip_exp.config import EmptyTarget
+from salip_exp.data.outline import fit_ellipse
+from salip_exp.data.regions import components
 from salip_exp.errors import CaseError
 
 BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}
+
 """The score of an empty prediction of an empty target; NaN leaves the case out of every mean."""
 
 
@@ -138,3 +141,40 @@ def _lengths(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[n
     code = 8 * padded[:-1, :-1] + 4 * padded[:-1, 1:] + 2 * padded[1:, :-1] + padded[1:, 1:]
     lengths: NDArray[np.float64] = np.array(by_code + by_code[::-1])[code]
     return lengths
+
+
+FACT = "head_circumference_mm"
+
+"""Name of the data set's own value among the facts of a case."""
+
+
+def head_circumference(mask: NDArray[np.bool_], spacing: tuple[float, float] | None) -> float | None:
+    """Perimeter in millimetres of the ellipse fitted to the largest component of a mask.
+
+    Holes are filled. Pixels on the frame's edge are no part of the outline: there the picture ends, and not the head.
+
+    Args:
+        mask: bool (H, W).
+        spacing: millimetres per pixel (row, column).
+
+    Returns:
+        None where the spacing is unknown or no ellipse can be fitted.
+    """
+    if spacing is None or not mask.any():
+        return None
+    edge = outline(np.asarray(binary_fill_holes(components(mask, 1)[0])))
+    edge[[0, -1]] = edge[:, [0, -1]] = False
+    ellipse = fit_ellipse(edge, spacing)
+    return None if ellipse is None else perimeter(*ellipse[1])
+
+
+def perimeter(width: float, height: float) -> float:
+    """Circumference of an ellipse from its full axes: Ramanujan's second approximation (1914).
+
+        pi (a + b) (1 + 3 h / (10 + sqrt(4 - 3 h))),  h = ((a - b) / (a + b))^2,  a and b the half axes
+
+    Its relative error is below 1e-4 up to flat ellipses of 1 : 20, and below 1e-9 for heads (1 : 1.5).
+    """
+    total = (width + height) / 2
+    h = ((width - height) / (width + height)) ** 2
+    return math.pi * total * (1 + 3 * h / (10 + math.sqrt(4 - 3 * h)))

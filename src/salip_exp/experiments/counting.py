@@ -11,7 +11,7 @@ from salip_exp.cascade.everything import sampling_of
 from salip_exp.config import SamConfig
 from salip_exp.experiments.cells import Finished
 from salip_exp.methods.registry import needs_clip, needs_sam
-from salip_exp.reporting.folders import read_json
+from salip_exp.runs.on_disk import read_json
 
 COUNTED = ("encoder_calls", "decoded_points", "clip_images")
 NAIVE = (

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp.config import Config
-from salip_exp.evaluation.comparison import Comparison, compare, holm
+from salip_exp.evaluation.statistics import Comparison, compare, holm
+from salip_exp.experiments.cell_runs import Unfinished
 from salip_exp.experiments.cells import Finished
-from salip_exp.experiments.conducting import Unfinished
-from salip_exp.experiments.definitions import SALIP, Row, Score, Table
-from salip_exp.reporting.folders import read_json
-from salip_exp.running.records import CaseRecord, volumes_of
+from salip_exp.paper import SALIP, Row, Score, Table
+from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.records import CaseRecord, volumes_of
 
 Outcomes = Mapping[tuple[str, str], Finished | Unfinished]
 """Results of cells by data set and column."""

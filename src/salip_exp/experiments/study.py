@@ -10,13 +10,13 @@ from typing import Any
 
 from salip_exp.config import Config, Data
 from salip_exp.experiments.cells import Finished
-from salip_exp.experiments.definitions import Score, sources
-from salip_exp.experiments.reading import ENOUGH
-from salip_exp.experiments.rendering import to_csv, to_latex, to_markdown, to_text
 from salip_exp.experiments.results import Entry, Result
-from salip_exp.reporting.folders import read_json
-from salip_exp.running.files import atomic_write
-from salip_exp.running.summary import EMBEDDED_NOTE
+from salip_exp.experiments.verdict import ENOUGH
+from salip_exp.files import atomic_write
+from salip_exp.paper import Score, sources
+from salip_exp.reports.paper_tables import to_csv, to_latex, to_markdown, to_text
+from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.summary import EMBEDDED_NOTE
 
 VERSION = 1
 PHANTOMS = "phantoms: drawn images stand for the data sets of the paper"

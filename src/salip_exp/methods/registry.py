@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from salip_exp.caching.store import Store
-from salip_exp.cascade.counters import Counters
+from salip_exp.cache.store import Store
+from salip_exp.cascade.cached_clip import ClipStages
+from salip_exp.cascade.cached_sam import SamStages
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config, MethodName
 from salip_exp.errors import ConfigError
-from salip_exp.methods.clip_stages import ClipStages
-from salip_exp.methods.gt_sam import GtSam
-from salip_exp.methods.oracle import Oracle
-from salip_exp.methods.prediction import Method
-from salip_exp.methods.salip import Salip
-from salip_exp.methods.sam_clip import SamClip
-from salip_exp.methods.sam_stages import SamStages
+from salip_exp.methods.base import Method
+from salip_exp.methods.bounds import GtSam, Oracle, UnpromptedSam
+from salip_exp.methods.salip import Salip, SamClip
 from salip_exp.methods.unet import Unet
-from salip_exp.methods.unprompted_sam import UnpromptedSam
-from salip_exp.models.clip import LoadedClip
-from salip_exp.models.sam import LoadedSam
-from salip_exp.models.unet import LoadedUnet
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
+from salip_exp.networks.unet import LoadedUnet
 
 WITH_CLIP = (MethodName.salip, MethodName.sam_clip)
 WITHOUT_CLIP: dict[MethodName, type[GtSam | Oracle | UnpromptedSam]] = {

@@ -1,17 +1,96 @@
-"""SaLIP: retrieved candidates become box prompts (equations 1 to 5)."""
+"""SaLIP, and SAM+CLIP, which is SaLIP without its last stage: equations 1 to 5 on one image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.cascade.cached_clip import ClipStages
+from salip_exp.cascade.cached_sam import Picture, SamStages
 from salip_exp.cascade.organ import usable_boxes
+from salip_exp.cascade.pool import Pool, keep_small
+from salip_exp.cascade.retrieval import retrieve
+from salip_exp.cascade.sentences import read_texts
+from salip_exp.cascade.views import viewable
 from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.methods.clip_stages import ClipStages
-from salip_exp.methods.finder import Finder
-from salip_exp.methods.picture import Picture
-from salip_exp.methods.prediction import Prediction, Status, Stopwatch
-from salip_exp.methods.sam_stages import SamStages
+from salip_exp.methods.base import Prediction, Status, Stopwatch
+
+
+@dataclass(frozen=True)
+class Found:
+    """The retrieved candidates of one image.
+
+    Attributes:
+        pool: all candidates.
+        kept: those that CLIP scored.
+        scores: float32, one per candidate of `kept`: similarity with the text, or with the set that it is most like.
+        rows: positions in `kept` of the retrieved candidates, best first.
+        status: ok, no_masks, all_filtered or k_short.
+    """
+
+    pool: Pool
+    kept: Pool
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    status: Status
+
+    @property
+    def selected(self) -> Pool:
+        """The retrieved candidates, best first."""
+        return self.kept.select(self.rows)
+
+
+class Finder:
+    """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here.
+
+    One set of sentences retrieves k candidates. Separate sets (`vdt.parts`) retrieve one each, whatever the others
+    take: two that take the same one leave a candidate too few, and the case is `k_short`.
+    """
+
+    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
+        self.config = config
+        self.sam = sam
+        self.clip = clip
+        texts = read_texts(config.vdt) if config.vdt.parts else [sentences]
+        self.prototypes = [clip.prototype(text, config.retrieval.prototype) for text in texts]
+
+    def find(self, picture: Picture, watch: Stopwatch) -> Found:
+        """The candidates most like the text.
+
+        Raises:
+            CaseError: E_SCORE, a score is not finite.
+        """
+        with watch.stage("everything"):
+            pool = self.sam.pool(picture, self.config.sam)
+        with watch.stage("area"):
+            kept = viewable(keep_small(pool, self.config.area), self.config.view)
+        by_text = self.clip.scores(picture, kept, self.config.view, self.prototypes, watch)
+        with watch.stage("retrieval"):
+            scores = by_text.max(axis=0)
+            rows = self._one_set(kept, scores) if len(by_text) == 1 else self._one_each(kept, by_text)
+        return Found(pool, kept, scores, rows, _status(pool, kept, rows, self.config.dataset.k))
+
+    def _one_set(self, kept: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        retrieval = self.config.retrieval
+        return retrieve(kept, scores, self.config.dataset.k, retrieval.max_overlap, retrieval.ties)
+
+    def _one_each(self, kept: Pool, by_text: NDArray[np.float32]) -> NDArray[np.int64]:
+        retrieval = self.config.retrieval
+        picks = [retrieve(kept, scores, 1, retrieval.max_overlap, retrieval.ties) for scores in by_text]
+        rows = np.unique(np.concatenate(picks))
+        return rows[np.argsort(-by_text.max(axis=0)[rows], kind="stable")]
+
+
+def _status(pool: Pool, kept: Pool, rows: NDArray[np.int64], k: int) -> Status:
+    if not len(pool):
+        return Status.no_masks
+    if not len(kept):
+        return Status.all_filtered
+    return Status.ok if len(rows) == k else Status.k_short
 
 
 class Salip:
@@ -35,6 +114,31 @@ class Salip:
         return Prediction(
             mask=mask,
             status=Status.zero_box if refused else found.status,
+            pool=found.pool,
+            kept_ids=found.kept.ids,
+            kept_scores=found.scores,
+            selected_ids=selected.ids.tolist(),
+            selected_scores=found.scores[found.rows].tolist(),
+            boxes=selected.boxes,
+            seconds=watch.seconds,
+        )
+
+
+class SamClip:
+    """The cascade without its last stage."""
+
+    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
+        self.counters = sam.counters
+        self.finder = Finder(config, sam, clip, sentences)
+
+    def predict(self, case: Case) -> Prediction:
+        """Find the organ's candidates and unite their masks."""
+        watch = Stopwatch()
+        found = self.finder.find(Picture(case.image), watch)
+        selected = found.selected
+        return Prediction(
+            mask=np.logical_or.reduce(selected.masks.dense(), axis=0),
+            status=found.status,
             pool=found.pool,
             kept_ids=found.kept.ids,
             kept_scores=found.scores,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.work import Counters
 from salip_exp.data.case import Case
-from salip_exp.methods.prediction import Prediction, Status, Stopwatch
-from salip_exp.models.unet import LoadedUnet, logits_of
+from salip_exp.methods.base import Prediction, Status, Stopwatch
+from salip_exp.networks.unet import LoadedUnet, logits_of
 
 
 class Unet:

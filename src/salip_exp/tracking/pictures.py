@@ -15,8 +15,8 @@ from salip_exp.cascade.pool import Pool
 from salip_exp.config import CacheMode, Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.methods.prediction import Method, Prediction
-from salip_exp.running.records import CaseRecord, prediction_path
+from salip_exp.methods.base import Method, Prediction
+from salip_exp.runs.records import CaseRecord, prediction_path
 from salip_exp.tracking.events import Layer, Picture, Pictures
 
 log = logging.getLogger(__name__)

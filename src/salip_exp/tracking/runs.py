@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.methods.prediction import Method
-from salip_exp.running.records import CaseRecord
+from salip_exp.methods.base import Method
+from salip_exp.runs.records import CaseRecord
 from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp.tracking.pictures import pictures
-from salip_exp.tracking.starting import started
 from salip_exp.tracking.studies import trials
-from salip_exp.tracking.tracker import Tracker
+from salip_exp.tracking.tracker import Tracker, started
 
 STUDY = "study"  # below the folder of a run that tuned its settings first
 RENAMED = {"iou": "miou"}

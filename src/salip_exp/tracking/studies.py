@@ -10,10 +10,9 @@ from typing import Any
 from pyarrow import csv
 
 from salip_exp.config import Config
-from salip_exp.running.machine import commit, machine, versions
+from salip_exp.runs.manifest import commit, machine, versions
 from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
-from salip_exp.tracking.starting import started
-from salip_exp.tracking.tracker import Tracker
+from salip_exp.tracking.tracker import Tracker, started
 
 
 class Best:

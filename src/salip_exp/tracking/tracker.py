@@ -1,15 +1,81 @@
-"""Who else is told how a run goes. A tracker is never in the way: it does not raise, and waits only so long."""
+"""How a run introduces itself: its id, group, tags and configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+import secrets
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from omegaconf import OmegaConf
 
 from salip_exp.config import Config, TrackerMode, TrackerName
 from salip_exp.errors import SalipError
-from salip_exp.tracking.events import Event
+from salip_exp.files import atomic_write
+from salip_exp.tracking.events import Event, Start
+
+RUN_ID = "wandb_id.txt"
+
+FACTS = ("started", "command", "commit", "packages", "machine", "device", "arithmetic", "weights", "sentences")
+
+PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
+
+
+def started(config: Config, folder: Path, job_type: str, manifest: Mapping[str, Any]) -> Start:
+    """The start of a run, or of its resumption.
+
+    Args:
+        config: of the run.
+        folder: of the run; the id is kept there.
+        job_type: what kind of run it is, e.g. its method.
+        manifest: what is known of it by now, by the keys of `manifest.json`; `command` gives the ablations.
+    """
+    commit = manifest.get("commit")
+    facts = {name: manifest[name] for name in FACTS if name in manifest}
+    if "data" in manifest:
+        facts["data"] = {name: value for name, value in manifest["data"].items() if name != "excluded"}
+    settings: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    return Start(
+        folder=folder.absolute(),
+        run_id=run_id(folder),
+        project=config.tracker.project,
+        entity=config.tracker.entity,
+        group="/".join(filter(None, (config.dataset.name, config.tracker.study))),
+        job_type=job_type,
+        name="/".join(folder.absolute().parts[-2:]),
+        tags=tags(config, str(manifest.get("command", ""))),
+        config=without_passwords(settings | {"commit": commit and commit["id"], "manifest": facts}),
+    )
+
+
+def run_id(folder: Path) -> str:
+    """The id of the run in this folder; made on first use, so that a resumed run is the same run."""
+    path = folder / RUN_ID
+    if not path.exists():
+        atomic_write(path, secrets.token_hex(4) + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def tags(config: Config, command: str) -> tuple[str, ...]:
+    """The preset, the networks, and every ablation that was typed."""
+    found = [config.preset, f"sam {config.sam.name}", f"clip {config.clip.name}"]
+    for word in shlex.split(command):
+        key, _, value = word.partition("=")
+        if key.lstrip("+") == "ablation":
+            found += [each.strip() for each in value.strip("[]").split(",")]
+    return tuple(dict.fromkeys(each[:64] for each in found if each))
+
+
+def without_passwords(value: Any) -> Any:
+    """Nested plain values, with stars for the password of every URL: what a tracker is told may leave the machine."""
+    if isinstance(value, Mapping):
+        return {str(name): without_passwords(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_passwords(each) for each in value]
+    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
 
 
 class Tracker(Protocol):

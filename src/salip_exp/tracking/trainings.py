@@ -9,14 +9,12 @@ from pathlib import Path
 
 from pyarrow import csv
 
+from salip_exp.commands.train import train
 from salip_exp.config import Config
-from salip_exp.running.machine import commit, machine, versions
+from salip_exp.runs.manifest import commit, machine, versions
 from salip_exp.tracking.events import Artefact, Event, Log, Summary
-from salip_exp.tracking.starting import started
-from salip_exp.tracking.tracker import Tracker, tracking
-from salip_exp.training.course import REPORT, WEIGHTS
-from salip_exp.training.curves import CSV
-from salip_exp.training.train import train
+from salip_exp.tracking.tracker import Tracker, started, tracking
+from salip_exp.training.training import CSV, REPORT, WEIGHTS
 
 SHOWN = ("epochs", "best_epoch", "val_dice", "seconds")
 

@@ -1,7 +1,9 @@
-"""Epochs of a U-Net: augment, learn, average, validate, keep the best, stop when it is over."""
+"""How far a training is, on disk: whole or not there, proven before it is read, and read without running any code."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,20 +17,58 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from salip_exp.config import Arithmetic, Config, EmptyTarget, Side, UnetConfig
-from salip_exp.errors import ConfigError, WeightsError
+from salip_exp.console import progress
+from salip_exp.errors import ConfigError, EnvironmentFault, WeightsError
 from salip_exp.evaluation.metrics import dice
-from salip_exp.models.embedded.loop import Recipe, rate_at
-from salip_exp.models.unet import build_unet, standardised
-from salip_exp.running.progress import progress
-from salip_exp.running.signals import Stop
+from salip_exp.files import atomic_write
+from salip_exp.networks.embedded.loop import Recipe, rate_at
+from salip_exp.networks.unet import build_unet, standardised
+from salip_exp.runs.process import Stop
 from salip_exp.training.augment import augmentation
-from salip_exp.training.checkpoint import read_checkpoint, save_checkpoint
+
+DIGEST = 32  # bytes of SHA-256 in front of what `torch.save` wrote
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values, in one step.
+
+    Raises:
+        EnvironmentFault: the disk is full or the folder cannot be written; the checkpoint before is untouched.
+    """
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    content = stream.getvalue()
+    atomic_write(path, hashlib.sha256(content).digest() + content)
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """What was saved last; None where nothing was.
+
+    Raises:
+        WeightsError: the file is not what was written.
+        EnvironmentFault: it cannot be read.
+    """
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be read ({error.strerror}): get access to it") from error
+    digest, content = whole[:DIGEST], whole[DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise WeightsError(f"{path} is damaged: delete it, and the same command trains from the start")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    return state
+
 
 Row = dict[str, float]
+
 Pair = tuple[Tensor, Tensor]
 
 WARMUP = 0.05  # share of the steps in which the rate rises
+
 DECAY = 0.01  # of weights
+
 CLIP = 1.0  # largest norm of a gradient
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import EmptyTarget, Objective
 from salip_exp.evaluation.metrics import dice
-from salip_exp.methods.prediction import Prediction
+from salip_exp.methods.base import Prediction
 
 Segment = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 """SAM's mask for boxes (n, 4) in the image of the prediction."""

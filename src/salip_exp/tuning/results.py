@@ -8,20 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
-from salip_exp.running.files import atomic_write
-from salip_exp.running.manifest import write_config, write_json
-from salip_exp.running.summary import EMBEDDED_NOTE
-from salip_exp.tuning.check import sampler_of
+from salip_exp.files import atomic_write
+from salip_exp.runs.manifest import write_config, write_json
+from salip_exp.runs.summary import EMBEDDED_NOTE
+from salip_exp.settings.tuned import tuned_yaml
+from salip_exp.settings.tuning import sampler_of
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.search import Searched
 from salip_exp.tuning.space import Space
 from salip_exp.tuning.study import VERSION, Study
 from salip_exp.tuning.trials import TrialRow, winner
 from salip_exp.tuning.trust import comparison, draws, importances, spread
-from salip_exp.tuning.tuned import tuned_yaml
-from salip_exp.tuning.workbench import applied
+from salip_exp.tuning.worker import applied
 
 
 def write_results(
@@ -88,8 +88,7 @@ def dashboard_command(url: str) -> str:
 
 def write_pages(folder: Path, trials: Sequence[TrialRow], space: Space, report: dict[str, Any], outputs: Path) -> None:
     """Write the plots and the page that shows them."""
-    from salip_exp.tuning.page import write_page
-    from salip_exp.tuning.plots import plots
+    from salip_exp.reports.study_page import plots, write_page
 
     write_page(folder, plots(trials, space, report), report, outputs)
 

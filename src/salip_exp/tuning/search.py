@@ -13,13 +13,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from salip_exp.config import Config
+from salip_exp.console import Report, progress
 from salip_exp.errors import EnvironmentFault, SalipError
-from salip_exp.running.progress import Report, progress
-from salip_exp.running.signals import stoppable
+from salip_exp.runs.process import stoppable
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.study import Study, make_study
 from salip_exp.tuning.trials import read_trials
-from salip_exp.tuning.work import Told
+from salip_exp.tuning.worker import Told
 
 LOOK = 2.0  # seconds between looks at what other workers did
 

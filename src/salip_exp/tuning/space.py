@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from salip_exp.config import AreaSpace, RealSpace, SpaceConfig, WholeSpace
+import numpy as np
 
-if TYPE_CHECKING:  # the command line reads this file before it knows whether numbers are needed
+from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
+
+if TYPE_CHECKING:
     import numpy as np
 
+
 AREA = "area.threshold"
+
 Number = int | float
+
 Values = dict[str, Number]
+
 """One setting by dimension: `sam.points_per_side`, ..., `area.threshold`."""
+
 GENERATOR = (
     "points_per_side",
     "pred_iou_thresh",
@@ -24,6 +31,7 @@ GENERATOR = (
     "crop_n_layers",
     "min_mask_region_area",
 )
+
 """Settings of SAM that can be searched, in the order in which they are drawn."""
 
 
@@ -129,3 +137,64 @@ def dimension(name: str, section: WholeSpace | RealSpace | AreaSpace) -> Dimensi
     if section.low is None or section.high is None:
         return None
     return Dimension(name, whole, low=section.low, high=section.high)
+
+
+class Tables(Protocol):
+    """Optuna's storage and study, as `Database` has them."""
+
+    storage: Any
+    study: Any
+
+
+class Proposal(Protocol):
+    """Gives a trial of a study its setting."""
+
+    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values: ...
+
+
+class Planned:
+    """Random search and grid: the setting of a trial depends on seed and number only, whoever runs it and when."""
+
+    def __init__(self, space: Space, seed: int, grid: bool) -> None:
+        self.space, self.seed = space, seed
+        self.order = np.random.default_rng(seed).permutation(space.size or 0) if grid else None
+
+    def values(self, number: int) -> Values:
+        """The setting of a trial."""
+        if self.order is None:
+            return self.space.draw(self.seed, number)
+        return self.space.combination(int(self.order[number]))
+
+    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values:
+        """Note the setting in Optuna's tables."""
+        values = self.values(number)
+        for each in self.space.dimensions:
+            distribution = each.distribution()
+            internal = distribution.to_internal_repr(values[each.name])
+            tables.storage.set_trial_param(trial_id, each.name, internal, distribution)
+        return values
+
+
+class Learned:
+    """Optuna's TPE; a trial's random numbers come from seed and number, so that resuming repeats none."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self.space, self.seed = space, seed
+
+    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values:
+        """Ask the sampler, which sees every trial that is finished."""
+        from optuna.samplers import TPESampler
+        from optuna.trial import Trial
+
+        seed = int(np.random.default_rng([self.seed, number]).integers(2**32))
+        tables.study.get_trials(deepcopy=False)  # Optuna's cache does not know trials that it has not read
+        tables.study.sampler = TPESampler(seed=seed)
+        trial = Trial(tables.study, trial_id)
+        return {each.name: each.suggest(trial) for each in self.space.dimensions}
+
+
+def proposal(sampler: Sampler, space: Space, seed: int) -> Proposal:
+    """How the trials of a study get their settings."""
+    if sampler is Sampler.tpe:
+        return Learned(space, seed)
+    return Planned(space, seed, sampler is Sampler.grid)

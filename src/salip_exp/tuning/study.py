@@ -1,28 +1,88 @@
-"""A study from its configuration to its trials: images, networks, search space, database, workers."""
+"""The images that a study tunes on: drawn with the seed, from every group in turn; and those that it is checked on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from salip_exp.caching.store import open_store
+import numpy as np
+
+from salip_exp.cache.store import open_store
 from salip_exp.config import Config, Objective, Sampler
-from salip_exp.data.case import Dataset
-from salip_exp.errors import ConfigError
-from salip_exp.running.identity import fingerprint, recipe
-from salip_exp.tuning.check import sampler_of
+from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.errors import CaseError, ConfigError, DataError
+from salip_exp.runs.identity import fingerprint, recipe
+from salip_exp.settings.tuning import sampler_of
 from salip_exp.tuning.database import Database
-from salip_exp.tuning.proposals import proposal
-from salip_exp.tuning.sampling import Drawn, draw
-from salip_exp.tuning.space import Space, space_of
-from salip_exp.tuning.work import Worker
-from salip_exp.tuning.workbench import Workbench
+from salip_exp.tuning.space import Space, proposal, space_of
+from salip_exp.tuning.worker import Workbench, Worker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The tuning images, in the order of the data."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(each.case_id for each in self.cases)
+
+
+def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
+    """Positions of all references: one of every group, groups in random order, then a second of every group, ..."""
+    rng = np.random.default_rng(list(seed))
+    groups: dict[str, list[int]] = {}
+    for position in rng.permutation(len(refs)).tolist():
+        groups.setdefault(refs[position].group, []).append(position)
+    names = sorted(groups)
+    turns = [groups[names[i]] for i in rng.permutation(len(names)).tolist()]
+    longest = max((len(each) for each in turns), default=0)
+    return [each[i] for i in range(longest) for each in turns if i < len(each)]
+
+
+def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> Drawn:
+    """The first n images of the order that can be read and, where labels are needed, have a target.
+
+    Args:
+        refs: of the whole data set.
+        n: how many.
+        seed: of the order.
+        labelled: an image without a target, or with an empty one, says nothing about a setting.
+
+    Raises:
+        DataError: there are no n such images.
+    """
+    found: dict[int, Case] = {}
+    for position in order(refs, seed):
+        if len(found) == n:
+            break
+        try:
+            case = refs[position].load()
+        except CaseError as error:
+            log.warning("%s is no tuning image: %s %s", refs[position].case_id, error.code, error)
+            continue
+        if not labelled or (case.mask is not None and case.mask.any()):
+            found[position] = case
+    if len(found) < n:
+        what = "images with a target" if labelled else "images that can be read"
+        raise DataError(
+            f"tuning.images={n} cannot be drawn: there are {len(found)} {what} among {len(refs)}; take fewer, "
+            "or an objective that needs no target (tuning.objective=agreement)"
+        )
+    return Drawn(tuple(found[position] for position in sorted(found)))
+
 
 VERSION = 1
+
 DATABASE = "study.db"
 
 
@@ -55,7 +115,7 @@ def gather(config: Config) -> Material:
         DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
     """
     from salip_exp.data.registry import open_dataset
-    from salip_exp.running.runner import load_networks
+    from salip_exp.runs.runner import load_networks
 
     store = open_store(config.cache)
     dataset = open_dataset(config.dataset, config.seed)

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from salip_exp.cascade.counters import Counters
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.space import Space, Values
-from salip_exp.tuning.work import OUTCOME, REASON, WORK
-from salip_exp.tuning.workbench import OBJECTIVES, Outcome
+from salip_exp.tuning.worker import OBJECTIVES, OUTCOME, REASON, WORK, Outcome
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.tuning.database import Database
-from salip_exp.tuning.sampling import draw, order
-from salip_exp.tuning.study import Study, labelled
+from salip_exp.tuning.study import Study, draw, labelled, order
 from salip_exp.tuning.trials import TrialRow, winner
-from salip_exp.tuning.workbench import OBJECTIVES, Workbench, applied, tried
+from salip_exp.tuning.worker import OBJECTIVES, Workbench, applied, tried
 
 log = logging.getLogger(__name__)
 DSC = "dsc"

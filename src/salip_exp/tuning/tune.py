@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp.config import Config, Task
-from salip_exp.running.files import atomic_write
-from salip_exp.running.lock import claim
+from salip_exp.files import atomic_write
+from salip_exp.runs.folder import claim
 from salip_exp.tracking.studies import TrialLog, study_results, study_started
 from salip_exp.tracking.tracker import NoTracker, Tracker, tracking
 from salip_exp.tuning.database import Database
@@ -17,7 +17,7 @@ from salip_exp.tuning.results import write_pages, write_results
 from salip_exp.tuning.search import Searched, search
 from salip_exp.tuning.study import Gather, Study, gather, make_study
 from salip_exp.tuning.trials import TrialRow, read_trials, trial_table, winner
-from salip_exp.tuning.workbench import applied
+from salip_exp.tuning.worker import applied
 
 IMAGES, TRIALS = "images.txt", "trials.csv"
 UNHEARD = NoTracker()
@@ -42,7 +42,7 @@ class Result:
 
 def tune(config: Config, folder: Path, gather: Gather = gather) -> int:
     """Make or continue the study in the folder, and say how it went; returns 0, or the code of a signal."""
-    from salip_exp.tuning.terminal import say
+    from salip_exp.reports.study_page import say
 
     with tracking(config, folder) as tracker:
         result = study_in(config, folder, gather, tracker)

@@ -27,8 +27,8 @@ from salip_exp.data.phantoms.chest_anatomy import (
     largest_component,
     ramp,
 )
-from salip_exp.data.phantoms.chest_film import collimate, expose
 from salip_exp.data.phantoms.chest_layers import (
+    collimate,
     draw_airway,
     draw_breasts,
     draw_clavicles,
@@ -38,6 +38,7 @@ from salip_exp.data.phantoms.chest_layers import (
     draw_scapulae,
     draw_spine,
     draw_vessels,
+    expose,
 )
 from salip_exp.files import png, write_bytes
 

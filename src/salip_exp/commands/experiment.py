@@ -1,0 +1,146 @@
+"""`+experiment=NAME`: run what is missing, then paper and ours side by side.
+
+The same command continues an experiment that was killed; cells that are finished are found by their content.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from salip_exp.config import Config
+from salip_exp.errors import TooManyFailures
+from salip_exp.experiments.cell_runs import Conductor, Stopped, Unfinished
+from salip_exp.experiments.cells import Cell, Cells, Finished, figures_of, plan, tables_of
+from salip_exp.experiments.composing import told
+from salip_exp.experiments.counting import COUNTED, totals
+from salip_exp.experiments.results import Outcomes, Result, result_of
+from salip_exp.experiments.study import environment, notes, study_json, write_table
+from salip_exp.experiments.verdict import reading
+from salip_exp.paper import table
+from salip_exp.reports.experiment_page import write_experiment
+from salip_exp.reports.paper_tables import grid, to_rich
+from salip_exp.reports.terminal import shown, wide_console
+from salip_exp.runs.folder import claim
+from salip_exp.runs.manifest import write_json
+from salip_exp.runs.process import Stop, stoppable
+from salip_exp.wording import number
+
+Done = dict[tuple[str, str], Finished | Unfinished]
+
+
+def experiment(config: Config, folder: Path, command: Sequence[str]) -> int:
+    """Run the cells of the configured parts and fill the study folder.
+
+    Args:
+        config: checked, with `experiment.name` and `experiment.parts`.
+        folder: the study folder.
+        command: what to type to get this experiment again.
+
+    Returns:
+        0 where every cell is finished, or missing for a reason that is stated; 5 where one failed; 130 or 143 where a
+        signal ended it after the case at hand.
+
+    Raises:
+        ConfigError: the command sets what cells differ in.
+        EnvironmentFault: the folder is in use or cannot be written.
+    """
+    start = time.monotonic()
+    typed = told(command)
+    with claim(folder), stoppable() as stop:
+        outcomes, code = conduct(config, typed, stop)
+        finished = {key: each for key, each in outcomes.items() if isinstance(each, Finished)}
+        said = notes(finished.values(), config)
+        results = [result_of(table(name), outcomes, config) for name in tables_of(config.experiment.parts)]
+        tables = [(result, reading(result, config)) for result in results]
+        for result, sentence in tables:
+            write_table(folder, result, config, [*said, sentence])
+        more: dict[str, Any] = {
+            "figures": [] if code else _figures(config, finished, folder),
+            "counters": totals(finished.values()),
+            "environment": environment(finished.values()),
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        write_json(folder / "study.json", study_json(config, shlex.join(command), said, tables, more))
+        write_experiment(folder, Path(config.outputs).absolute())
+    _present(folder, tables, said, more)
+    return code or _verdict(outcomes, results)
+
+
+def _verdict(outcomes: Outcomes, results: Sequence[Result]) -> int:
+    """5 where a cell failed, or a table refused one; each is named."""
+    failed = {
+        f"{each.cell.column} on {each.cell.dataset}: {each.why}"
+        for each in outcomes.values()
+        if isinstance(each, Unfinished) and each.state == "failed"
+    }
+    entries = [(row, key, entry) for result in results for row, found in result.rows for key, entry in found.items()]
+    failed |= {f"{key} on {row.dataset}: {entry.why}" for row, key, entry in entries if entry.state == "failed"}
+    for each in sorted(failed):
+        sys.stderr.write(f"failed: {each}\n")
+    return TooManyFailures.exit_code if failed else 0
+
+
+def conduct(config: Config, typed: Sequence[str], stop: Stop) -> tuple[Done, int]:
+    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none)."""
+    cells = plan(config.experiment.parts)
+    conductor = Conductor(config, typed)
+    done: Done = {}
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not config.progress)
+    for position, cell in enumerate(cells, start=1):
+        start = time.monotonic()
+        try:
+            if stop.code is not None:
+                raise Stopped(stop.code)
+            outcome = conductor.outcome(cell)
+        except Stopped as stopped:
+            sys.stderr.write(f"stopped after {len(done)} of {len(cells)} cells; the same command continues\n")
+            return done, stopped.code
+        done[cell.dataset, cell.column] = outcome
+        console.print(f"{position}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")
+    return done, 0
+
+
+def _line(cell: Cell, outcome: Finished | Unfinished) -> str:
+    name = f"{cell.dataset} {cell.column}"
+    if isinstance(outcome, Unfinished):
+        return f"{name}: {outcome.state}: {outcome.why}"
+    scores = [record.dsc for record in outcome.records if record.dsc is not None]
+    return f"{name}: DSC {number(sum(scores) / len(scores) if scores else None)} (n={len(scores)})"
+
+
+def _figures(config: Config, finished: Cells, folder: Path) -> list[dict[str, Any]]:
+    parts = figures_of(config.experiment.parts)
+    if not parts:
+        return []
+    from salip_exp.reports.paper_figures import draw_figures
+
+    return draw_figures(parts, finished, folder)
+
+
+def _present(folder: Path, tables: Sequence[tuple[Result, str]], said: Sequence[str], more: dict[str, Any]) -> None:
+    """The tables on the terminal, what they say, and what they took."""
+    console = wide_console()
+    for result, sentence in tables:
+        console.print(to_rich(result))
+        for note in grid(result).notes:
+            console.print(Text(f"  {note}", style="dim"))
+        console.print(Text(f"  {sentence}"))
+        console.print()
+    for note in said:
+        console.print(Text(f"  {note}", style="dim"))
+    counters = more["counters"]
+    for name in COUNTED:
+        computed, naive = counters["computed"][name], counters["naive"][name]
+        times = f", {naive / computed:.1f} times fewer" if computed else ""
+        console.print(Text(f"{name:<16}{computed:,} of {naive:,}{times}"))
+    console.print(Text(counters["rule"], style="dim"))
+    console.print(Text(f"{counters['cells']} cells, {more['seconds']:.0f} s"))
+    console.print(Text(f"study folder    {shown(folder)}"))

@@ -1,0 +1,144 @@
+"""From files to cases: pictures and slices of volumes read when asked for, checked, resized, and read ahead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.config import Channels, DatasetConfig
+from salip_exp.data.case import Case, CaseRef, failing
+from salip_exp.data.images import read_mask, read_picture
+from salip_exp.data.regions import one_side
+from salip_exp.data.resize import resize_image, resize_mask, resized_spacing
+from salip_exp.data.volumes import read_extent, read_target, read_windowed, require_same_grid, slice_numbers
+from salip_exp.errors import CaseError
+
+
+def finish(
+    ref: CaseRef,
+    config: DatasetConfig,
+    path: Path,
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None,
+    spacing: tuple[float, float] | None = None,
+    facts: Mapping[str, float] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Case:
+    """The case of a reference.
+
+    Args:
+        path: of the image, for messages.
+        image: uint8 (H, W, 3) RGB as read.
+        mask: bool (H, W) as read, or None.
+        spacing: millimetres per pixel as read.
+
+    Raises:
+        CaseError: E_SHAPE, the mask is not of the image's size; it is never stretched to it.
+    """
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise CaseError("E_SHAPE", f"{path}: the image is {image.shape[:2]} pixels, its mask {mask.shape}.")
+    resized = resize_image(image, config.resize)
+    if config.channels is Channels.bgr:
+        resized = np.ascontiguousarray(resized[:, :, ::-1])
+    if image.min() == image.max():
+        notes = (*notes, "constant image")
+    return Case(
+        case_id=ref.case_id,
+        dataset=config.name,
+        group=ref.group,
+        image=resized,
+        mask=None if mask is None else one_side(resize_mask(mask, config.resize), config.side),
+        spacing=resized_spacing(spacing, (image.shape[0], image.shape[1]), (resized.shape[0], resized.shape[1])),
+        subject=ref.subject,
+        volume=ref.volume,
+        slice=ref.slice,
+        facts=dict(facts or {}),
+        notes=notes,
+    )
+
+
+def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> CaseRef:
+    """Reference to the case of one picture; its name is its subject too."""
+    return CaseRef(name, config.group, name, partial(load_picture, name, image, mask, config))
+
+
+def load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
+    """One picture with its mask, if it has one."""
+    pixels, notes = read_picture(image)
+    target = None if mask is None else read_mask(mask, config.files.label)
+    return finish(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
+
+
+def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
+    """References to the slices of one volume, `<name>/<axis>_<number>`; only the mask's voxels are read for this.
+
+    A volume whose mask cannot be read is one reference, which fails when it is loaded, so that the run counts it. None
+    is left of an empty mask, or of one that dataset.volume.trim_mm eats up.
+    """
+    try:
+        extent = read_extent(image) if mask is None else read_target(mask, config.files.label)
+    except CaseError as error:
+        return [CaseRef(name, group, name, failing(error), volume=name)]
+    axis = extent.axis(config.volume.axis)
+    refs = []
+    for number in slice_numbers(extent, config.volume, target=mask is not None):
+        case_id = f"{name}/{axis}_{number:03d}"
+        load = partial(load_slice, case_id, name, group, number, image, mask, config)
+        refs.append(CaseRef(case_id, group, name, load, volume=name, slice=number))
+    return refs
+
+
+def load_slice(
+    case_id: str, name: str, group: str, number: int, image: Path, mask: Path | None, config: DatasetConfig
+) -> Case:
+    """One slice with its target, if there is one; the volume is read once for all its slices in a row."""
+    volume = read_windowed(image, config.volume)
+    axis = volume.axis(config.volume.axis)
+    target = None
+    if mask is not None:
+        grid = read_target(mask, config.files.label)
+        require_same_grid(volume, grid, mask)
+        target = np.ascontiguousarray(grid.cut(axis, number))
+    picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
+    load = partial(load_slice, case_id, name, group, number, image, mask, config)
+    ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
+    return finish(ref, config, image, picture, target, volume.spacing(axis), notes=volume.notes)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A case with the seconds that reading it took."""
+
+    case: Case
+    seconds: float
+
+
+Load = Callable[[], Loaded]
+
+"""Waits for the case; raises what reading it raised."""
+
+
+def read_ahead(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
+    """Every reference, in order, with its case being read already; never more than one case ahead."""
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+        coming = [reader.submit(_read, ref) for ref in refs[:1]]
+        try:
+            for position, ref in enumerate(refs):
+                coming += [reader.submit(_read, following) for following in refs[position + 1 : position + 2]]
+                yield ref, coming.pop(0).result
+        finally:
+            for each in coming:  # the caller left early
+                each.cancel()
+
+
+def _read(ref: CaseRef) -> Loaded:
+    start = time.perf_counter()
+    case = ref.load()
+    return Loaded(case, time.perf_counter() - start)

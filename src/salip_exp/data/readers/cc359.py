@@ -1,0 +1,60 @@
+"""CC359 (Calgary-Campinas): T1 volumes with silver-standard brain masks, grouped by vendor and field strength."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from salip_exp.config import DatasetConfig
+from salip_exp.data.case import CaseRef
+from salip_exp.data.loading import slice_refs
+from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.selection import Found, gather
+from salip_exp.data.volumes import SUFFIXES
+
+LAYOUT = (
+    "CC359 wants Original/<SITE>/CC0001_philips_15_55_M.nii.gz and "
+    "Silver-standard/<SITE>/CC0001_philips_15_55_M_ss.nii.gz below dataset.root."
+)
+
+NAME = re.compile(r"CC\d+_(?P<vendor>ge|philips|siemens)_(?P<field>15|3)_\d+_[MF]", re.IGNORECASE)
+
+VENDORS = {"ge": "GE", "philips": "Philips", "siemens": "Siemens"}
+
+FIELDS = {"15": "1.5", "3": "3"}
+
+
+def group_of(name: str) -> str | None:
+    """Vendor and field strength in tesla, e.g. `Philips 1.5`, from a file name; None where it does not say."""
+    found = NAME.fullmatch(name)
+    return f"{VENDORS[found['vendor'].lower()]} {FIELDS[found['field']]}" if found else None
+
+
+def read_cc359(root: Path, config: DatasetConfig) -> Found:
+    """Slices of every volume; masks end in `_ss` and lie in Silver-standard, or where that is absent anywhere below."""
+    require_folder(root, LAYOUT)
+    originals, standards = (_files(root, part, config.files.follow_links) for part in ("Original", "Silver-standard"))
+    masks = by_name((path for path in standards if _is_mask(path)), lambda path: stem(path).removesuffix("_ss"))
+    named, foreign = {}, []
+    for name, path in by_name((path for path in originals if not _is_mask(path)), stem).items():
+        group = group_of(name)
+        if group is None:
+            foreign.append((name, "its name does not tell vendor and field strength as CC0001_philips_15_55_M does"))
+        else:
+            named[name] = (path, group)
+
+    def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
+        return slice_refs(name, named[name][1], image, mask, config)
+
+    found = gather({name: path for name, (path, _) in named.items()}, masks, root, config, refs)
+    return replace(found, excluded=[*foreign, *found.excluded])
+
+
+def _files(root: Path, part: str, follow_links: bool) -> list[Path]:
+    """Volumes below one part of the layout; below the root where there is no such folder."""
+    return files_below(root / part if (root / part).is_dir() else root, "**/*", SUFFIXES, follow_links)
+
+
+def _is_mask(path: Path) -> bool:
+    return stem(path).endswith("_ss")

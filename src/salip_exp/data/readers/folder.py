@@ -1,0 +1,76 @@
+"""The user's own images: any folder, any organ, with or without masks."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from salip_exp.config import DatasetConfig
+from salip_exp.data.case import CaseRef, failing
+from salip_exp.data.images import SUFFIXES as PICTURES
+from salip_exp.data.loading import picture_ref, slice_refs
+from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.selection import Found, gather
+from salip_exp.data.volumes import SUFFIXES as VOLUMES
+from salip_exp.data.volumes import is_volume
+from salip_exp.errors import CaseError, ConfigError, DataError
+
+LAYOUT = (
+    "dataset=folder wants images/ and, where there are masks, masks/ below dataset.root, "
+    "or globs of its own in dataset.files.images and dataset.files.masks."
+)
+
+
+def read_folder(root: Path, config: DatasetConfig) -> Found:
+    """Pictures and volumes that match the image glob, with the masks of their names.
+
+    A mask belongs to the image of the same name, less `mask_suffix`, in the same sub-folder below each glob's fixed
+    part. Ids are paths without endings, so that equal names in two sub-folders stay apart. Where one glob stands for
+    both, masks are what has the suffix.
+
+    Raises:
+        ConfigError: a glob leads out of the root.
+        DataError: two files have one name, or there are masks and none has the name of an image.
+    """
+    require_folder(root, LAYOUT)
+    files = config.files
+    marks = [] if files.masks is None else _files(root, files.masks, "masks", config)
+    if files.masks == files.images:
+        marks = [path for path in marks if stem(path).endswith(files.mask_suffix)]
+    pictures = [path for path in _files(root, files.images, "images", config) if path not in set(marks)]
+    masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(files.mask_suffix))
+    images = by_name(pictures, lambda path: _name(path, root, files.images))
+    if images and masks and not masks.keys() & images.keys():
+        raise DataError(
+            f"{root}: no mask has the name of an image ({next(iter(masks))!r} and so on, not "
+            f"{next(iter(images))!r}): set dataset.files.mask_suffix or the globs."
+        )
+    return gather(images, masks, root, config, partial(_refs, config=config))
+
+
+def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Path]:
+    parts = PurePosixPath(pattern).parts
+    if not parts or ".." in parts or "/" in parts:
+        raise ConfigError(
+            f"dataset.files.{key}={pattern!r} must be a glob below dataset.root, such as '{key}/**/*.png'."
+        )
+    return files_below(root, pattern, (*PICTURES, *VOLUMES), config.files.follow_links)
+
+
+def _name(path: Path, root: Path, pattern: str) -> str:
+    """Path below the fixed part of a glob, without ending: `images/**/*` and `images/a/1.png` give `a/1`."""
+    fixed = root
+    for part in PurePosixPath(pattern).parts[:-1]:
+        if any(sign in part for sign in "*?["):
+            break
+        fixed /= part
+    return (path.relative_to(fixed).parent / stem(path)).as_posix()
+
+
+def _refs(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
+    if mask is not None and is_volume(mask) != is_volume(image):
+        error = CaseError("E_SHAPE", f"{image} and its mask {mask} must both be pictures or both be NIfTI.")
+        return [CaseRef(name, config.group, name, failing(error))]
+    if is_volume(image):
+        return slice_refs(name, config.group, image, mask, config)
+    return [picture_ref(name, image, mask, config)]

@@ -1,0 +1,31 @@
+"""Chest x-rays with lung masks, in the layout of the Kaggle set `Chest Xray Masks and Labels`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from salip_exp.config import DatasetConfig
+from salip_exp.data.case import CaseRef
+from salip_exp.data.images import SUFFIXES
+from salip_exp.data.loading import picture_ref
+from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.selection import Found, gather
+from salip_exp.errors import DataError
+
+LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
+
+
+def read_xray(root: Path, config: DatasetConfig) -> Found:
+    """Images of CXR_png with the masks of their names: `<name>_mask.png` (Shenzhen) or `<name>.png` (Montgomery)."""
+    require_folder(root, LAYOUT)
+    home = next((folder for folder in (root / "Lung Segmentation", root) if (folder / "CXR_png").is_dir()), None)
+    if home is None:
+        raise DataError(f"{root} has no CXR_png folder: {LAYOUT}")
+    links = config.files.follow_links
+    images = by_name(files_below(home / "CXR_png", "*", SUFFIXES, links), stem)
+    masks = by_name(files_below(home / "masks", "*", SUFFIXES, links), lambda path: path.stem.removesuffix("_mask"))
+
+    def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
+        return [picture_ref(name, image, mask, config)]
+
+    return gather(images, masks, root, config, refs)

@@ -1,0 +1,94 @@
+"""What a method makes of a case, and how it came to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.work import Counters
+from salip_exp.data.case import Case
+from salip_exp.errors import CaseError
+
+
+class Status(StrEnum):
+    """How a prediction ended; every status but `ok` says why the mask is empty or may lack a ROI."""
+
+    ok = "ok"
+    no_masks = "no_masks"  # nothing to choose from: an empty pool, or an empty target for gt_sam and the oracle
+    all_filtered = "all_filtered"  # nothing was left by the area filter, the views or the component size
+    k_short = "k_short"  # fewer candidates than ROIs
+    zero_box = "zero_box"  # a box without extent was kept from SAM
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The mask of a case with everything that attribution and pictures need.
+
+    Attributes:
+        mask: bool (H, W).
+        status: one of Status.
+        pool: all candidates, before any filter; None for methods without a pool.
+        kept_ids: int64 (M,), ids of the candidates that CLIP scored (or the oracle).
+        kept_scores: float32 (M,), similarity with the text (oracle: IoU of what their boxes prompt with the target).
+        selected_ids: ids of the retrieved candidates, best first.
+        selected_scores: their scores.
+        boxes: float32 (n, 4), x0 y0 x1 y1 with inclusive far edges: of the retrieved candidates or, for gt_sam, the
+            prompts. Those without extent are listed too, though SAM never sees them.
+        seconds: by stage.
+    """
+
+    mask: NDArray[np.bool_]
+    status: Status
+    pool: Pool | None = None
+    kept_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    kept_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    selected_ids: list[int] = field(default_factory=list)
+    selected_scores: list[float] = field(default_factory=list)
+    boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def target_of(case: Case, method: str) -> NDArray[np.bool_]:
+    """The target of a case, for a method that cannot do without; raises CaseError E_MASK where there is none."""
+    if case.mask is None:
+        message = f"{case.case_id} has no target mask, which method={method} needs: use another method."
+        raise CaseError("E_MASK", message)
+    return case.mask
+
+
+class Method(Protocol):
+    """Anything that turns a case into a prediction.
+
+    Attributes:
+        counters: the networks' work since the method was built.
+    """
+
+    counters: Counters
+
+    def predict(self, case: Case) -> Prediction:
+        """The prediction of one case; raises CaseError where there can be none."""
+        ...
+
+
+class Stopwatch:
+    """Seconds by stage; a stage entered again adds to what it had."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside the `with` block for the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

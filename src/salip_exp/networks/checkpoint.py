@@ -1,0 +1,116 @@
+"""Reading PyTorch files that were proven by hash, and putting their tensors into a network.
+
+Nothing here runs code from a file: pickles are read with `weights_only`, TorchScript gives its tensors only.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from salip_exp.errors import WeightsError
+from salip_exp.networks.registry import Entry, named_by_shape
+
+State = dict[str, torch.Tensor]
+
+Net = TypeVar("Net", bound=torch.nn.Module)
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of `torch.jit.save`, told by its table of contents alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def read_torchscript(path: Path, entry: Entry) -> State:
+    """The tensors of a TorchScript archive, on the CPU; its code is not run.
+
+    Raises:
+        WeightsError: torch cannot read the archive.
+    """
+    try:
+        with warnings.catch_warnings():
+            # OpenAI published CLIP in this format; that torch would rather have another is no news to a user.
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated")
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+    except Exception as fault:  # a deserialiser may fail in any way on bytes it does not expect
+        raise _unreadable(path, entry, fault) from fault
+
+
+def read_state_dict(path: Path, entry: Entry) -> State:
+    """The tensors of a file of `torch.save(net.state_dict())`, mapped from disk where its format allows.
+
+    Raises:
+        WeightsError: TorchScript, a pickle that holds more than tensors, a damaged file, or no plain state dict.
+    """
+    if is_torchscript(path):
+        raise WeightsError(
+            f"{entry.option}: {path} is a TorchScript archive, as OpenAI's CLIP files are, not a state dict; "
+            f"give the file of {entry.file} or one saved by torch.save(net.state_dict())"
+        )
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as fault:  # a deserialiser may fail in any way on bytes it does not expect
+        raise _unreadable(path, entry, fault) from fault
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise WeightsError(
+            f"{entry.option}: {path} holds no plain state dict (names to tensors); "
+            "take the state dict out of the training checkpoint and save it with torch.save"
+        )
+    return state
+
+
+def require_shape(shape: tuple[int, ...] | None, described: str, entry: Entry) -> None:
+    """Refuse tensors of another variant before a network is built for them.
+
+    Args:
+        shape: what the tensors show, in the terms of `Entry.shape`; None if they are of another network.
+        described: the same in words, e.g. `width 1280`.
+        entry: what is wanted.
+
+    Raises:
+        WeightsError: naming what was asked for and what the file holds.
+    """
+    if shape == entry.shape:
+        return
+    name = named_by_shape(entry.network, shape) if shape is not None else None
+    holds = f"{entry.network}={name} ({described})" if name else described
+    todo = f"use {entry.network}={name}" if name else f"give a file of {entry.file}'s variant"
+    raise WeightsError(f"{entry.option} was asked for, but {entry.path or entry.file} holds {holds}; {todo}")
+
+
+def frozen(net: Net) -> Net:
+    """The network in evaluation mode, without gradients."""
+    return net.eval().requires_grad_(False)
+
+
+def misfit(entry: Entry, fault: RuntimeError) -> WeightsError:
+    """The error for tensors that have the variant's width but do not fill its network."""
+    lines = [line.strip() for line in str(fault).splitlines()[1:]] or [str(fault)]
+    return WeightsError(
+        f"{entry.option}: the tensors in {entry.path or entry.file} do not fit its network ({_short(lines[0])}); "
+        "give weights of the unchanged architecture"
+    )
+
+
+def _unreadable(path: Path, entry: Entry, fault: Exception) -> WeightsError:
+    if isinstance(fault, pickle.UnpicklingError):  # torch's own text advises to execute the file
+        cause = "it is damaged, or holds more than tensors; save the plain state dict with torch.save"
+    else:
+        cause = f"{type(fault).__name__}: {_short(str(fault).strip() or 'no reason given')}; copy the file again"
+    return WeightsError(
+        f"{entry.option}: {path} cannot be read as PyTorch weights, and nothing in it was run ({cause})"
+    )
+
+
+def _short(reason: str, limit: int = 160) -> str:
+    line = reason.splitlines()[0]
+    return line if len(line) <= limit else f"{line[:limit]}..."

@@ -1,0 +1,108 @@
+"""CLIP, official or embedded, from proven weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from salip_exp.config import ClipConfig, Precision
+from salip_exp.errors import WeightsError
+from salip_exp.networks import checkpoint, registry, weights
+from salip_exp.networks.embedded import files
+from salip_exp.networks.packages import CLIP, build_model
+from salip_exp.networks.registry import Entry
+
+PATCHES = "visual.conv1.weight"
+
+POSITIONS = "visual.positional_embedding"
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A CLIP ready for inference: float32, evaluation mode, no gradients.
+
+    Attributes:
+        net: the network, on `device`.
+        name: registered name of the variant.
+        sha256: of the file that the weights were read from.
+        device: where it runs.
+        arithmetic: how it computes, as `network_key` tells it.
+    """
+
+    net: CLIP
+    name: str
+    sha256: str
+    device: torch.device
+    arithmetic: str = "float32"
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square views it sees, in pixels."""
+        return int(self.net.visual.input_resolution)
+
+
+def load_clip(config: ClipConfig, device: torch.device, download: bool) -> LoadedClip:
+    """Find or fetch the configured weights, prove and read them, and build the network around them.
+
+    Official files are TorchScript archives; a plain state dict (`torch.save`) registered by its hash is taken too.
+    The network is made by the clip package's own `build_model`, which rounds what it computes with to float16 as
+    the official files are stored, and then runs in the configured precision on every device.
+
+    Args:
+        config: `name`, and `weights` with `sha256` for a file of the user's.
+        device: where the network is to run.
+        download: whether absent official weights may be fetched.
+
+    Raises:
+        ConfigError: unknown name, or a bad hash.
+        WeightsError: absent, damaged, unverified, of another variant, or no CLIP weights at all.
+        EnvironmentFault: the cache cannot be written.
+    """
+    entry = registry.find("clip", config.name, config.weights, config.sha256)
+    state = read_clip(entry, weights.obtain(entry, download))
+    net = _build(state, entry, config.precision)
+    return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device, str(config.precision))
+
+
+def read_clip(entry: Entry, path: Path) -> checkpoint.State:
+    """The tensors of a proven file, if they are of the entry's variant.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another variant or something else.
+    """
+    state = _read(path, entry)
+    _require_variant(state, entry)
+    return state
+
+
+def _read(path: Path, entry: Entry) -> checkpoint.State:
+    if entry.embedded:
+        return files.read_clip(path)
+    read = checkpoint.read_torchscript if checkpoint.is_torchscript(path) else checkpoint.read_state_dict
+    return read(path, entry)
+
+
+def _require_variant(state: checkpoint.State, entry: Entry) -> None:
+    patches, positions = state.get(PATCHES), state.get(POSITIONS)
+    if patches is not None and positions is not None and patches.ndim == 4 and positions.ndim == 2:
+        width, patch = patches.shape[0], patches.shape[-1]
+        side = patch * round((positions.shape[0] - 1) ** 0.5)
+        described = f"a CLIP of vision width {width}, patch {patch}, input {side}"
+        checkpoint.require_shape((width, patch, side), described, entry)
+    else:
+        other = "SAM weights" if any(name.startswith("image_encoder.") for name in state) else "no CLIP transformer"
+        checkpoint.require_shape(None, other, entry)
+
+
+def _build(state: checkpoint.State, entry: Entry, precision: Precision) -> CLIP:
+    try:
+        net: CLIP = build_model(state)
+    except RuntimeError as fault:
+        raise checkpoint.misfit(entry, fault) from fault
+    except (KeyError, IndexError) as fault:
+        raise WeightsError(
+            f"{entry.option}: {entry.path or entry.file} lacks {fault} of a CLIP; give a whole state dict"
+        ) from fault
+    return net if precision is Precision.float16 else net.float()

@@ -1,0 +1,106 @@
+"""Where and how networks compute: device, arithmetic, and the key of what their answers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from salip_exp.cache.base import content_key
+from salip_exp.config import Arithmetic, Device
+from salip_exp.errors import EnvironmentFault
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
+from salip_exp.networks.unet import LoadedUnet
+
+
+def pick_device(device: Device) -> torch.device:
+    """The torch device that a configured name stands for; `auto` is the GPU where there is one.
+
+    Raises:
+        EnvironmentFault: `cuda` is asked for and PyTorch sees none.
+    """
+    found = torch.cuda.is_available()
+    if device is Device.cuda and not found:
+        build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build for the CPU only"
+        raise EnvironmentFault(
+            f"device=cuda: PyTorch {torch.__version__} ({build}) sees no CUDA GPU on this machine; "
+            "use device=cpu or device=auto"
+        )
+    return torch.device("cuda" if found and device is not Device.cpu else "cpu")
+
+
+class Loaded(Protocol):
+    """A network with what tells its answers from those of others."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that the weights were read from."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+    @property
+    def arithmetic(self) -> str:
+        """How it computes: precision, and whether it is compiled."""
+        ...
+
+
+def network_key(loaded: Loaded) -> str:
+    """Key of weights, arithmetic, and the kind of machine.
+
+    A CPU rounds by its vector instructions, and on one thread by other kernels than on several (how many does not
+    matter: measured with 2, 4 and 8); a GPU rounds by its model.
+    """
+    if loaded.device.type == "cuda":
+        machine = torch.cuda.get_device_name(loaded.device)
+    else:
+        threads = "one thread" if torch.get_num_threads() == 1 else "several threads"
+        machine = f"{torch.backends.cpu.get_cpu_capability()}, {threads}"
+    return content_key(loaded.sha256, loaded.arithmetic, loaded.device.type, machine, torch.__version__)
+
+
+Forward = Callable[..., Any]
+
+Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
+
+
+def arithmetic_of(precision: Arithmetic, compiled: bool) -> str:
+    """The name under which results are recorded and kept."""
+    return f"{precision}{', compiled' if compiled else ''}"
+
+
+def sped_up(loaded: Network, precision: Arithmetic, compiled: bool) -> Network:
+    """The network with its towers computing in bfloat16 and compiled, as asked; fp32, not compiled, changes nothing.
+
+    SAM's prompt encoder stays as it is: positions need full precision. So does CLIP, a small share of the time: its
+    scores differ by less between candidates than bfloat16 rounds, and retrieval would take others (`clip.precision`
+    has float16 for who wants it). Whatever a tower computes in, it gives float32.
+    """
+    for tower in _towers(loaded):
+        if precision is Arithmetic.bf16 and not isinstance(loaded, LoadedClip):
+            tower.forward = _in_bfloat16(tower.forward, loaded.device)
+        if compiled:
+            tower.compile()
+    return replace(loaded, arithmetic=f"{loaded.arithmetic}, {arithmetic_of(precision, compiled)}")
+
+
+def _towers(loaded: LoadedSam | LoadedClip | LoadedUnet) -> list[Any]:
+    net: Any = loaded.net
+    if isinstance(loaded, LoadedUnet):
+        return [net]
+    return [net.image_encoder, net.mask_decoder] if isinstance(loaded, LoadedSam) else [net.visual, net.transformer]
+
+
+def _in_bfloat16(forward: Forward, device: torch.device) -> Forward:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16):
+            result = forward(*args, **kwargs)
+        return tuple(map(torch.Tensor.float, result)) if isinstance(result, tuple) else result.float()
+
+    return wrapped

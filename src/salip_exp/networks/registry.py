@@ -1,0 +1,186 @@
+"""The weights that a name stands for: where they come from, and the SHA-256 that proves them.
+
+Three kinds, one table: official weights (a URL), embedded ones (files of the package), and the user's own, which take
+the place of a registered file by their hash: `sam=vit_b sam.weights=FILE sam.sha256=HEX`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from salip_exp.errors import ConfigError, WeightsError
+
+Network = Literal["sam", "clip"]
+
+EMBEDDED = Path(__file__).parent / "embedded"
+
+META = "https://dl.fbaipublicfiles.com/segment_anything"
+
+OPENAI = "https://openaipublic.azureedge.net/clip/models"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of weights.
+
+    Attributes:
+        network: configuration group it belongs to.
+        name: option of that group, e.g. `vit_b`.
+        file: file name in the cache or the package.
+        sha256: of the whole file, lower-case hexadecimal.
+        shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP.
+        url: where it is fetched from; None for files that are not fetched.
+        size: bytes, for people; what decides is the hash.
+        build: makes the SAM network of this variant with random weights; CLIP is built from its tensors' shapes.
+        path: where the file lies if not in the cache.
+        users: whether `path` is the user's own file rather than the package's.
+    """
+
+    network: Network
+    name: str
+    file: str
+    sha256: str
+    shape: tuple[int, ...]
+    url: str | None = None
+    size: int | None = None
+    build: Callable[[], Any] | None = None
+    path: Path | None = None
+    users: bool = False
+
+    @property
+    def option(self) -> str:
+        """The override that chooses it, e.g. `sam=vit_b`."""
+        return f"{self.network}={self.name}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the architecture is the package's own, stored as safetensors."""
+        return self.file.endswith(".safetensors")
+
+
+def _build_official(name: str) -> Any:
+    from salip_exp.networks.packages import segment_anything
+
+    return segment_anything.sam_model_registry[name]()
+
+
+def _build_tiny() -> Any:
+    from salip_exp.networks.embedded.architecture import build_sam
+
+    return build_sam()
+
+
+def _sam(name: str, file: str, size: int, width: int, sha256: str) -> Entry:
+    return Entry("sam", name, file, sha256, (width,), f"{META}/{file}", size, partial(_build_official, name))
+
+
+def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: str) -> Entry:
+    return Entry("clip", name, file, sha256, shape, f"{OPENAI}/{sha256}/{file}", size)
+
+
+# SHA-256 of SAM as several independent projects publish them; those of CLIP are part of OpenAI's own URLs.
+# The embedded files' hashes stand in embedded/SHA256SUMS, which their training writes.
+TABLE: tuple[Entry, ...] = (
+    _sam(
+        "vit_b",
+        "sam_vit_b_01ec64.pth",
+        375_042_383,
+        768,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    _sam(
+        "vit_l",
+        "sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        1024,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _sam(
+        "vit_h",
+        "sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        1280,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    Entry("sam", "tiny", "sam_tiny.safetensors", "", (192,), build=_build_tiny, path=EMBEDDED / "sam_tiny.safetensors"),
+    _clip(
+        "vit_b_32",
+        "ViT-B-32.pt",
+        353_976_522,
+        (768, 32, 224),
+        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+    ),
+    _clip(
+        "vit_l_14",
+        "ViT-L-14.pt",
+        932_768_134,
+        (1024, 14, 224),
+        "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    ),
+    Entry("clip", "tiny", "clip_tiny.safetensors", "", (128, 8, 64), path=EMBEDDED / "clip_tiny.safetensors"),
+)
+
+
+def find(network: Network, name: str, weights: str | None = None, sha256: str | None = None) -> Entry:
+    """The entry that a configuration names, with the user's own file in its place if one is given.
+
+    Args:
+        network: `sam` or `clip`.
+        name: `sam.name` or `clip.name`.
+        weights: the user's file of that variant; None takes the registered one.
+        sha256: its hash; None expects the registered file's, so that an official file may lie anywhere.
+
+    Raises:
+        ConfigError: unknown name, a hash without a file, or something that is no SHA-256.
+        WeightsError: the package was installed without its embedded weights.
+    """
+    entry = next((e for e in TABLE if (e.network, e.name) == (network, name)), None)
+    if entry is None:
+        raise _unknown(network, name)
+    if sha256 is not None and weights is None:
+        raise ConfigError(f"{network}.sha256 is set but {network}.weights is not: give the file it belongs to")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ConfigError(
+            f"{network}.sha256={sha256!r} is not a SHA-256: 64 hexadecimal digits, as `sha256sum FILE` prints them"
+        )
+    if weights is not None:
+        entry = replace(entry, path=Path(weights).expanduser(), users=True)
+    return replace(entry, sha256=sha256.lower() if sha256 else _registered_sha256(entry))
+
+
+def named_by_hash(network: Network, sha256: str) -> str | None:
+    """Name of the official weights of a network that have this hash, if any has."""
+    return next((e.name for e in TABLE if e.network == network and e.sha256 == sha256), None)
+
+
+def named_by_shape(network: Network, shape: tuple[int, ...]) -> str | None:
+    """Name of the variant of a network whose tensors have this shape, if any has."""
+    return next((e.name for e in TABLE if e.network == network and e.shape == shape), None)
+
+
+def _registered_sha256(entry: Entry) -> str:
+    if entry.sha256:
+        return entry.sha256
+    from salip_exp.networks.embedded.sums import read_sums
+
+    sha256 = read_sums().get(entry.file)
+    if sha256 is None:
+        raise WeightsError(
+            f"{entry.option}: the embedded weights {entry.file} are not part of this installation "
+            f"(no line for them in {EMBEDDED / 'SHA256SUMS'}); install salip_exp again, "
+            "or train them: python -m salip_exp.networks.embedded.train"
+        )
+    return sha256
+
+
+def _unknown(network: Network, name: str) -> ConfigError:
+    names = [e.name for e in TABLE if e.network == network]
+    near = get_close_matches(name, names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return ConfigError(f"{network}.name={name!r} is not known{hint}; choose one of {', '.join(names)}")

@@ -1,0 +1,86 @@
+"""SAM, official or embedded, from proven weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from salip_exp.config import SamConfig
+from salip_exp.networks import checkpoint, registry, weights
+from salip_exp.networks.embedded import files
+from salip_exp.networks.packages import Sam
+from salip_exp.networks.registry import Entry
+
+WIDTH_OF = "image_encoder.patch_embed.proj.weight"
+
+
+@dataclass(frozen=True)
+class LoadedSam:
+    """A SAM ready for inference: float32, evaluation mode, no gradients.
+
+    Attributes:
+        net: the network, on `device`.
+        name: registered name of the variant.
+        sha256: of the file that the weights were read from.
+        device: where it runs.
+        arithmetic: how it computes, as `network_key` tells it.
+    """
+
+    net: Sam
+    name: str
+    sha256: str
+    device: torch.device
+    arithmetic: str = "float32"
+
+
+def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedSam:
+    """Find or fetch the configured weights, prove and read them, and build the network around them.
+
+    Official weights go through segment_anything's own builders, embedded ones through the package's.
+
+    Args:
+        config: `name`, and `weights` with `sha256` for a file of the user's.
+        device: where the network is to run.
+        download: whether absent official weights may be fetched.
+
+    Raises:
+        ConfigError: unknown name, or a bad hash.
+        WeightsError: absent, damaged, unverified, of another variant, or no SAM weights at all.
+        EnvironmentFault: the cache cannot be written.
+    """
+    entry = registry.find("sam", config.name, config.weights, config.sha256)
+    state = read_sam(entry, weights.obtain(entry, download))
+    net = _build(state, entry)
+    return LoadedSam(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
+
+
+def read_sam(entry: Entry, path: Path) -> checkpoint.State:
+    """The tensors of a proven file, if they are of the entry's variant.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another variant or something else.
+    """
+    state = files.read_sam(path) if entry.embedded else checkpoint.read_state_dict(path, entry)
+    _require_variant(state, entry)
+    return state
+
+
+def _require_variant(state: checkpoint.State, entry: Entry) -> None:
+    embedding = state.get(WIDTH_OF)
+    if embedding is not None and embedding.ndim == 4:
+        checkpoint.require_shape((embedding.shape[0],), f"a SAM encoder of width {embedding.shape[0]}", entry)
+    else:
+        other = "CLIP weights" if "token_embedding.weight" in state else "no SAM weights"
+        checkpoint.require_shape(None, other, entry)
+
+
+def _build(state: checkpoint.State, entry: Entry) -> Sam:
+    assert entry.build is not None  # every SAM entry has its builder
+    net: Sam = entry.build()
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as fault:
+        raise checkpoint.misfit(entry, fault) from fault
+    return net

@@ -1,0 +1,185 @@
+"""What an experiment is made of, read from `paper.yaml`: data sets, columns, tables, figures, the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+SALIP = "salip"
+
+"""The column for which nothing is typed."""
+
+Score = tuple[float | None, float | None]
+
+"""DSC and mIoU as the paper prints them; None is a figure that it does not give."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What stands for a data set of the paper.
+
+    Attributes:
+        roi: the organ.
+        phantoms: option of the group `dataset` that imitates it.
+        real: option that reads it.
+    """
+
+    roi: str
+    phantoms: str
+    real: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One system, ablation or network: its name in tables, and what is typed for it."""
+
+    title: str
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One data set, or one group of it.
+
+    Attributes:
+        group: None takes all cases.
+        paper: the paper's figures by column.
+    """
+
+    label: str
+    dataset: str
+    group: str | None = None
+    paper: Mapping[str, Score] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a stage loses: the score of one column less that of another."""
+
+    stage: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, or one that it lacks.
+
+    Attributes:
+        columns: by key, in order.
+        against: the column that every other one is compared with; None: SaLIP as the user has it.
+        order: pairs of columns that the paper ranks, the lower score first.
+        control: a column that must score lower than `against`, or CLIP was not needed.
+        losses: what to tell of each stage.
+        iou: whether the table shows mIoU as well.
+    """
+
+    name: str
+    title: str
+    columns: Mapping[str, Column]
+    rows: Sequence[Row]
+    against: str | None = None
+    order: Sequence[tuple[str, str]] = ()
+    control: str | None = None
+    losses: Sequence[Loss] = ()
+    iou: bool = False
+    footnotes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper: which cells it is drawn from."""
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    datasets: Sequence[str]
+
+
+def sources() -> dict[str, Source]:
+    """What stands for each data set of the paper, by its name there."""
+    return {name: Source(**values) for name, values in _document()["datasets"].items()}
+
+
+def columns() -> dict[str, Column]:
+    """All columns by key; those of embedded networks are not among them."""
+    listed = _document()["columns"].items()
+    return {key: Column(values["title"], tuple(values.get("overrides", ()))) for key, values in listed}
+
+
+def parts() -> list[str]:
+    """Names of all tables and figures, in order."""
+    return [*_document()["tables"], *_document()["figures"]]
+
+
+def table(name: str) -> Table:
+    """One table; `KeyError` if there is none of this name."""
+    values = _document()["tables"][name]
+    titles = values.get("titles", {})
+    chosen = {key: Column(titles.get(key, column.title), column.overrides) for key, column in columns().items()}
+    chosen = {key: chosen[key] for key in values["columns"]}
+    order = [(low, high) for low, high in values.get("order", ())]
+    if values.get("embedded"):
+        carried = _embedded()
+        order += list(zip(list(carried), list(carried)[1:], strict=False))
+        chosen |= carried
+    return Table(
+        name=name,
+        title=values["title"],
+        columns=chosen,
+        rows=[_row(each) for each in values["rows"]],
+        against=values.get("against"),
+        order=order,
+        control=values.get("control"),
+        losses=[Loss(**each) for each in values.get("losses", ())],
+        iou=bool(values.get("iou")),
+        footnotes=values.get("footnotes", ()),
+    )
+
+
+def figure(name: str) -> Figure:
+    """One figure; `KeyError` if there is none of this name."""
+    return Figure(name=name, **_document()["figures"][name])
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    paper = {key: (*scores, None)[:2] for key, scores in values.get("paper", {}).items()}
+    return Row(values["label"], values["dataset"], values.get("group"), paper)
+
+
+def _embedded() -> dict[str, Column]:
+    """A column for every SAM that the package carries, the smallest file first."""
+    from salip_exp.networks.registry import TABLE
+
+    there = [entry for entry in TABLE if entry.network == "sam" and entry.embedded and entry.path is not None]
+    there = sorted((each for each in there if each.path.is_file()), key=lambda each: each.path.stat().st_size)  # type: ignore[union-attr]
+    return {entry.name: Column(f"{entry.name} (embedded)", (f"sam={entry.name}",)) for entry in there}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = resources.files("salip_exp").joinpath("paper.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def paper_scores(dataset: str, group: str | None, method: str) -> tuple[float, float] | None:
+    """DSC and mIoU that the paper gives, or None where it gives none.
+
+    Args:
+        dataset: as configured; phantoms stand beside the data set that they imitate.
+        group: of cases; None for the whole data set.
+        method: as configured.
+    """
+    paper = _document()
+    for row in paper["tables"]["table1"]["rows"]:
+        names = paper["datasets"][row["dataset"]]
+        if dataset in (names["phantoms"], names["real"]) and row.get("group") in (None, group):
+            scores = row.get("paper", {}).get(method)
+            return None if scores is None else (scores[0], scores[1])
+    return None

@@ -1,0 +1,233 @@
+"""The loop over cases: read, reuse or predict, score, and put the record on disk before the next one."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from salip_exp.config import Config, MethodName
+from salip_exp.console import progress
+from salip_exp.data.case import Case, CaseRef
+from salip_exp.data.loading import Load, read_ahead
+from salip_exp.errors import CaseError, SalipError
+from salip_exp.evaluation.attribution import attribute
+from salip_exp.evaluation.metrics import FACT, hd95, head_circumference, overlap, surface_dice
+from salip_exp.files import png
+from salip_exp.methods.base import Method, Prediction
+from salip_exp.runs.identity import fingerprint, record_key
+from salip_exp.runs.process import Stop
+from salip_exp.runs.records import CaseRecord, StaleRecord, record_path, reusable, sha256, write_record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """What the cases of a run share, and what happened to them.
+
+    Attributes:
+        recipe: hash of all that makes a prediction other than the case (`identity.recipe`).
+        dataset: name of the data set.
+        reused: cases whose record was there already.
+        redone: (id, reason) of records that were there and could not be used.
+    """
+
+    config: Config
+    folder: Path
+    method: Method
+    recipe: str
+    dataset: str
+    reused: int = 0
+    redone: list[tuple[str, str]] = field(default_factory=list)
+
+
+class MeanDsc:
+    """DSC so far, over the cases that have one."""
+
+    def __init__(self) -> None:
+        self.sum, self.n = 0.0, 0
+
+    def add(self, record: CaseRecord) -> str:
+        """Take one more case, and say the mean."""
+        if record.dsc is not None:
+            self.sum, self.n = self.sum + record.dsc, self.n + 1
+        return f"mean DSC {self.sum / self.n:.3f} (n={self.n})" if self.n else "no score yet"
+
+
+def run_cases(
+    session: Session, refs: Sequence[CaseRef], stop: Stop, told: Callable[[CaseRecord], None]
+) -> list[CaseRecord]:
+    """Finish every case, in order, or those before a signal; one that fails never touches another.
+
+    Args:
+        session: of the run.
+        refs: of the data set.
+        stop: whether to stop after the case at hand.
+        told: hears of every case when it is finished.
+
+    Raises:
+        EnvironmentFault: a record cannot be written.
+    """
+    records = []
+    mean = MeanDsc()
+    with progress(len(refs), session.config.progress, "case") as report:
+        for ref, load in read_ahead(refs):
+            if stop.code is not None:
+                break
+            records.append(run_case(session, ref, load))
+            told(records[-1])
+            report(mean.add(records[-1]))
+    return records
+
+
+def run_case(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
+    """The record of one case, on disk when this returns; a failure is a record too.
+
+    Raises:
+        EnvironmentFault: the record cannot be written.
+    """
+    try:
+        return _finished(session, ref, load)
+    except CaseError as error:
+        log.warning("case %s: %s %s", ref.case_id, error.code, error)
+        record = _failed(session, ref, error.code, str(error))
+    except SalipError:
+        raise
+    except Exception as error:
+        log.exception("case %s", ref.case_id)
+        code = "E_OOM" if _lacks_memory(error) else "E_INTERNAL"
+        record = _failed(session, ref, code, f"{type(error).__name__}: {error}")
+    write_record(session.folder, record, None)
+    return record
+
+
+def _finished(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
+    start = time.perf_counter()
+    loaded = load()
+    case = loaded.case
+    case_hash = fingerprint(case)
+    key = record_key(session.recipe, case_hash)
+    try:
+        record = reusable(session.folder, ref.case_id, key)
+    except StaleRecord as reason:
+        if record_path(session.folder, ref.case_id).exists():
+            log.warning("case %s is done again: its record %s", ref.case_id, reason)
+            session.redone.append((ref.case_id, str(reason)))
+    else:
+        session.reused += 1
+        return record
+    before = session.method.counters.to_dict()
+    prediction = _predict(session.method, case)
+    after = session.method.counters.to_dict()
+    picture = png(prediction.mask.astype(np.uint8) * 255)
+    record = replace(
+        _scored(session.config, case, prediction),
+        key=key,
+        fingerprint=case_hash,
+        work={name: after[name] - before[name] for name in after},
+        png_sha256=sha256(picture),
+    )
+    seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
+    record = replace(record, seconds={name: round(value, 6) for name, value in seconds.items()})
+    write_record(session.folder, record, picture)
+    return record
+
+
+def _predict(method: Method, case: Case) -> Prediction:
+    prediction = method.predict(case)
+    if prediction.mask.shape != case.image.shape[:2]:
+        raise CaseError(
+            "E_SHAPE",
+            f"{case.case_id}: the predicted mask is {prediction.mask.shape}, the image {case.image.shape[:2]}",
+        )
+    return prediction
+
+
+def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
+    """The record of a prediction, yet without key, fingerprint and picture."""
+    empty = case.mask is not None and not case.mask.any()
+    start = time.perf_counter()
+    scores = _scores(config, case, prediction)
+    return CaseRecord(
+        key="",
+        fingerprint="",
+        case_id=case.case_id,
+        dataset=case.dataset,
+        group=case.group,
+        volume=case.volume,
+        slice=case.slice,
+        method=str(config.method),
+        status="empty_gt" if empty else str(prediction.status),
+        n_pool=None if prediction.pool is None else len(prediction.pool),
+        n_kept=None if prediction.pool is None else len(prediction.kept_ids),
+        selected=[int(each) for each in prediction.selected_ids],
+        scores=[round(float(each), 6) for each in prediction.selected_scores],
+        boxes=np.asarray(prediction.boxes, dtype=np.float64).round(2).tolist(),
+        notes=list(case.notes),
+        **scores,
+        seconds={**prediction.seconds, "score": time.perf_counter() - start},
+    )
+
+
+def _scores(config: Config, case: Case, prediction: Prediction) -> dict[str, Any]:
+    """All that needs the target or the data set's measures, by column; without a target what can be said of none."""
+    if case.mask is None:
+        return {"pixels_predicted": int(prediction.mask.sum()), **_circumference(case, prediction)}
+    score = config.score
+    counts = overlap(prediction.mask, case.mask)
+    of_cascade = config.method is not MethodName.unet  # which has no stages to blame
+    by_clip = config.method is not MethodName.oracle
+    cause = attribute(prediction, case.mask, config.dataset.k, by_clip) if of_cascade else None
+    return {
+        "pixels_both": counts.both,
+        "pixels_predicted": counts.predicted,
+        "pixels_target": counts.target,
+        "dsc": _number(counts.dice(score.empty_target)),
+        "iou": _number(counts.iou(score.empty_target)),
+        "hd95": _number(hd95(prediction.mask, case.mask, case.spacing)),
+        "nsd": _number(surface_dice(prediction.mask, case.mask, case.spacing, score.tolerance_mm, score.empty_target)),
+        **_circumference(case, prediction),
+        "best_candidate_iou": None if cause is None else cause.best_candidate_iou,
+        "failure": None if cause is None else str(cause.failure),
+    }
+
+
+def _circumference(case: Case, prediction: Prediction) -> dict[str, Any]:
+    """The head's circumference and its error, where the data set gives a value and there is an ellipse to measure."""
+    if FACT not in case.facts:
+        return {}
+    found = head_circumference(prediction.mask, case.spacing)
+    return {} if found is None else {"hc_mm": found, "hc_error_mm": found - case.facts[FACT]}
+
+
+def _failed(session: Session, ref: CaseRef, code: str, message: str) -> CaseRecord:
+    return CaseRecord(
+        key="",
+        fingerprint="",
+        case_id=ref.case_id,
+        dataset=session.dataset,
+        group=ref.group,
+        volume=ref.volume,
+        slice=ref.slice,
+        method=str(session.config.method),
+        status=f"failed({code})",
+        message=" ".join(message.split()),
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # Imported here: it needs torch, and a run says what is wrong with its folder before it waits for that.
+    from salip_exp.cascade.work import out_of_memory
+
+    return out_of_memory(error)

@@ -1,0 +1,191 @@
+"""The record of one case, on disk from the moment the case is finished: the unit in which a run is resumed.
+
+`cases/<name>.json` is written after `predictions/<name>.png`, so a record that can be read has its picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from salip_exp.evaluation.metrics import Overlap
+from salip_exp.files import atomic_write, from_json, read_small
+from salip_exp.runs.identity import RECORD_VERSION, safe_name
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """All that a run keeps of one case; None is a figure that was not computed.
+
+    Attributes:
+        key: what the numbers depend on (`identity.record_key`); empty for failed cases, which are always tried again.
+        fingerprint: of the case as read; empty if it could not be read.
+        status: `ok`, `no_masks`, `all_filtered`, `k_short`, `zero_box`, `empty_gt` or `failed(CODE)`.
+        message: why it failed.
+        pixels_both, pixels_predicted, pixels_target: what DSC and IoU are made of, and volume-wise DSC adds up.
+        hd95: millimetres.
+        nsd: surface Dice at `score.tolerance_mm`.
+        hc_mm: head circumference of the prediction, where the data set gives one.
+        hc_error_mm: `hc_mm` minus the data set's value.
+        n_pool: candidates proposed.
+        n_kept: candidates that CLIP scored.
+        selected: ids of the retrieved candidates, best first, with their `scores`.
+        boxes: x0 y0 x1 y1 of each, inclusive.
+        failure: the stage that lost the organ (`evaluation.attribution`); None without a target, or without stages.
+        seconds: by stage.
+        work: what the networks did for this case, by counter.
+        notes: what the reader did to the case.
+        png_sha256: of the prediction's file; None for failed cases.
+        version: of this form.
+    """
+
+    key: str
+    fingerprint: str
+    case_id: str
+    dataset: str
+    group: str
+    volume: str | None
+    slice: int | None
+    method: str
+    status: str
+    message: str | None = None
+    pixels_both: int | None = None
+    pixels_predicted: int | None = None
+    pixels_target: int | None = None
+    dsc: float | None = None
+    iou: float | None = None
+    hd95: float | None = None
+    nsd: float | None = None
+    hc_mm: float | None = None
+    hc_error_mm: float | None = None
+    n_pool: int | None = None
+    n_kept: int | None = None
+    selected: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    boxes: list[list[float]] = field(default_factory=list)
+    best_candidate_iou: float | None = None
+    failure: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    work: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    png_sha256: str | None = None
+    version: int = RECORD_VERSION
+
+    @property
+    def failed(self) -> bool:
+        """Whether the case has no prediction."""
+        return self.status.startswith("failed")
+
+    @property
+    def name(self) -> str:
+        """File name of the case, without suffix."""
+        return safe_name(self.case_id)
+
+    @property
+    def overlap(self) -> Overlap | None:
+        """Pixel counts, or None for a case without a score."""
+        counts = (self.pixels_both, self.pixels_predicted, self.pixels_target)
+        return None if None in counts else Overlap(*(int(each or 0) for each in counts))
+
+
+class StaleRecord(Exception):
+    """A record that cannot be used: damaged, of another form, or made from something else; the message says which."""
+
+
+def record_path(folder: Path, case_id: str) -> Path:
+    """Where the record of a case lies in a run folder."""
+    return folder / "cases" / f"{safe_name(case_id)}.json"
+
+
+def prediction_path(folder: Path, case_id: str) -> Path:
+    """Where the predicted mask of a case lies in a run folder: an 8-bit PNG of 0 and 255 at working size."""
+    return folder / "predictions" / f"{safe_name(case_id)}.png"
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_record(folder: Path, record: CaseRecord, picture: bytes | None) -> None:
+    """Put a finished case on disk: first the prediction's PNG, if there is one, then the record.
+
+    Raises:
+        EnvironmentFault: the disk is full or the folder cannot be written.
+    """
+    if picture is not None:
+        atomic_write(prediction_path(folder, record.case_id), picture)
+    else:
+        prediction_path(folder, record.case_id).unlink(missing_ok=True)
+    atomic_write(record_path(folder, record.case_id), json.dumps(asdict(record), allow_nan=False, indent=1))
+
+
+def read_record(path: Path) -> CaseRecord:
+    """The record in a file, checked field by field.
+
+    Raises:
+        StaleRecord: the file is damaged or of another form.
+    """
+    try:
+        values = from_json(read_small(path))
+    except (OSError, ValueError) as error:
+        raise StaleRecord(f"cannot be read ({error})") from error
+    if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:
+        raise StaleRecord("is of another version")
+    wrong = _wrong_fields(values)
+    if wrong:
+        raise StaleRecord(f"has a wrong {', '.join(wrong)}")
+    return CaseRecord(**values)
+
+
+def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
+    """The finished record of a case, if it was made from exactly what `key` stands for and its picture is whole.
+
+    Raises:
+        StaleRecord: it was not, or is damaged, or the case had failed.
+    """
+    record = read_record(record_path(folder, case_id))
+    if record.failed:
+        raise StaleRecord(f"had {record.status}")
+    if record.case_id != case_id or record.key != key:
+        raise StaleRecord("was made from another image, configuration or weights")
+    try:
+        picture = prediction_path(folder, case_id).read_bytes()
+    except OSError as error:
+        raise StaleRecord("lacks its prediction") from error
+    if sha256(picture) != record.png_sha256:
+        raise StaleRecord("has a damaged prediction")
+    return record
+
+
+def _wrong_fields(values: Mapping[str, Any]) -> list[str]:
+    hints = get_type_hints(CaseRecord)
+    names = [each.name for each in fields(CaseRecord)]
+    missing = [name for name in names if name not in values]
+    return missing + [name for name in values if name not in names or not _fits(values[name], hints[name])]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is of the annotated type; ints pass for floats, booleans for nothing."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    inner = get_args(hint)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if hint is float else NoneType if hint is NoneType else hint)
+
+
+def volumes_of(records: Sequence[CaseRecord]) -> list[str] | None:
+    """Group and volume of each case; None unless every case is a slice of a volume."""
+    if not records or any(each.volume is None for each in records):
+        return None
+    return [f"{each.group}/{each.volume}" for each in records]

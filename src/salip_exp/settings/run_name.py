@@ -1,0 +1,120 @@
+"""Names of run folders, `<dataset>/<overrides>/<time>`, and the folder that `resume=true` continues."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from salip_exp.config import CacheConfig, Task, TrackerConfig
+
+CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
+
+TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
+
+WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
+
+FREE = {"outputs", "resume", "progress", "download", *CACHE, *TRACKER, *WORKERS}
+
+"""Overrides in which a run may differ from the one it continues."""
+
+UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
+
+"""Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
+
+TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
+
+"""Overrides in which a study may differ from the one it continues."""
+
+GROUPS = {"ablation", "preset", "method"}
+
+"""Keys whose value says enough by itself."""
+
+LONGEST = 100
+
+
+def label(overrides: Sequence[str]) -> str:
+    """Overrides as one file name of at most 100 characters, `default` if none matters; their order does not count."""
+    parts = sorted(_part(each) for each in overrides if key_of(each) not in UNSAID)
+    name = "+".join(part for part in parts if part)
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], resume: bool) -> str:
+    """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one.
+
+    A study, a training and an experiment have one folder for good: the same command continues them.
+    """
+    if task in (Task.report, Task.cache, Task.check):
+        return task.value
+    if task is Task.experiment:
+        return str(Path("experiments", _experiment(overrides)))
+    if task is Task.tune:
+        return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if key_of(e) not in TOTALS])))
+    if task is Task.train:
+        return str(training_folder(dataset, label(overrides)))
+    found = unfinished(outputs, dataset, overrides) if resume else None
+    time = found.name if found else f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return str(_parent(dataset, overrides) / time)
+
+
+def training_folder(dataset: str, name: str) -> Path:
+    """The folder of a training, relative to `outputs`."""
+    return Path(_safe(dataset) or "dataset", "train", name)
+
+
+def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | None:
+    """The newest folder that holds a part of a run on the same data set with the same overrides, or None."""
+    folders = sorted(Path(outputs, _parent(dataset, overrides)).glob("*"), reverse=True)
+    return next((each for each in folders if is_unfinished(each) and _told(each) == _said(overrides)), None)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether there is a finished case or a study here and no summary yet; without either, nothing to continue."""
+    begun = any((folder / "cases").glob("*.json")) or (folder / "study" / "study.db").exists()
+    return begun and not (folder / "summary.json").exists()
+
+
+def _experiment(overrides: Sequence[str]) -> str:
+    """`table1`, and what else was typed; where images lie is no part of it."""
+    name = next((each.partition("=")[2] for each in overrides if key_of(each) == "experiment"), "experiment")
+    others = [each for each in overrides if key_of(each) != "experiment" and "experiment.roots" not in key_of(each)]
+    rest = label(others)
+    return _safe(name) if rest == "default" else f"{_safe(name)}+{rest}"
+
+
+def _parent(dataset: str, overrides: Sequence[str]) -> Path:
+    return Path(_safe(dataset) or "dataset", label(overrides))
+
+
+def _told(folder: Path) -> set[str] | None:
+    path = folder / ".hydra" / "overrides.yaml"
+    return _said([str(each) for each in OmegaConf.load(path)]) if path.exists() else None
+
+
+def _said(overrides: Sequence[str]) -> set[str]:
+    return {str(each) for each in overrides if key_of(each) not in FREE}
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets: `ablation` of `+ablation=no_filter`."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _part(override: str) -> str:
+    key, _, value = override.lstrip("+").partition("=")
+    return _safe(value if key in GROUPS else f"{key}-{value}" if value else key)
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -1,0 +1,274 @@
+"""Who trains, who decides when to stop, who is scored: whole patients, fetuses or volumes, from every group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
+from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.data.loading import read_ahead
+from salip_exp.data.paths import natural
+from salip_exp.data.registry import open_dataset
+from salip_exp.data.resize import resize_mask
+from salip_exp.errors import CaseError, ConfigError, DataError, TooManyFailures
+from salip_exp.networks.unet import squashed
+from salip_exp.runs.identity import data_hash, fingerprint
+
+PARTS = ("train", "val", "test")
+
+REASON = "used for training"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set in three parts, each in the order of the data; no subject is in two of them.
+
+    Attributes:
+        train: its cases teach.
+        val: they decide which epoch is kept and when training stops.
+        test: they are scored, and seen by nothing before.
+    """
+
+    train: Sequence[CaseRef]
+    val: Sequence[CaseRef]
+    test: Sequence[CaseRef]
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Subjects that training sees, in natural order."""
+        return tuple(sorted({ref.subject for ref in (*self.train, *self.val)}, key=natural))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Cases and subjects of each part, with their counts, as `split.json` holds them."""
+        return {name: _described(getattr(self, name)) for name in PARTS}
+
+
+def split_cases(refs: Sequence[CaseRef], val: float, test: float, seed: int) -> Split:
+    """The split that a seed gives, whatever the order of the cases.
+
+    First the test part is drawn from every group with two subjects or more, then the validation part from what is
+    left: the share of its subjects, at least one. Where all groups are smaller, they are drawn from as one.
+
+    Args:
+        val: share of the subjects for validation.
+        test: share of the subjects for the test.
+
+    Raises:
+        DataError: fewer subjects than parts.
+    """
+    groups: dict[str, set[str]] = {}
+    home: dict[str, str] = {}  # a subject with cases in two groups stays whole: it counts for the first by name
+    for ref in sorted(refs, key=lambda each: (each.group, natural(each.case_id))):
+        groups.setdefault(home.setdefault(ref.subject, ref.group), set()).add(ref.subject)
+    rng = np.random.default_rng([seed, 5])
+    tested = _drawn(groups, test, rng)
+    rest = {name: members - tested for name, members in groups.items()}
+    validating = _drawn(rest, val / (1 - test), rng)
+    teaching = set(home) - tested - validating
+    if not (tested and validating and teaching):
+        raise DataError(
+            f"{len(home)} subjects cannot be split into train, val and test: a U-Net needs at least 3 "
+            "(patients, fetuses or volumes)"
+        )
+    parts = [[ref for ref in refs if ref.subject in part] for part in (teaching, validating, tested)]
+    return Split(*parts)
+
+
+def _drawn(groups: Mapping[str, Collection[str]], share: float, rng: np.random.Generator) -> set[str]:
+    """Subjects drawn from every group that can spare one."""
+    pools = [sorted(members, key=natural) for _, members in sorted(groups.items()) if len(members) >= 2]
+    if not pools:
+        pools = [sorted((each for members in groups.values() for each in members), key=natural)]
+    chosen: set[str] = set()
+    for pool in pools:
+        count = max(1, min(round(share * len(pool)), len(pool) - 2))  # two stay: one for each of the other parts
+        chosen.update(pool[i] for i in rng.permutation(len(pool))[:count])
+    return chosen
+
+
+def held_out(dataset: Dataset, name: str, seen: Collection[str], subset: str | None) -> Dataset:
+    """The cases that a U-Net may be scored on, the others among the excluded; another data set is left as it is.
+
+    Args:
+        name: the data set that it was trained on.
+        seen: subjects that training saw.
+        subset: file that the cases were chosen by, if one was.
+
+    Raises:
+        ConfigError: that file asks for cases of the training.
+        DataError: nothing is left.
+    """
+    if dataset.name != name:
+        return dataset
+    used = {ref.case_id for ref in dataset.refs if ref.subject in seen}
+    return without_cases(dataset, used, "images that the U-Net was trained on", REASON, subset)
+
+
+def without_cases(
+    dataset: Dataset, ids: Collection[str], what: str, reason: str, subset: str | None, remedy: str = ""
+) -> Dataset:
+    """The data set without some of its cases, each among the excluded; ids of no case are no matter.
+
+    Args:
+        ids: of the cases to leave out.
+        what: they are, for errors.
+        reason: of their exclusion.
+        subset: file that the cases were chosen by, if one was.
+        remedy: what else can be done about a file that asks for them.
+
+    Raises:
+        ConfigError: that file asks for some of them.
+        DataError: nothing is left.
+    """
+    used = [ref.case_id for ref in dataset.refs if ref.case_id in ids]
+    if used and subset is not None:
+        raise ConfigError(
+            f"dataset.subset={subset} holds {len(used)} {what} ({', '.join(used[:5])}): take them out of it{remedy}"
+        )
+    refs = [ref for ref in dataset.refs if ref.case_id not in ids]
+    if not refs:
+        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}")
+    return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, reason) for each in used)])
+
+
+def _described(refs: Sequence[CaseRef]) -> dict[str, Any]:
+    subjects = sorted({ref.subject for ref in refs}, key=natural)
+    groups = sorted({ref.group for ref in refs})
+    return {
+        "n": len(refs),
+        "n_subjects": len(subjects),
+        "groups": {group: sum(ref.group == group for ref in refs) for group in groups},
+        "cases": [ref.case_id for ref in refs],
+        "subjects": subjects,
+    }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Every case that can be learnt from or scored.
+
+    Attributes:
+        images: uint8 (N, 3, side, side).
+        targets: bool (N, 1, side, side).
+        refs: of the N cases.
+        left_out: (id, reason) of the others.
+        sha256: over the fingerprints of the N cases.
+    """
+
+    images: Tensor
+    targets: Tensor
+    refs: Sequence[CaseRef]
+    left_out: Sequence[tuple[str, str]]
+    sha256: str
+
+    def part(self, refs: Sequence[CaseRef]) -> tuple[Tensor, Tensor]:
+        """Images and targets of some of the cases, in their order."""
+        rows = {ref.case_id: row for row, ref in enumerate(self.refs)}
+        chosen = torch.tensor([rows[ref.case_id] for ref in refs])
+        return self.images[chosen], self.targets[chosen]
+
+
+def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> Examples:
+    """Read every case once; those without a target are left out.
+
+    Args:
+        refs: the cases.
+        side: of the square input, in pixels.
+        max_failed: share of them that may be unreadable, and is left out then.
+
+    Raises:
+        TooManyFailures: more are.
+        DataError: none has a target.
+    """
+    images, targets, used, prints = [], [], [], []
+    left_out: list[tuple[str, str]] = []
+    failed: list[CaseError] = []
+    for ref, load in read_ahead(refs):
+        try:
+            case = load().case
+        except CaseError as error:
+            failed.append(error)
+            left_out.append((ref.case_id, f"{error.code}: {error}"))
+            continue
+        if case.mask is None:
+            left_out.append((ref.case_id, "no mask"))
+            continue
+        image, target = example(case, side)
+        images.append(image)
+        targets.append(target)
+        used.append(ref)
+        prints.append(fingerprint(case))
+    if len(failed) > max_failed * len(refs):
+        raise TooManyFailures(
+            f"{len(failed)} of {len(refs)} images cannot be read for training, more than max_failed={max_failed} "
+            f"allows, the first being: {failed[0]}"
+        )
+    if not used:
+        raise DataError(f"none of {len(refs)} images has a target to learn from")
+    return Examples(torch.stack(images), torch.stack(targets), used, left_out, data_hash(prints))
+
+
+def example(case: Case, side: int) -> tuple[Tensor, Tensor]:
+    """Image uint8 (3, side, side) and target bool (1, side, side) of a case that has one."""
+    assert case.mask is not None
+    target = resize_mask(case.mask, Resize(ResizeMode.squash, side, Interpolation.area))
+    image = np.ascontiguousarray(squashed(case.image, side).transpose(2, 0, 1))
+    return torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target))[None]
+
+
+VERSION = 1
+
+"""Of what a training does with its settings; a new one makes other weights of the same settings."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set ready to be learnt.
+
+    Attributes:
+        excluded: (id, reason) of images that are in no part.
+        key: of the training, over all that its weights depend on but the machine.
+    """
+
+    examples: Examples
+    split: Split
+    excluded: Sequence[tuple[str, str]]
+    key: str
+
+
+def gather(config: Config) -> Material:
+    """Open the configured data set, read all of it, and split it.
+
+    Raises:
+        DataError, TooManyFailures: what cannot be used.
+    """
+    dataset = open_dataset(config.dataset, config.seed)
+    examples = read_examples(dataset.refs, config.unet.side, config.max_failed)
+    split = split_cases(examples.refs, config.unet.val, config.unet.test, config.seed)
+    return Material(examples, split, [*dataset.excluded, *examples.left_out], training_key(config, examples.sha256))
+
+
+def training_key(config: Config, data: str) -> str:
+    """SHA-256 over settings, seed, arithmetic and data.
+
+    Args:
+        data: SHA-256 of the data (`Examples.sha256`).
+    """
+    made_of = {
+        "version": VERSION,
+        "dataset": config.dataset.name,
+        "data": data,
+        "unet": {**asdict(config.unet), "weights": None},
+        "flip": config.dataset.side is Side.both,
+        "seed": config.seed,
+        "precision": config.precision,
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,166 @@
+"""Learning curves, as a table and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from salip_exp.config import Config, Task
+from salip_exp.errors import EnvironmentFault
+from salip_exp.files import atomic_write
+from salip_exp.networks.device import arithmetic_of, pick_device
+from salip_exp.networks.unet import Trained, weights_file
+from salip_exp.networks.weights import sha256_of
+from salip_exp.runs.folder import claim
+from salip_exp.runs.manifest import commit, machine, versions, write_json
+from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.process import stoppable, use_threads
+from salip_exp.training.data import Material
+from salip_exp.training.fit import Progress, fit
+
+CSV, PNG = "curves.csv", "curves.png"
+
+COLUMNS = ("epoch", "rate", "train_loss", "val_loss", "val_dice", "seconds")
+
+
+def table(history: Sequence[Mapping[str, float]]) -> str:
+    """The rows as CSV, numbers with six digits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([f"{row[name]:.6g}" for name in COLUMNS] for row in history)
+    return stream.getvalue()
+
+
+def picture(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:
+    """Losses and validation Dice as the bytes of a PNG; a line marks the epoch whose weights were kept."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for name, label in (("train_loss", "training"), ("val_loss", "validation")):
+        losses.plot(epochs, [row[name] for row in history], label=label)
+    scores.plot(epochs, [row["val_dice"] for row in history], color="tab:green")
+    losses.set(xlabel="epoch", ylabel="loss")
+    losses.legend(frameon=False)
+    scores.set(xlabel="epoch", ylabel="validation Dice")
+    for axes in (losses, scores):
+        axes.axvline(best_epoch, color="grey", linewidth=1, linestyle=":")
+        axes.spines[["top", "right"]].set_visible(False)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=150, format="png")
+    return stream.getvalue()
+
+
+WEIGHTS, SPLIT, REPORT, CHECKPOINT = "unet.safetensors", "split.json", "training.json", "checkpoint.pt"
+
+VERSION = 1
+
+Log = Callable[[Mapping[str, float]], None]
+
+
+def train_in(config: Config, material: Material, folder: Path, command: Sequence[str], log: Log) -> int:
+    """Train in the folder, or go on with what is there; a complete training is left as it is.
+
+    Args:
+        command: what to type to get this training again.
+        log: hears the row of every epoch.
+
+    Returns:
+        0, or 130 or 143 when a signal ended it after the epoch at hand.
+
+    Raises:
+        EnvironmentFault: the folder is in use, cannot be written, or holds another training; MONAI is not installed.
+        WeightsError: its checkpoint is damaged.
+        ConfigError: the loss is no number any more.
+    """
+    with claim(folder):
+        if found_in(folder, material.key) is not None:
+            return 0
+        if (folder / REPORT).exists():
+            raise EnvironmentFault(
+                f"{folder} holds a training with other settings or data: delete it, or train elsewhere by "
+                "hydra.run.dir=DIR"
+            )
+        use_threads(config.threads)
+        device = pick_device(config.device)
+        split = material.split
+        write_json(folder / SPLIT, split.to_dict() | {"excluded": [list(each) for each in material.excluded]})
+        parts = material.examples.part(split.train), material.examples.part(split.val)
+
+        def ended(state: Progress) -> None:
+            atomic_write(folder / CSV, table(state.history))
+            log(state.history[-1])
+
+        with stoppable() as stop:
+            state = fit(config, *parts, folder / CHECKPOINT, material.key, device, stop, ended)
+        atomic_write(folder / PNG, picture(state.history, state.best_epoch))
+        if not state.is_over(config.unet):
+            how = "" if config.task is Task.train else " with resume=true"
+            epochs = f"{len(state.history)} of at most {config.unet.epochs} epochs"
+            sys.stderr.write(f"stopped after {epochs}, in {folder}; the same command{how} continues\n")
+            return stop.code or 0
+        _conclude(config, material, state, folder, command, device)
+    return 0
+
+
+def found_in(folder: Path, key: str) -> Path | None:
+    """Weights of a complete training in the folder, if it is that of the key and its file is as it was written."""
+    report, weights = read_json(folder / REPORT), folder / WEIGHTS
+    if report is None or report.get("key") != key or not weights.is_file():
+        return None
+    return weights if report.get("weights_sha256") == sha256_of(weights) else None
+
+
+def _conclude(
+    config: Config, material: Material, state: Progress, folder: Path, command: Sequence[str], device: torch.device
+) -> None:
+    unet = config.unet
+    trained = Trained(unet.side, tuple(unet.channels), config.dataset.name, material.split.seen, material.key)
+    atomic_write(folder / WEIGHTS, weights_file(state.best, trained))
+    write_json(folder / REPORT, _report(config, material, state, command, device, folder / WEIGHTS))
+
+
+def _report(
+    config: Config, material: Material, state: Progress, command: Sequence[str], device: torch.device, weights: Path
+) -> Mapping[str, Any]:
+    split = material.split.to_dict()
+    return {
+        "version": VERSION,
+        "kind": "training",
+        "key": material.key,
+        "command": shlex.join(command),
+        "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "dataset": config.dataset.name,
+        "data_sha256": material.examples.sha256,
+        "n": {name: part["n"] for name, part in split.items()},
+        "n_subjects": {name: part["n_subjects"] for name, part in split.items()},
+        "groups": {name: part["groups"] for name, part in split.items()},
+        "seed": config.seed,
+        "settings": {**asdict(config.unet), "weights": None},
+        "arithmetic": arithmetic_of(config.precision, config.compile),
+        "epochs": len(state.history),
+        "best_epoch": state.best_epoch,
+        "val_dice": state.best_dice(),
+        "seconds": round(sum(row["seconds"] for row in state.history), 3),
+        "weights": weights.name,
+        "weights_sha256": sha256_of(weights),
+        "packages": versions(),
+        "machine": machine(),
+        "device": device.type,
+        "commit": commit(),
+    }
+
+
+def _hash(weights: Path) -> dict[str, str]:
+    return {"weights": weights.name, "weights_sha256": sha256_of(weights)}

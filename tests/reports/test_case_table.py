@@ -1,0 +1,60 @@
+"""The table of cases is data: complete, compact, and safe inside a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from salip_exp.reports.case_table import case_table, safe_json, write_cases
+from salip_exp.reports.run_page import write_run_page
+from salip_exp.runs.on_disk import read_run
+
+
+@pytest.fixture(scope="module")
+def run(fakes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cases") / "run"
+    fakes.run_fake(folder, [fakes.make_case(i, f"c{i}") for i in range(3)], figures="worst:1")
+    return read_run(folder)
+
+
+def as_rows(table) -> list[dict]:
+    return [dict(zip([each["title"] for each in table["columns"]], row, strict=True)) for row in table["rows"]]
+
+
+def test_a_row_holds_the_scores_of_its_case_and_the_number_of_its_picture(run):
+    rows = as_rows(case_table(run.records, {"c1": 7}))
+    assert [row["case"] for row in rows] == ["c0", "c1", "c2"]
+    assert [row["DSC"] for row in rows] == pytest.approx([each.dsc for each in run.records], abs=1e-5)
+    assert [row["picture"] for row in rows] == [None, 7, None]
+
+
+def test_a_column_without_a_value_is_left_out_but_for_those_that_every_table_has(run):
+    bare = [replace(each, dsc=None, iou=None, hd95=None, nsd=None, failure=None) for each in run.records]
+    titles = [each["title"] for each in case_table(bare, {})["columns"]]
+    assert "DSC" in titles and "lost by" in titles
+    assert not {"IoU", "HD95 mm", "NSD", "HC error mm", "why", "picture"} & set(titles)
+
+
+def test_json_in_a_page_cannot_end_its_script():
+    text = str(safe_json({"id": "</script><!-- & '"}))
+    assert not set("<>&'") & set(text)
+    assert json.loads(text) == {"id": "</script><!-- & '"}
+
+
+def test_cases_js_is_one_call_with_every_case(run):
+    write_cases(run)
+    text = (run.folder / "cases.js").read_text()
+    content = json.loads(text.removeprefix("salip.cases(").removesuffix(");\n"))
+    assert content["dataset"] == "fake" and [each["id"] for each in content["cases"]] == ["c0", "c1", "c2"]
+    shown = [each for each in content["cases"] if each["files"]]
+    assert shown and all((run.folder / file).exists() for each in shown for file in each["files"])
+
+
+def test_the_page_of_5000_cases_stays_below_15_mb(run, tmp_path):
+    records = [replace(run.records[i % 3], case_id=f"CC{i:05d}_siemens_3_55_F/sagittal_{i:03d}") for i in range(5000)]
+    many = replace(run, folder=tmp_path, records=tuple(records))
+    write_run_page(many)
+    assert (tmp_path / "report.html").stat().st_size < 15e6
+    assert (tmp_path / "report.html").read_text().count("<tr") < 60, "rows are made when they are shown"

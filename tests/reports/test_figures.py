@@ -1,0 +1,121 @@
+"""Pictures show the cases that the rules name, with both outlines, the dashed box and the score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from salip_exp.data.case import CaseRef
+from salip_exp.errors import CaseError
+from salip_exp.files import png
+from salip_exp.reports.drawing import BOX, PREDICTION, TARGET
+from salip_exp.reports.overlays import CAPTION, choose, draw, read_chosen, remembering, write_figures
+from salip_exp.runs.records import CaseRecord, prediction_path
+
+
+def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
+    return CaseRecord("", "", f"c{i}", "fake", "all", None, None, "salip", status, dsc=dsc)
+
+
+RECORDS = [record(i, dsc) for i, dsc in enumerate([0.5, 0.9, 0.1, 0.7, 0.8])]
+
+
+def chosen(rules: str, records=RECORDS, seed: int = 1) -> list[tuple[str, str]]:
+    return [(rule, each.case_id) for rule, each in choose(records, rules, seed)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("none", []),
+        ("worst:2", [("worst_01", "c2"), ("worst_02", "c0")]),
+        ("best:1", [("best_01", "c1")]),
+        ("median:2", [("median_01", "c3"), ("median_02", "c4")]),
+        ("worst:1,best:1", [("worst_01", "c2"), ("best_01", "c1")]),
+        ("worst:9,best:3", [(f"worst_0{i + 1}", f"c{c}") for i, c in enumerate([2, 0, 3, 4, 1])]),
+        ("all", [(f"all_0{i + 1}", f"c{i}") for i in range(5)]),
+    ],
+)
+def test_rules_name_cases_each_once(rules, expected):
+    assert chosen(rules) == expected
+
+
+def test_random_cases_depend_on_the_seed_alone():
+    assert chosen("random:3") == chosen("random:3")
+    assert len({tuple(chosen("random:3", seed=seed)) for seed in range(20)}) > 1
+
+
+def test_failed_cases_have_no_picture_and_unscored_ones_stand_in_where_nothing_is_scored():
+    assert chosen("all", [record(0, None, "failed(E_READ)"), record(1, 0.5)]) == [("all_01", "c1")]
+    assert chosen("worst:3", [*RECORDS[:1], record(9, None)]) == [("worst_01", "c0")]
+    assert len(chosen("worst:2", [record(i, None) for i in range(4)])) == 2
+
+
+def test_a_picture_shows_both_outlines_a_dashed_box_and_a_caption(fakes):
+    case = fakes.make_case(1, "case")
+    prediction = np.roll(case.mask, 6, axis=1)
+    boxed = replace(record(1, 0.5), boxes=[[2.0, 2.0, 28.0, 28.0]])
+    picture = np.asarray(draw(case, prediction, boxed))
+    height = picture.shape[0] - CAPTION
+    for color in (TARGET, PREDICTION, BOX):
+        assert (picture[:height] == color).all(axis=2).any()
+    edge = (picture[2 * 15, : 29 * 15] == BOX).all(axis=2 - 1)
+    assert 0.3 < edge[30:].mean() < 0.7
+    assert (picture[height:] != picture[-1, -1]).any()
+
+
+def test_a_case_without_target_shows_no_target(fakes):
+    case = replace(fakes.make_case(1, "case"), mask=None)
+    picture = np.asarray(draw(case, fakes.make_case(1, "case").mask, record(1, None)))
+    assert not (picture[:-CAPTION] == TARGET).all(axis=2).any()
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (700, 300), (33, 90)])
+def test_any_shape_can_be_drawn(fakes, shape):
+    case = fakes.make_case(1, "größe\udcff <b>")
+    case = replace(case, image=np.zeros((*shape, 3), np.uint8), mask=np.ones(shape, bool))
+    picture = draw(case, np.zeros(shape, bool), replace(record(1, 0.0), case_id=case.case_id))
+    assert max(picture.size) < 800
+
+
+class Shelf:
+    """References to discs that note what is read; those in `lost` cannot be."""
+
+    def __init__(self, fakes, lost: tuple[str, ...] = ()) -> None:
+        self.fakes, self.lost, self.read = fakes, lost, []
+
+    def refs(self, n: int = 5) -> list[CaseRef]:
+        return [CaseRef(f"c{i}", "all", f"c{i}", lambda i=i: self.load(i)) for i in range(n)]
+
+    def load(self, i: int):
+        self.read.append(f"c{i}")
+        if f"c{i}" in self.lost:
+            raise CaseError("E_READ", f"c{i} is gone")
+        return self.fakes.make_case(i, f"c{i}")
+
+
+def test_pictures_are_listed_by_rule_and_read_in_the_order_of_the_data(fakes, tmp_path):
+    shelf = Shelf(fakes, lost=("c2",))
+    for ref in shelf.refs():
+        path = prediction_path(tmp_path, ref.case_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(np.zeros((fakes.SIDE, fakes.SIDE), np.uint8)))
+    entries = write_figures(tmp_path, shelf.refs(), RECORDS, "best:2,worst:2", 1)
+    assert [(each["rule"], each["case_id"]) for each in entries] == [
+        ("best_01", "c1"),
+        ("best_02", "c4"),
+        ("worst_02", "c0"),
+    ]
+    assert shelf.read == ["c0", "c1", "c2", "c4"]
+    assert all((tmp_path / each["file"]).is_file() for each in entries)
+
+
+def test_several_kinds_of_pictures_read_their_cases_once(fakes):
+    shelf = Shelf(fakes)
+    refs = remembering(shelf.refs(20))
+    chosen = choose(RECORDS, "worst:2", 1)
+    first, again = (list(read_chosen(refs, chosen)) for _ in range(2))
+    assert [case.case_id for _, _, case in first] == [case.case_id for _, _, case in again] == ["c0", "c2"]
+    assert shelf.read == ["c0", "c2"]

@@ -1,0 +1,128 @@
+"""Any two runs are compared as `evaluation` compares them: over common cases, whole volumes resampled."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salip_exp.evaluation.statistics import compare, estimate
+from salip_exp.reports import paired
+from salip_exp.reports.index_page import write_index
+from salip_exp.reports.paired import LATEST, paired_differences
+from salip_exp.runs.on_disk import Label, RunFolder
+from salip_exp.runs.records import CaseRecord
+
+
+def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
+    """A run of cases c0, c1, ...; a score of None is of a case without one."""
+    cases = enumerate(zip(scores, volumes or [None] * len(scores), strict=True))
+    records = [
+        CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", dsc=dsc) for i, (dsc, volume) in cases
+    ]
+    return RunFolder(Path(name), Label.finished, "", {}, {}, tuple(records), 0)
+
+
+def named(*runs: RunFolder) -> list[tuple[str, RunFolder]]:
+    return [(str(each.folder), each) for each in runs]
+
+
+def two(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    a = rng.beta(8, 2, n)
+    return a, a + rng.normal(0.02, 0.05, n)
+
+
+def entry(runs, a: str = "a", b: str = "b") -> dict:
+    return next(each for each in paired_differences(runs) if (each["a"], each["b"]) == (a, b))
+
+
+def test_the_difference_and_its_interval_are_those_of_evaluation():
+    a, b = two()
+    found = entry(named(run("a", a), run("b", b)))
+    expected = estimate(list(b - a))
+    assert expected.interval == "bca"
+    assert (found["n"], found["volumes"]) == (40, None)
+    assert [found[key] for key in ("difference", "low", "high")] == pytest.approx(
+        [expected.mean, expected.low, expected.high]
+    )
+
+
+def test_volumes_are_resampled_whole():
+    rng = np.random.default_rng(1)
+    a, _ = two(120)
+    b = a + np.repeat(rng.normal(0.01, 0.05, 6), 20)
+    volumes = [f"v{i // 20}" for i in range(120)]
+    found = entry(named(run("a", a, volumes), run("b", b, volumes)))
+    expected, alone = estimate(list(b - a), volumes), estimate(list(b - a))
+    assert expected.interval == "clusters"
+    assert (found["n"], found["volumes"]) == (120, 6)
+    assert [found["low"], found["high"]] == pytest.approx([expected.low, expected.high])
+    assert found["high"] - found["low"] > 2 * (alone.high - alone.low)
+
+
+def test_volumes_of_one_name_in_two_groups_are_two():
+    a, b = two(4)
+    runs = [run(name, scores, ["v0", "v0", "v1", "v1"]) for name, scores in (("a", a), ("b", b))]
+    halved = [
+        replace(each, records=tuple(replace(case, group=f"group {i % 2}") for i, case in enumerate(each.records)))
+        for each in runs
+    ]
+    assert [entry(named(*each))["volumes"] for each in (runs, halved)] == [2, 4]
+
+
+def test_where_a_case_is_no_slice_cases_are_resampled():
+    a, b = two()
+    volumes = ["v0"] * 39 + [None]
+    found = entry(named(run("a", a, volumes), run("b", b, volumes)))
+    assert found["volumes"] is None
+    assert found["low"] == pytest.approx(estimate(list(b - a)).low)
+
+
+def test_only_cases_that_both_have_a_score_of_count():
+    found = entry(named(run("a", [0.5, None, 0.7, 0.1, 0.3]), run("b", [0.6, 0.9, 0.9, None])))
+    assert found["n"] == 2
+    assert found["difference"] == pytest.approx(0.15)
+
+
+def test_a_run_differs_from_itself_by_nothing_and_nothing_is_resampled():
+    found = entry(named(run("a", two()[0])), b="a")
+    assert [found[key] for key in ("n", "difference", "low", "high")] == [40, 0.0, 0.0, 0.0]
+
+
+def test_runs_without_common_cases_are_left_out():
+    runs = named(run("a", [0.5, None]), run("b", [None, 0.5]), run("c", [0.5, 0.5], dataset="other"), run("d", []))
+    assert {(each["a"], each["b"]) for each in paired_differences(runs)} == {("a", "a"), ("b", "b"), ("c", "c")}
+
+
+def test_the_latest_runs_of_each_data_set_are_compared():
+    many = [run(f"m{i}", [0.5, 0.6]) for i in range(LATEST + 1)]
+    found = paired_differences(named(*many, run("other", [0.5], dataset="other")))
+    assert len(found) == LATEST * (LATEST + 1) // 2 + 1
+    assert f"m{LATEST}" not in {each["b"] for each in found}
+
+
+def test_what_has_not_changed_is_not_compared_again(monkeypatch):
+    asked = []
+    monkeypatch.setattr(paired, "compare", lambda *given: asked.append(given) or compare(*given))
+    paired.compared.cache_clear()
+    a, b = two()
+    paired_differences(named(run("a", a), run("b", b)))
+    assert len(asked) == 3
+    paired_differences(named(run("a", a), run("b", b[:39])))
+    assert len(asked) == 5, "b with itself, and with a"
+
+
+def test_the_page_holds_what_was_found(tmp_path):
+    a, b = two()
+    volumes = [f"v{i // 8}" for i in range(40)]
+    runs = [run(str(tmp_path / name), scores, volumes) for name, scores in (("a", a), ("b", b))]
+    write_index(tmp_path, runs)
+    page = (tmp_path / "compare.html").read_text()
+    held = json.loads(re.search(r'id="paired-data">(.*?)</script>', page)[1])
+    assert held == paired_differences([("a", runs[0]), ("b", runs[1])])
+    assert f"the latest {LATEST} runs of a data set" in page

@@ -1,0 +1,114 @@
+"""A data set of small discs and a method without networks; also a program, for tests that kill it.
+
+python fakes.py FOLDER RESUME SECONDS_PER_CASE
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from salip_exp.cache.store import NoStore
+from salip_exp.cascade.masks import pack
+from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.work import Counters
+from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, SamConfig, ScoreConfig, VdtConfig
+from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.methods.base import Prediction, Status
+from salip_exp.runs.manifest import Engine
+from salip_exp.runs.runner import run
+
+SIDE, N = 32, 12
+COMMAND = ["python", "-m", "salip_exp", "dataset=fake"]
+
+
+def config(**changes) -> Config:
+    data = DatasetConfig(name="fake", layout=Layout.folder, roi="disc")
+    parts = {"sam": SamConfig(name="tiny"), "clip": ClipConfig(name="tiny"), "vdt": VdtConfig(name="disc")}
+    looks = {"progress": False, "figures": "worst:1", "score": ScoreConfig(resamples=200)}
+    return Config(**({"dataset": data} | parts | looks | changes))
+
+
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def make_case(i: int, case_id: str, volume: str | None = None, shift: int = 0) -> Case:
+    rng = np.random.default_rng(i)
+    mask = disc(*rng.uniform(12, 20, 2), rng.uniform(5, 9))
+    image = np.repeat((rng.integers(0, 60, (SIDE, SIDE)) + 150 * mask + shift).astype(np.uint8)[..., None], 3, axis=2)
+    return Case(case_id, "fake", f"group {i % 2}", image, mask, (0.5, 0.5), case_id, volume, i if volume else None)
+
+
+def dataset(cases: list[Case]) -> Dataset:
+    def loader(case: Case) -> Callable[[], Case]:
+        return lambda: case
+
+    refs = [CaseRef(each.case_id, each.group, each.subject, loader(each), each.volume, each.slice) for each in cases]
+    return Dataset("fake", refs, [("left_out", "no mask")], len(cases) + 1)
+
+
+class Threshold:
+    """What is bright; its pool holds that and a corner. Fails, or waits, where told."""
+
+    def __init__(self, pause: float = 0.0, before: Callable[[Case], None] = lambda case: None) -> None:
+        self.counters = Counters(clip_text_forwards=1)
+        self.pause, self.before = pause, before
+        self.seen: list[str] = []
+
+    def predict(self, case: Case) -> Prediction:
+        self.before(case)
+        self.seen.append(case.case_id)
+        time.sleep(self.pause)
+        self.counters.encoder_calls += 1
+        bright = case.image[..., 0] > 175
+        corner = np.zeros_like(bright)
+        corner[:6, :6] = True
+        masks = np.stack([bright, corner])
+        boxes = np.array([[4, 4, 26, 26], [0, 0, 5, 5]], np.float32)
+        flat = np.ones(2, np.float32)
+        pool = Pool(np.arange(2), pack(masks), boxes, masks.sum((1, 2)), flat, flat)
+        return Prediction(
+            bright, Status.ok, pool, np.arange(2), flat, [0], [0.123456789], boxes[:1], {"everything": 0.001}
+        )
+
+
+def preparation(cases: list[Case], method: Threshold, sam: str = "a" * 64):
+    def prepare(config, stages):
+        with stages("models"):
+            return dataset(cases), Engine(method, {"sam": ("tiny", sam)}, ["a disc"], "cpu", NoStore())
+
+    return prepare
+
+
+def default_cases() -> list[Case]:
+    return [make_case(i, f"case_{i:02d}") for i in range(N)]
+
+
+def run_fake(folder: Path, cases: list[Case] | None = None, method: Threshold | None = None, **changes) -> int:
+    prepare = preparation(default_cases() if cases is None else cases, method or Threshold())
+    return run(config(**changes), folder, COMMAND, prepare)
+
+
+def rows_without_seconds(folder: Path) -> list[list[str]]:
+    import csv
+
+    with (folder / "cases.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [[value for name, value in row.items() if not name.startswith("seconds_")] for row in rows]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [each for each in sorted(folder.rglob("*")) if each.is_file()]
+    return {str(each.relative_to(folder)): hashlib.sha256(each.read_bytes()).hexdigest() for each in files}
+
+
+if __name__ == "__main__":
+    place, resume, pause = sys.argv[1:]
+    sys.exit(run_fake(Path(place), method=Threshold(float(pause)), resume=resume == "true"))

@@ -1,0 +1,67 @@
+"""What the cases of a run come to: losses that add up, head circumferences where there are any."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from salip_exp.config import MethodName
+from salip_exp.runs.records import CaseRecord
+from salip_exp.runs.runner import run
+from salip_exp.runs.summary import losses, summarise
+
+
+def record(i: int, dsc: float | None, failure: str | None, group: str = "all", **values) -> CaseRecord:
+    status = values.pop("status", "ok")
+    return CaseRecord("k", "f", f"case_{i}", "fake", group, None, None, "salip", status, dsc=dsc, iou=dsc,
+                      failure=failure, **values)  # fmt: skip
+
+
+RECORDS = [
+    record(0, 0.9, "none", hc_mm=171.0, hc_error_mm=1.0),
+    record(1, 0.8, "none", hc_mm=167.0, hc_error_mm=-3.0),
+    record(2, 0.1, "clip", hc_mm=180.0, hc_error_mm=10.0),
+    record(3, 0.0, "sam"),
+    record(4, 0.3, "clip", "other"),
+    record(5, None, None, status="failed(E_READ)"),
+]
+
+
+def test_the_loss_of_every_class_is_its_share_of_the_mean():
+    assert losses(RECORDS) == pytest.approx({"clip": (0.9 + 0.7) / 5, "none": 0.3 / 5, "sam": 1 / 5})
+    assert losses([RECORDS[5]]) == {}
+
+
+def test_losses_add_up_to_what_the_mean_lacks_in_every_group(fakes):
+    summary = summarise(RECORDS, fakes.config(), {})
+    for part in (summary["overall"], *summary["groups"].values()):
+        assert sum(part["losses"].values()) == pytest.approx(1 - part["dsc"]["mean"])
+        assert set(part["losses"]) == set(part["failures"])
+
+
+def test_an_empty_target_that_was_predicted_is_a_loss_of_its_own(fakes):
+    cases = [record(0, 0.0, None, status="empty_gt"), record(1, None, None, status="empty_gt"), record(2, 0.5, "none")]
+    assert losses(cases) == {"empty_gt": 0.5, "none": 0.25}
+
+
+def test_a_unet_has_no_stage_to_blame(fakes, tmp_path):
+    cases = fakes.default_cases()[:3]
+    run(fakes.config(method=MethodName.unet), tmp_path / "run", [], fakes.preparation(cases, fakes.Threshold()))
+    part = json.loads((tmp_path / "run" / "summary.json").read_text())["overall"]
+    assert part["failures"] == {}
+    assert part["losses"] == {"ok": pytest.approx(1 - part["dsc"]["mean"])}
+
+
+def test_circumferences_are_summed_up_with_their_sign_and_without(fakes):
+    summary = summarise(RECORDS, fakes.config(), {})
+    signed, size = summary["overall"]["hc_error"], summary["overall"]["hc_abs_error"]
+    assert (signed["n"], signed["missing"], signed["mean"]) == (3, 3, pytest.approx(8 / 3))
+    assert (size["n"], size["mean"]) == (3, pytest.approx(14 / 3))
+    assert summary["groups"]["other"]["hc_error"] is summary["groups"]["other"]["hc_abs_error"] is None
+
+
+def test_without_any_circumference_there_is_no_figure(fakes):
+    part = summarise([record(0, 0.9, "none", nsd=0.5, hd95=3.0)], fakes.config(), {})["overall"]
+    assert part["hc_error"] is part["hc_abs_error"] is None
+    assert (part["nsd"]["mean"], part["hd95"]["mean"]) == (0.5, 3.0)
