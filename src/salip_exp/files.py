@@ -19,9 +19,7 @@ from platformdirs import user_cache_path
 from salip_exp.errors import EnvironmentFault
 
 Buffer = bytes | memoryview
-
 SMALL = 16 << 20
-
 """Bytes of the largest table, list, record or text that is read whole; none that is meant for it comes near."""
 
 

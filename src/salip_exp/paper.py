@@ -11,11 +11,9 @@ from typing import Any
 import yaml
 
 SALIP = "salip"
-
 """The column for which nothing is typed."""
 
 Score = tuple[float | None, float | None]
-
 """DSC and mIoU as the paper prints them; None is a figure that it does not give."""
 
 

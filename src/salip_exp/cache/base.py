@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
-
 """What an entry holds: named arrays of numbers or truth values, of any shape."""
 
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-
 DTYPES = frozenset(["bool", *INTEGERS, "float16", "float32", "float64"])
 
 _counting = threading.Lock()
@@ -118,9 +116,7 @@ class Counted(ABC):
 Part = bytes | str | int | float | bool | None | Sequence[Any] | NDArray[Any]
 
 SIZE = 20
-
 """Bytes of a digest: a collision by chance would need some 2**80 entries."""
-
 PLAIN_TYPES = (str, bool, int, float, bytes, bytearray, memoryview, type(None))
 
 

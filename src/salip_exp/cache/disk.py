@@ -22,11 +22,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TOUCH_S = 60.0  # a file's time of last use is at most this much too old
-
 REMEMBERED = 50_000  # entries of which a store knows what it saw and when it touched them
-
 ROUND = 256 << 20  # bytes that a process writes between two looks at the budget, at most
-
 ROUND_SHARE = 0.05  # of the budget: the other bound
 
 

@@ -27,15 +27,10 @@ from salip_exp.files import Buffer
 # bits. SHA-256 and not the keys' blake2b: processors have instructions for it, which makes it 2.7 times as fast.
 
 MARK = b"salip stage v1\r\n"
-
 HEAD = len(MARK) + hashlib.sha256().digest_size
-
 NUMBER = struct.Struct("<Q")
-
 CODES = {name: f"{np.dtype(name).kind.upper()}{8 * np.dtype(name).itemsize}" for name in DTYPES} | {"bool": "BOOL"}
-
 NAMES = {code: name for name, code in CODES.items()}
-
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
 
 

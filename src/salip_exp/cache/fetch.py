@@ -16,13 +16,9 @@ from salip_exp.cache.base import Arrays, Stage, freeze
 from salip_exp.cache.store import Store
 
 ROW_KEYS = "row_keys"
-
 """Name of the array of row keys, which an entry holds beside the caller's arrays."""
-
 WIDTH = 16
-
 INDEXED_ROWS = 200_000
-
 """Rows of all indices kept in memory, some 30 MB."""
 
 Index = dict[bytes, int]

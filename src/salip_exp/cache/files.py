@@ -24,13 +24,9 @@ from salip_exp.config import CacheConfig
 from salip_exp.files import process_lock, write_bytes
 
 SUFFIX, DRAFT = ".bin", ".tmp"
-
 STALE_S = 3600.0  # a draft older than this has no writer any more
-
 LATELY_S = 600.0
-
 PATIENCE_S = 60.0
-
 SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
 
 

@@ -20,9 +20,7 @@ from salip_exp.files import process_lock
 log = logging.getLogger(__name__)
 
 SLOT = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
-
 POLL_S = 0.01
-
 PATIENCE_S = 60.0  # until the log says whom a process waits for
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 MASKS_PER_POINT = 3
-
 MAX_CANDIDATES = 2_000_000
-
 """Masks that SAM may be asked for in one image; 32 points a side are 3,072."""
 
 

@@ -48,9 +48,7 @@ log = logging.getLogger(__name__)
 Part = TypeVar("Part")
 
 MANY = 2**30
-
 SAME_BITS = 4
-
 """Batches of a multiple of it round alike (measured on CPU): torch's matrix products take other kernels for others."""
 
 

@@ -16,7 +16,6 @@ from salip_exp.config import Config
 from salip_exp.reports.terminal import wide_console
 
 VERSION = 1
-
 STYLES = {Level.ok: "green", Level.warn: "yellow", Level.error: "bold red"}
 
 

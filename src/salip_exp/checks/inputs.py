@@ -22,7 +22,6 @@ from salip_exp.networks.weights import location, obtain
 TEXT = "text"
 
 TOKENS = 77
-
 """What every CLIP of the registry reads, start and end included."""
 
 

@@ -19,13 +19,9 @@ from salip_exp.files import cache_folder
 DEVICE = "device"
 
 HEADS = {"vit_b": 12, "vit_l": 16, "vit_h": 16}
-
 TOKENS = 64 * 64
-
 """Patches of SAM's 1024-pixel input, over which its global attention goes."""
-
 ATTENTION_COPIES = 3  # the product, its bias by position, its softmax
-
 DECODING = 2 * 2**30  # what upscaling holds at a time (cascade.candidates.BYTES)
 
 
@@ -89,13 +85,9 @@ def _gb(size: float) -> str:
 FOLDERS = "folders"
 
 RECORD = 60_000  # bytes that a case leaves in the run folder: record, prediction, its share of pictures
-
 FEATURES = {"tiny": 256 * 16 * 16 * 4}
-
 OFFICIAL = 256 * 64 * 64 * 4  # bytes of a SAM embedding of one crop box
-
 ROW = 160  # bytes of a candidate without its mask
-
 SHARE = 6  # a candidate's box covers about a sixth of the image, measured on the phantoms
 
 

@@ -121,7 +121,6 @@ class Loaded:
 
 
 Load = Callable[[], Loaded]
-
 """Waits for the case; raises what reading it raised."""
 
 

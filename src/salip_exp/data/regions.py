@@ -26,7 +26,6 @@ def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
 
 
 MOST = 256
-
 """Components that are looked at, the largest; what is left beyond them are specks of no side."""
 
 

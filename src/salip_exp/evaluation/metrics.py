@@ -15,7 +15,6 @@ from salip_exp.data.regions import components
 from salip_exp.errors import CaseError
 
 BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}
-
 """The score of an empty prediction of an empty target; NaN leaves the case out of every mean."""
 
 
@@ -144,7 +143,6 @@ def _lengths(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[n
 
 
 FACT = "head_circumference_mm"
-
 """Name of the data set's own value among the facts of a case."""
 
 

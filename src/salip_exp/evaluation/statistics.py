@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap, wilcoxon
 
 Interval = Literal["bca", "clusters", "none"]
-
 CHUNK = 1_000_000  # numbers resampled at a time, so that memory does not grow with the data
 
 

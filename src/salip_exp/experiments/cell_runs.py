@@ -25,9 +25,7 @@ from salip_exp.settings.tuning import searches
 log = logging.getLogger(__name__)
 
 CELLS = "cells"
-
 PICTURES = "figures='worst:1,median:1,best:1'"
-
 """Of a cell, unless the user says otherwise: there are many, and each can be run again with more."""
 
 

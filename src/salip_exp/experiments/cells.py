@@ -49,7 +49,6 @@ class Finished:
 
 
 Cells = dict[tuple[str, str], Finished]
-
 """Finished cells by data set and column; what is missing or failed is not there."""
 
 

@@ -26,7 +26,6 @@ from salip_exp.settings.tuned import read_tuned
 from salip_exp.settings.validate import typed
 
 WAITING = {"n_workers", "grace_s", "lock_wait_s", "storage"}
-
 """Settings of a search that change no number."""
 
 
@@ -101,15 +100,10 @@ def _sha256(path: Path) -> str:
 
 
 OWN = {"experiment", "data", "task", "resume", "outputs", "progress"}
-
 """Keys that say what the experiment is and where it goes on, and change no cell."""
-
 FIXED = {"dataset", "method", "dataset.root", "dataset.name"}
-
 """Keys that cells set themselves."""
-
 SEARCHED = (MethodName.salip, MethodName.sam_clip)
-
 """Methods that have settings to search; the others run without a search."""
 
 

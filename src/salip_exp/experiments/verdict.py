@@ -11,7 +11,6 @@ from salip_exp.experiments.results import Entry, Result, comparison
 from salip_exp.paper import Row
 
 ENOUGH = 6
-
 """Pairs from which on a two-sided signed-rank test can reach 0.05: two volumes of one sign say little."""
 
 

@@ -17,7 +17,6 @@ from salip_exp.errors import WeightsError
 from salip_exp.networks.registry import Entry, named_by_shape
 
 State = dict[str, torch.Tensor]
-
 Net = TypeVar("Net", bound=torch.nn.Module)
 
 

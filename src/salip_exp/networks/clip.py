@@ -15,7 +15,6 @@ from salip_exp.networks.packages import CLIP, build_model
 from salip_exp.networks.registry import Entry
 
 PATCHES = "visual.conv1.weight"
-
 POSITIONS = "visual.positional_embedding"
 
 

@@ -66,7 +66,6 @@ def network_key(loaded: Loaded) -> str:
 
 
 Forward = Callable[..., Any]
-
 Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 
 

@@ -19,9 +19,7 @@ from salip_exp.errors import ConfigError, WeightsError
 Network = Literal["sam", "clip"]
 
 EMBEDDED = Path(__file__).parent / "embedded"
-
 META = "https://dl.fbaipublicfiles.com/segment_anything"
-
 OPENAI = "https://openaipublic.azureedge.net/clip/models"
 
 

@@ -23,9 +23,7 @@ from salip_exp.errors import EnvironmentFault, WeightsError
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
-
 METADATA = "salip_exp_unet"
-
 TRAIN = "python -m salip_exp task=train method=unet dataset=NAME"
 
 

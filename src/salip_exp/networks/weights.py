@@ -31,15 +31,10 @@ from salip_exp.networks.registry import Entry, named_by_hash
 log = logging.getLogger(__name__)
 
 CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
-
 PAUSE_S = 1.0  # between tries
-
 TRIES = 3  # without a further byte, once bytes have flowed
-
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
-
 REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
-
 SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)

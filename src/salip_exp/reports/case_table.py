@@ -43,9 +43,7 @@ COLUMNS = (
     Column("best IoU in pool", "number", lambda case: case.best_candidate_iou),
     Column("seconds", "number", lambda case: case.seconds.get("total"), 2),
 )
-
 ALWAYS = ("case", "group", "DSC", "lost by", "status")
-
 """Columns that stay where no case has a value."""
 
 

@@ -19,7 +19,6 @@ RULES = {
     "another, and the lowest among those where it missed one otherwise",
     "fig6": "per data set, the case whose DSC the area filter changes most",
 }
-
 """What each figure's choice is, in words."""
 
 

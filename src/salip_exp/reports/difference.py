@@ -16,7 +16,6 @@ from salip_exp.settings.run_name import FREE
 from salip_exp.settings.validate import typed
 
 UNSAID = {"task", *FREE}
-
 """Keys that change no number of a run."""
 
 

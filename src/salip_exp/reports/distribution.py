@@ -10,7 +10,6 @@ from markupsafe import Markup, escape
 from salip_exp.runs.records import CaseRecord
 
 LEFT, WIDTH, ROW, TOP = 150, 560, 34, 8
-
 LAYERS = 7  # dots of a row are spread over this many heights, in order
 
 

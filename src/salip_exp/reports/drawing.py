@@ -17,11 +17,8 @@ from salip_exp.cascade.pool import Pool
 Color = tuple[int, int, int]
 
 TARGET, PREDICTION, BOX = (0, 200, 140), (255, 140, 0), (240, 240, 240)
-
 PAPER, INK, FAINT = (24, 24, 27), (235, 235, 235), (165, 165, 172)
-
 LINE, DASH, TEXT = 2, 8, 13
-
 # Okabe and Ito (2008), in an order that keeps neighbours apart.
 CANDIDATES: tuple[Color, ...] = (
     (86, 180, 233),
@@ -32,7 +29,6 @@ CANDIDATES: tuple[Color, ...] = (
     (0, 114, 178),
     (230, 159, 0),
 )
-
 VEIL = 0.45  # share of a candidate's colour in the pixels that it covers
 
 

@@ -15,7 +15,6 @@ from salip_exp.reports.run_page import REPORT, write_html
 from salip_exp.runs.on_disk import RunFolder, StudyFolder
 
 INDEX, COMPARE = "index.html", "compare.html"
-
 PICTURES = 3  # of each run on the index
 
 

@@ -11,9 +11,7 @@ from typing import Any
 from PIL import Image
 
 OVERLAY, STRIP, THUMBNAIL = 480, 1600, 96  # long sides in pixels
-
 QUALITY = 82
-
 BUDGET = 10_000_000  # characters of all data URIs of a page, so that a page stays one that opens at once
 
 

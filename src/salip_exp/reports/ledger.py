@@ -20,15 +20,10 @@ from salip_exp.runs.on_disk import read_json
 from salip_exp.settings.run_name import key_of
 
 PLACES = ("outputs", "cache", "hydra", "progress", "resume", "threads")
-
 """Keys of a command that say where and how it ran, and change no number."""
-
 WHOLE = ("experiment", "experiment.parts")
-
 """Keys that say which parts a command makes."""
-
 PACKAGES = ("python", "salip_exp", "torch", "segment-anything", "openai-clip", "monai", "numpy", "scipy")
-
 PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+~@-]+){2,}/?")
 
 

@@ -20,15 +20,11 @@ from salip_exp.runs.records import CaseRecord, prediction_path
 log = logging.getLogger(__name__)
 
 Entry = dict[str, str | float | None]
-
 Choice = tuple[str, CaseRecord]
-
 """A case, and the rule that took it."""
 
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
-
 CAPTION = 42
-
 REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
 

@@ -12,11 +12,8 @@ from salip_exp.runs.on_disk import RunFolder
 from salip_exp.runs.records import CaseRecord, volumes_of
 
 LATEST = 30  # runs of a data set: hundreds, two by two, would take minutes
-
 REMEMBERED = 8192  # comparisons: those of 17 data sets with so many runs
-
 Scores = tuple[tuple[str, str, float | None], ...]
-
 """Id, volume (empty: none) and DSC of every case."""
 
 

@@ -33,9 +33,7 @@ from salip_exp.runs.records import CaseRecord
 log = logging.getLogger(__name__)
 
 SALIP, NO_FILTER = "salip", "no_filter"
-
 RASTER = 512  # pixels of a picture's long side, where colours are laid over it
-
 TILE, SPACE = 224, 16  # pixels of a retrieved view, and between two
 
 

@@ -25,15 +25,10 @@ from salip_exp.runs.folder import in_use
 from salip_exp.runs.on_disk import STUDY, RunFolder, find_studies, read_run, run_folders
 
 HOST = "127.0.0.1"
-
 INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
-
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
-
 SIGNS = ("summary.json", "status.json", "manifest.json", "cases", STUDY)
-
 """Files whose time changes when there is something new to show."""
-
 Signs = tuple[int | bool | None, ...]
 
 

@@ -20,19 +20,14 @@ from numpy.typing import NDArray
 from salip_exp.reports.drawing import PREDICTION, TARGET, Color
 
 WIDTH = 7.0  # inches: two columns of a paper
-
 DPI = 300
-
 STYLE: Any = {
     "pdf.fonttype": 42,  # text stays text
     "font.family": "DejaVu Sans",  # comes with matplotlib, so is the same everywhere
     "text.parse_math": False,  # names may hold dollars
 }
-
 LABEL, GAP, HEADER, CAPTION, FOOT = 0.42, 0.06, 0.2, 0.16, 0.13  # inches
-
 WRAP = 150  # characters of a line of the foot
-
 TALLEST = 2.0  # height by width of a row's place for a picture
 
 

@@ -40,9 +40,7 @@ from salip_exp.runs.records import CaseRecord
 log = logging.getLogger(__name__)
 
 RULES = "worst:1,median:1,best:1"
-
 LONG_SIDE, GAP, LINE_HEIGHT = 208, 8, 18  # pixels: of a panel, between panels, of a line of text
-
 TILE, TILES, TILE_COLUMNS, TILE_LABEL, FRAME = 72, 6, 3, 15, 2
 
 

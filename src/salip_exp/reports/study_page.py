@@ -20,7 +20,6 @@ from salip_exp.tuning.trials import TrialRow
 from salip_exp.wording import number, spread
 
 SCALE = "Viridis"
-
 HEIGHT = 420
 
 

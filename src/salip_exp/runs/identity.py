@@ -14,11 +14,9 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case
 
 RECORD_VERSION = 4
-
 """Version of a case file's form and of what its numbers mean; a new one makes every old record stale."""
 
 STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
-
 """Sections of the configuration that a prediction depends on; paths of weights and data are told by their hashes."""
 
 

@@ -15,20 +15,14 @@ from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import SCORES, VERSION
 
 MARKS = {"summary.json", "status.json", "manifest.json", "cases"}
-
 STUDY, EXPERIMENTS = "study.json", "experiments"
-
 STUDY_MARKS = {STUDY, "images.txt"}  # the latter lists tuning images, and is there from a study's beginning
-
 STUDY_KEYS = {
     "tuning": {"dataset", "trials", "best", "images", "winner"},
     "experiment": {"name", "command", "data", "notes", "tables", "figures", "counters", "environment", "seconds"},
 }
-
 PART = {"cases", *SCORES, "hc_error", "hc_abs_error", "volumes", "volume_dsc", "statuses", "failures", "losses"}
-
 OPTIONAL = ("hc_error", "hc_abs_error", "volume_dsc")
-
 ESTIMATE = {"n", "missing", "mean", "sd", "low", "high", "interval"}
 
 

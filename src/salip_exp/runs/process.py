@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-
 """Numbers of glibc's `mallopt`, from malloc.h."""
-
 PAD = 64 * 2**20
 
 

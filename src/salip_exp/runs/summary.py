@@ -12,11 +12,8 @@ from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.runs.records import CaseRecord, volumes_of
 
 VERSION = 2
-
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
-
 SCORES = ("dsc", "iou", "hd95", "nsd")
-
 DEFINITIONS = {
     "dsc": "Dice similarity coefficient per case, averaged over cases",
     "iou": "foreground IoU per case, averaged over cases (the paper's mIoU is read as this)",

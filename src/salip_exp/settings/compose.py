@@ -24,7 +24,6 @@ from salip_exp.settings.validate import first_line
 ConfigStore.instance().store("config_schema", node=Config)
 
 FAULTS = (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError, TypeError, AssertionError)
-
 """What Hydra raises while it composes; the last three where an override is odd in a way that it does not foresee."""
 
 SENTENCES = {

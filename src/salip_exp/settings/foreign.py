@@ -22,13 +22,11 @@ from salip_exp.errors import ConfigError
 from salip_exp.settings.compose import FAULTS
 
 RUN_BY_HYDRA = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
-
 OWN = {
     "_target_": re.compile(r"(hydra\._internal\.core_plugins|hydra\.experimental\.callbacks|hydra_plugins)\.[\w.]+"),
     "()": re.compile(r"colorlog\.[\w.]+"),
     "class": re.compile(r"logging\.[\w.]+"),
 }
-
 """What may stand behind the keys by which Hydra, and Python's logging, are told what to call."""
 
 

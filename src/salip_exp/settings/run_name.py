@@ -14,27 +14,16 @@ from omegaconf import OmegaConf
 from salip_exp.config import CacheConfig, Task, TrackerConfig
 
 CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
-
 TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
-
 WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
-
 FREE = {"outputs", "resume", "progress", "download", *CACHE, *TRACKER, *WORKERS}
-
 """Overrides in which a run may differ from the one it continues."""
-
 UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
-
 """Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
-
 TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
-
 """Overrides in which a study may differ from the one it continues."""
-
 GROUPS = {"ablation", "preset", "method"}
-
 """Keys whose value says enough by itself."""
-
 LONGEST = 100
 
 

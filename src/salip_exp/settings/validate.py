@@ -38,11 +38,8 @@ from salip_exp.settings.keys import group_of, unknown_key, wrong_value
 from salip_exp.settings.tuned import with_tuned
 
 FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
-
 BRAIN_GROUPS = 6
-
 PAIRED = (Layout.xray, Layout.folder)
-
 """Layouts whose images may hold a pair of organs."""
 
 

@@ -18,9 +18,7 @@ from salip_exp.files import atomic_write
 from salip_exp.tracking.events import Event, Start
 
 RUN_ID = "wandb_id.txt"
-
 FACTS = ("started", "command", "commit", "packages", "machine", "device", "arithmetic", "weights", "sentences")
-
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 
 

@@ -116,7 +116,6 @@ def environment(folder: Path) -> dict[str, str]:
 log = logging.getLogger(__name__)
 
 LOCAL_S = 30.0  # for each step that needs no server: starting Python with wandb, opening a run, writing its files
-
 WITHOUT = "the run goes on without it"
 
 

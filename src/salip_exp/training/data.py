@@ -23,7 +23,6 @@ from salip_exp.networks.unet import squashed
 from salip_exp.runs.identity import data_hash, fingerprint
 
 PARTS = ("train", "val", "test")
-
 REASON = "used for training"
 
 
@@ -225,7 +224,6 @@ def example(case: Case, side: int) -> tuple[Tensor, Tensor]:
 
 
 VERSION = 1
-
 """Of what a training does with its settings; a new one makes other weights of the same settings."""
 
 

@@ -62,13 +62,10 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 Row = dict[str, float]
-
 Pair = tuple[Tensor, Tensor]
 
 WARMUP = 0.05  # share of the steps in which the rate rises
-
 DECAY = 0.01  # of weights
-
 CLIP = 1.0  # largest norm of a gradient
 
 

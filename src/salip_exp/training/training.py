@@ -28,7 +28,6 @@ from salip_exp.training.data import Material
 from salip_exp.training.fit import Progress, fit
 
 CSV, PNG = "curves.csv", "curves.png"
-
 COLUMNS = ("epoch", "rate", "train_loss", "val_loss", "val_dice", "seconds")
 
 
@@ -63,7 +62,6 @@ def picture(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:
 
 
 WEIGHTS, SPLIT, REPORT, CHECKPOINT = "unet.safetensors", "split.json", "training.json", "checkpoint.pt"
-
 VERSION = 1
 
 Log = Callable[[Mapping[str, float]], None]

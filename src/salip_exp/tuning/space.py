@@ -15,13 +15,9 @@ if TYPE_CHECKING:
 
 
 AREA = "area.threshold"
-
 Number = int | float
-
 Values = dict[str, Number]
-
 """One setting by dimension: `sam.points_per_side`, ..., `area.threshold`."""
-
 GENERATOR = (
     "points_per_side",
     "pred_iou_thresh",
@@ -31,7 +27,6 @@ GENERATOR = (
     "crop_n_layers",
     "min_mask_region_area",
 )
-
 """Settings of SAM that can be searched, in the order in which they are drawn."""
 
 

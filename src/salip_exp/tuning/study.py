@@ -82,7 +82,6 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
 
 
 VERSION = 1
-
 DATABASE = "study.db"
 
 

@@ -134,18 +134,14 @@ def tried(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 log = logging.getLogger(__name__)
-
 PAUSE = 0.2  # seconds between looks at trials that others work on
-
 OUTCOME, REASON, WORK = "outcome", "reason", "work"
-
 """What is noted of a trial besides its value: scores of its images, or why it has none, and the networks' work.
 
 The work is all that the worker did since its trial before, so that the sum over trials is that of all processes.
 """
 
 Told = Callable[[int, float | None], None]
-
 """Hears of a finished trial: its number, and its value or None."""
 
 

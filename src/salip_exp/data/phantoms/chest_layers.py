@@ -23,7 +23,6 @@ from salip_exp.data.phantoms.chest_anatomy import (
 )
 
 _TUBE_AT: Floats = np.linspace(0.0, 1.2, 121)
-
 _TUBE: Floats = (0.42 + 0.58 * np.minimum(_TUBE_AT, 1.0) ** 3) * ramp((1.15 - _TUBE_AT) / 0.3)
 
 

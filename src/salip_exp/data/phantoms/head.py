@@ -226,7 +226,6 @@ def _quantile(values: Array, q: float) -> float:
 __all__ = ["LABELS", "PARTS", "HeadScene", "anatomy", "ellipse_circumference", "render", "write_hc18"]
 
 _CSV = "training_set_pixel_size_and_HC.csv"
-
 _HEADER = ("filename", "pixel size(mm)", "head circumference (mm)")
 
 

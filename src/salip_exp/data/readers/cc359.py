@@ -17,11 +17,8 @@ LAYOUT = (
     "CC359 wants Original/<SITE>/CC0001_philips_15_55_M.nii.gz and "
     "Silver-standard/<SITE>/CC0001_philips_15_55_M_ss.nii.gz below dataset.root."
 )
-
 NAME = re.compile(r"CC\d+_(?P<vendor>ge|philips|siemens)_(?P<field>15|3)_\d+_[MF]", re.IGNORECASE)
-
 VENDORS = {"ge": "GE", "philips": "Philips", "siemens": "Siemens"}
-
 FIELDS = {"15": "1.5", "3": "3"}
 
 

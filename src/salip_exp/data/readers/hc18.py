@@ -22,13 +22,9 @@ LAYOUT = (
     "HC18 wants training_set/001_HC.png, training_set/001_HC_Annotation.png and "
     "training_set_pixel_size_and_HC.csv below dataset.root."
 )
-
 TABLE = "training_set_pixel_size_and_HC.csv"
-
 ANNOTATION = "_Annotation"
-
 SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
-
 """Millimetres that a pixel and a head's circumference can have."""
 
 

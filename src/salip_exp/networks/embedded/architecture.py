@@ -10,11 +10,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from salip_exp.networks.packages import CLIP
 
 IMAGE_SIDE = 256
-
 PATCH = 16
-
 PIXEL_MEAN = (123.675, 116.28, 103.53)
-
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 TABLE = "token_embedding.weight"
-
 IDS = "token_embedding.ids"
-
 ROWS = "token_embedding.rows"
 
 State = dict[str, torch.Tensor]

@@ -18,11 +18,9 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 SHOWN_EVERY = 20
-
 """Steps between two readings of the loss for the progress bar."""
 
 Batch = TypeVar("Batch", bound=tuple[Tensor, ...])
-
 Net = TypeVar("Net", bound=nn.Module)
 
 

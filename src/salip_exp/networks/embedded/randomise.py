@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
-
 Labels = NDArray[np.uint8]
 
 

@@ -23,9 +23,7 @@ from salip_exp.networks.embedded import randomise
 from salip_exp.networks.embedded.film import open_sides
 
 SIDE = 256
-
 SMALLEST_REGION = 48
-
 """Pixels; regions below it cannot be seen in a 64 x 64 mask."""
 
 
@@ -60,17 +58,11 @@ KINDS = {
     "head": Kind(head_anatomy.PARTS, ("fetal_head",)),
     "chest": Kind(chest.PARTS, ("right_lung", "left_lung")),
 }
-
 SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "noise": 0.07}
-
 """How often each kind is drawn; `noise` are label maps of smoothed noise. Heads are the hardest: small and faint."""
-
 OPEN_SIDES = 0.5
-
 """Share of chests with air beside the trunk."""
-
 PLAIN = 0.4
-
 """Share of phantom scenes as a scanner shows them, hardly deformed and not spoilt: most real pictures are like that."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]

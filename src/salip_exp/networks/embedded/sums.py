@@ -8,7 +8,6 @@ from pathlib import Path
 from salip_exp.files import write_bytes
 
 FOLDER = Path(__file__).parent
-
 SUMS = "SHA256SUMS"
 
 

@@ -22,11 +22,8 @@ class Thing:
 
 
 _TEXTS = yaml.safe_load((resources.files(__package__) / "texts.yaml").read_text("utf-8"))
-
 TEMPLATES: tuple[str, ...] = tuple(_TEXTS["templates"])
-
 THINGS = {name: Thing(tuple(t["names"]), tuple(t["looks"])) for name, t in _TEXTS["things"].items()}
-
 _VDT = {"brain": "brain", "fetal_head": "fetal_head", "lung": "lungs"}
 
 

@@ -34,9 +34,7 @@ from salip_exp.networks.embedded.view_bank import ViewBank, folder_of, make_view
 from salip_exp.networks.packages import CLIP
 
 PACKAGE = Path(__file__).parent
-
 PER_SCENE = 16
-
 """Candidates of a scene in a batch of CLIP, whose recipe counts scenes."""
 
 
@@ -64,7 +62,6 @@ COURSES = {
         view_parts=150,
     ),
 }
-
 """Short: at most 90 minutes of two cores. Long: some 20 minutes of a GPU and 16 cores."""
 
 

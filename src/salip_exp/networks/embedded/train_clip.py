@@ -30,33 +30,19 @@ from salip_exp.networks.packages import CLIP, clip
 Mask = NDArray[np.bool_]
 
 SENTENCES_PER_CLASS = 3
-
 POINTS = 48
-
 """Prompts with which a training scene is segmented."""
-
 FLOOR = 0.35
-
 """Predicted IoU below which a proposal is not shown: lower than the cascade's, so that CLIP can be relied on there."""
-
 SAME_BOX = 0.93
-
 """Overlap of boxes above which two proposals are one, as in segment-everything mode."""
-
 SHARPNESS = 0.03
-
 """Difference in fit that makes one candidate e times as right as another of the same scene."""
-
 CLASSES = tuple(THINGS)
-
 ORGAN_CLASS = {"brain": "brain", "fetal_head": "fetal_head", "right_lung": "lung", "left_lung": "lung"}
-
 TISSUE_CLASS = {"brain": "mr_tissue", "head": "us_tissue", "chest": "xr_tissue", "noise": "shape"}
-
 SAME, OTHER = 0.95, 0.6
-
 """IoU with the organ from which a candidate is wholly the organ, and below which it is not the organ at all."""
-
 BEYOND_PARTS = {"head", "intracranial", "sector", "lungs", "thorax", "body"}
 
 

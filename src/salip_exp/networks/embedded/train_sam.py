@@ -23,17 +23,11 @@ from salip_exp.networks.embedded.architecture import PIXEL_MEAN, PIXEL_STD
 from salip_exp.networks.embedded.scenes import SIDE, Bank, Region
 
 POINTS = 8
-
 BOXES = 4
-
 """Prompts a picture: the encoder is the dear part of a step, and they share it."""
-
 ORGAN_WEIGHT = 3.0
-
 """How much more the organ counts among what a point may mean: segment-everything mode is asked for it in the end."""
-
 LOW = 64
-
 """Side of SAM's low-resolution masks: a quarter of the input's."""
 
 

@@ -31,15 +31,10 @@ from salip_exp.networks.embedded.train_clip import (
 )
 
 VIEWS = 40
-
 """Most views kept of a scene."""
-
 PART = 25
-
 """Scenes in a part."""
-
 FIRST_SCENE = 10**7
-
 """SAM's phases never come this far: CLIP learns from proposals on scenes that SAM has not seen."""
 
 
