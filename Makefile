@@ -64,7 +64,7 @@ ci: ## what continuous integration runs
 
 clean: ## remove what tools leave; outputs/ and .venv stay
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src conf tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src conf tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV)

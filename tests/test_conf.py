@@ -14,9 +14,9 @@ import yaml
 
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
-from salip_exp.networks.embedded.texts import THINGS, vdt_sentences
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
+from tools.embedded.texts import THINGS, vdt_sentences
 
 CONF = Path(str(resources.files("salip_exp.conf")))
 YAMLS = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))

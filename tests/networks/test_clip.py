@@ -15,8 +15,8 @@ import torch
 from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
 from salip_exp.networks.clip import LoadedClip, load_clip
-from salip_exp.networks.embedded import files
 from salip_exp.networks.embedded.architecture import build_clip
+from tools.embedded.files import save_clip
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:FutureWarning"),
@@ -96,7 +96,7 @@ def test_a_state_dict_registered_by_hash_loads_too(nets: Nets, tmp_path: Path, s
 
 def test_the_embedded_network_loads_through_its_own_file(tmp_path: Path) -> None:
     net, ids, path = build_clip(), torch.tensor([320, 1929, 2368, 4729, 49406, 49407, 0]), tmp_path / "c.safetensors"
-    files.save_clip(net, ids, path)
+    save_clip(net, ids, path)
     clip = load(path, "tiny")
     assert clip.resolution == 64
     for ours, theirs in zip(probe(clip.net, 64), probe(net, 64), strict=True):

@@ -11,7 +11,6 @@ import pytest
 
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks import registry
-from salip_exp.networks.embedded import sums
 from salip_exp.networks.registry import TABLE, Entry, find
 
 OFFICIAL = [entry for entry in TABLE if entry.url]
@@ -60,7 +59,8 @@ def test_the_users_file_keeps_the_variant_and_takes_its_own_hash() -> None:
 
 
 def test_the_embedded_hash_is_the_one_in_the_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sums, "read_sums", lambda: {"sam_tiny.safetensors": "12" * 32})
+    (tmp_path / "SHA256SUMS").write_text(f"{'12' * 32}  sam_tiny.safetensors\n")
+    monkeypatch.setattr(registry, "EMBEDDED", tmp_path)
     assert find("sam", "tiny").sha256 == "12" * 32
     with pytest.raises(WeightsError, match=r"clip_tiny\.safetensors are not part of this installation"):
         find("clip", "tiny")

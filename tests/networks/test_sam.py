@@ -15,10 +15,10 @@ import torch
 from salip_exp.config import SamConfig
 from salip_exp.errors import WeightsError
 from salip_exp.networks import registry
-from salip_exp.networks.embedded import files
 from salip_exp.networks.embedded.architecture import build_clip, build_sam
 from salip_exp.networks.registry import TABLE
 from salip_exp.networks.sam import LoadedSam, load_sam
+from tools.embedded.files import save_clip, save_sam
 
 CPU = torch.device("cpu")
 Nets = tuple[Callable[..., Any], Callable[..., Any]]
@@ -75,7 +75,7 @@ def test_a_file_of_the_old_format_loads_too(nets: Nets, tmp_path: Path, small: A
 
 def test_the_embedded_network_loads_through_its_own_file(tmp_path: Path) -> None:
     net = build_sam()
-    files.save_sam(net, tmp_path / "sam.safetensors")
+    save_sam(net, tmp_path / "sam.safetensors")
     sam = load(tmp_path / "sam.safetensors", "tiny")
     assert torch.equal(sam.net.image_encoder.pos_embed, net.image_encoder.pos_embed.half().float())
     assert sam.net.image_encoder.img_size == 256
@@ -147,7 +147,7 @@ def test_w5_clip_weights_given_as_sam_are_named(tmp_path: Path, nets: Nets, smal
     path = tmp_path / "clip.pth"
     torch.save(nets[1]().state_dict(), path)
     assert "holds CLIP weights" in refusal(path)
-    files.save_clip(build_clip(), torch.tensor([1]), tmp_path / "clip.safetensors")
+    save_clip(build_clip(), torch.tensor([1]), tmp_path / "clip.safetensors")
     assert "no SAM weights" in refusal(tmp_path / "clip.safetensors", "tiny")
 
 

@@ -16,7 +16,7 @@ from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.runs.process import Stop
 from salip_exp.training import fit as module
 from salip_exp.training.data import gather
-from salip_exp.training.fit import fit
+from salip_exp.training.fit import fit, rate_at
 
 CPU = torch.device("cpu")
 PROGRAM = Path(__file__).with_name("stubs.py")
@@ -63,6 +63,14 @@ def test_every_epoch_has_a_row_and_the_rate_rises_and_falls(course) -> None:
     assert max(rates) == pytest.approx(0.01, rel=0.1)
     assert rates[1:] == sorted(rates[1:], reverse=True)
     assert rates[-1] < 0.001
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_a_hundredth() -> None:
+    rates = [rate_at(step, 60, 20, 0.5) for step in range(60)]
+    assert rates[:2] == [0.025, 0.05]
+    assert rates[19] == rates[20] == max(rates) == 0.5
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(0.005, rel=0.2)
 
 
 def test_a_small_training_part_is_gone_through_several_times_in_an_epoch(course, monkeypatch) -> None:

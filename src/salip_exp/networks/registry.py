@@ -19,6 +19,7 @@ from salip_exp.errors import ConfigError, WeightsError
 Network = Literal["sam", "clip"]
 
 EMBEDDED = Path(__file__).parent / "embedded"
+SUMS = "SHA256SUMS"
 META = "https://dl.fbaipublicfiles.com/segment_anything"
 OPENAI = "https://openaipublic.azureedge.net/clip/models"
 
@@ -83,7 +84,7 @@ def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: 
 
 
 # SHA-256 of SAM as several independent projects publish them; those of CLIP are part of OpenAI's own URLs.
-# The embedded files' hashes stand in embedded/SHA256SUMS, which their training writes.
+# The embedded files' hashes stand in embedded/SHA256SUMS, which tools/embedded writes.
 TABLE: tuple[Entry, ...] = (
     _sam(
         "vit_b",
@@ -162,17 +163,24 @@ def named_by_shape(network: Network, shape: tuple[int, ...]) -> str | None:
     return next((e.name for e in TABLE if e.network == network and e.shape == shape), None)
 
 
+def read_sums(folder: Path) -> dict[str, str]:
+    """File name to SHA-256 as the `SHA256SUMS` of a folder lists them; empty where there is none."""
+    path = folder / SUMS
+    if not path.exists():
+        return {}
+    pairs = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
+    return {name.lstrip("*"): sha256.lower() for sha256, name in pairs}
+
+
 def _registered_sha256(entry: Entry) -> str:
     if entry.sha256:
         return entry.sha256
-    from salip_exp.networks.embedded.sums import read_sums
-
-    sha256 = read_sums().get(entry.file)
+    sha256 = read_sums(EMBEDDED).get(entry.file)
     if sha256 is None:
         raise WeightsError(
             f"{entry.option}: the embedded weights {entry.file} are not part of this installation "
-            f"(no line for them in {EMBEDDED / 'SHA256SUMS'}); install salip_exp again, "
-            "or train them: python -m salip_exp.networks.embedded.train"
+            f"(no line for them in {EMBEDDED / SUMS}); install salip_exp again, "
+            "or train them in a checkout: python -m tools.embedded.train"
         )
     return sha256
 

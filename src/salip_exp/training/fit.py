@@ -21,7 +21,6 @@ from salip_exp.console import progress
 from salip_exp.errors import ConfigError, EnvironmentFault, WeightsError
 from salip_exp.evaluation.metrics import dice
 from salip_exp.files import atomic_write
-from salip_exp.networks.embedded.loop import Recipe, rate_at
 from salip_exp.networks.unet import build_unet, standardised
 from salip_exp.runs.process import Stop
 from salip_exp.training.augment import augmentation
@@ -100,6 +99,14 @@ class Progress:
 Ended = Callable[[Progress], None]
 
 
+def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Learning rate of a step: it rises linearly for `warmup` steps to `peak`, then falls by a cosine to 1 % of it."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
 def fit(
     config: Config, train: Pair, val: Pair, checkpoint: Path, key: str, device: torch.device, stop: Stop, ended: Ended
 ) -> Progress:
@@ -158,8 +165,8 @@ class _Steps:
         self.rounds = math.ceil(config.unet.epoch_images / len(self.images))
         self.size = max(len(self.images), config.unet.epoch_images)
         self.per_epoch = math.ceil(self.size / self.batch)
-        total = self.per_epoch * config.unet.epochs
-        self.recipe = Recipe(total, self.batch, config.unet.rate, warmup=math.ceil(WARMUP * total))
+        self.total = self.per_epoch * config.unet.epochs
+        self.peak = config.unet.rate
         self.augment = augmentation(config.unet.side, flip=config.dataset.side is Side.both)
 
     def of(self, epoch: int) -> Iterator[tuple[float, Tensor, Tensor]]:
@@ -172,7 +179,8 @@ class _Steps:
             rows = drawn[start : start + self.batch]
             pairs = [self.augment(self.images[i] / 255, self.targets[i], seed) for i, seed in rows]
             images, targets = (torch.stack(each).to(self.device) for each in zip(*pairs, strict=True))
-            yield rate_at(self.recipe, epoch * self.per_epoch + step), images, targets
+            rate = rate_at(epoch * self.per_epoch + step, self.total, math.ceil(WARMUP * self.total), self.peak)
+            yield rate, images, targets
 
 
 def _epoch(config: Config, state: Progress, steps: _Steps, val: Pair, device: torch.device) -> Row:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from salip_exp.networks.embedded.architecture import PIXEL_MEAN, PIXEL_STD
-from salip_exp.networks.embedded.scenes import SIDE, Bank, Region
+from tools.embedded.scenes import SIDE, Bank, Region
 
 POINTS = 8
 BOXES = 4

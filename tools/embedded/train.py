@@ -1,6 +1,6 @@
 """Train the embedded SAM and CLIP on synthetic images only, and write them into the package.
 
-python -m salip_exp.networks.embedded.train
+python -m tools.embedded.train
 
 Phantoms are drawn into a bank, SAM learns from it, a second bank holds views of what SAM then proposes, and CLIP learns
 from that. Every stage goes on where it stopped. On a CPU every core is used; on a GPU the networks run there, longer
@@ -23,17 +23,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from salip_exp.files import cache_folder
-from salip_exp.networks.embedded import train_clip, train_sam
 from salip_exp.networks.embedded.architecture import build_clip, build_sam
-from salip_exp.networks.embedded.files import read_sam, save_clip, save_sam
-from salip_exp.networks.embedded.loop import Recipe, train
-from salip_exp.networks.embedded.parallel import run_on_cores
-from salip_exp.networks.embedded.scenes import Bank, make_bank
-from salip_exp.networks.embedded.sums import write_sums
-from salip_exp.networks.embedded.view_bank import ViewBank, folder_of, make_views
+from salip_exp.networks.embedded.files import read_sam
 from salip_exp.networks.packages import CLIP
+from salip_exp.networks.registry import EMBEDDED
+from tools.embedded import train_clip, train_sam
+from tools.embedded.files import save_clip, save_sam, write_sums
+from tools.embedded.loop import Recipe, train
+from tools.embedded.parallel import run_on_cores
+from tools.embedded.scenes import Bank, make_bank
+from tools.embedded.view_bank import ViewBank, folder_of, make_views
 
-PACKAGE = Path(__file__).parent
 PER_SCENE = 16
 """Candidates of a scene in a batch of CLIP, whose recipe counts scenes."""
 
@@ -206,7 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     work, usual = cache_folder() / "training", "long" if torch.cuda.is_available() else "short"
     parser.add_argument("--work", type=Path, default=work, help="where bank and checkpoints go")
-    parser.add_argument("--into", type=Path, default=PACKAGE, help="folder that gets the weights")
+    parser.add_argument("--into", type=Path, default=EMBEDDED, help="folder that gets the weights")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--course", choices=COURSES, default=usual, help="long where there is a GPU, else short")
     parser.add_argument("--percent", type=float, default=100, help="of the course's phantoms, steps and views")

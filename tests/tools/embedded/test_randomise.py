@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salip_exp.networks.embedded import randomise
+from tools.embedded import randomise
 
 FUNCTIONS = [function for _, function in randomise.AUGMENTATIONS]
 

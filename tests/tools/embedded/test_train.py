@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from salip_exp.networks.embedded import train
 from salip_exp.networks.embedded.files import read_clip, read_sam
-from salip_exp.networks.embedded.scenes import Bank, make_bank
-from salip_exp.networks.embedded.sums import read_sums
-from salip_exp.networks.embedded.train_sam import Samples
+from salip_exp.networks.registry import read_sums
+from tools.embedded import train
+from tools.embedded.scenes import Bank, make_bank
+from tools.embedded.train_sam import Samples
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +51,14 @@ def test_a_course_in_percent_keeps_a_little_of_everything() -> None:
 
 @pytest.mark.slow
 def test_the_whole_script_writes_weights_and_has_nothing_left_to_do_the_second_time(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "salip_exp.networks.embedded.train", "--course", "short", "--percent", "0.01"]
+    script = [sys.executable, "-m", "tools.embedded.train", "--course", "short", "--percent", "0.01"]
     command = [*script, "--work", str(tmp_path / "work"), "--into", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=600)
     first = {file.name: file.read_bytes() for file in tmp_path.glob("*.safetensors")}
     assert set(first) == set(read_sums(tmp_path)) == {"sam_tiny.safetensors", "clip_tiny.safetensors"}
     read_sam(tmp_path / "sam_tiny.safetensors")
     read_clip(tmp_path / "clip_tiny.safetensors")
     steps = [torch.load(tmp_path / "work" / f"{name}_tiny.pt")["step"] for name in ("sam", "clip")]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=600)
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.safetensors")} == first
     assert steps == [1, 1]

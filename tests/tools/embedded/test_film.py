@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salip_exp.data.phantoms import chest
-from salip_exp.networks.embedded.film import open_sides
+from tools.embedded.film import open_sides
 
 LUNGS = [chest.LABELS["right_lung"], chest.LABELS["left_lung"]]
 

@@ -18,8 +18,8 @@ from segment_anything.modeling import Sam
 
 from salip_exp.cascade.retrieval import MEAN, STD
 from salip_exp.files import write_bytes
-from salip_exp.networks.embedded.scenes import Bank, Scene
-from salip_exp.networks.embedded.train_clip import (
+from tools.embedded.scenes import Bank, Scene
+from tools.embedded.train_clip import (
     CLASSES,
     ORGAN_CLASS,
     Views,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from salip_exp.networks.embedded import texts
 from salip_exp.networks.packages import clip
+from tools.embedded import texts
 
 
 @pytest.mark.parametrize("name", list(texts.THINGS))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salip_exp.networks.embedded import scenes, train_clip, train_sam
+from tools.embedded import scenes, train_clip, train_sam
 
 COUNTS = {"brain": 1, "head": 2, "chest": 2}
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from salip_exp.data.phantoms import brain, brain_anatomy, chest, head_anatomy
 from salip_exp.data.phantoms import head as head_render
-from salip_exp.networks.embedded import randomise
-from salip_exp.networks.embedded.film import open_sides
+from tools.embedded import randomise
+from tools.embedded.film import open_sides
 
 SIDE = 256
 SMALLEST_REGION = 48

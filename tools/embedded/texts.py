@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import yaml
@@ -21,7 +22,7 @@ class Thing:
     looks: tuple[str, ...]
 
 
-_TEXTS = yaml.safe_load((resources.files(__package__) / "texts.yaml").read_text("utf-8"))
+_TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text("utf-8"))
 TEMPLATES: tuple[str, ...] = tuple(_TEXTS["templates"])
 THINGS = {name: Thing(tuple(t["names"]), tuple(t["looks"])) for name, t in _TEXTS["things"].items()}
 _VDT = {"brain": "brain", "fetal_head": "fetal_head", "lung": "lungs"}

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salip_exp.networks.embedded import train_sam
 from salip_exp.networks.embedded.architecture import build_sam
-from salip_exp.networks.embedded.scenes import Region
+from tools.embedded import train_sam
+from tools.embedded.scenes import Region
 
 
 def disc(side: int, x: float, y: float, radius: float) -> np.ndarray:

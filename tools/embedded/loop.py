@@ -6,7 +6,6 @@ On a CPU each core runs a process of its own with one thread: small layers scale
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
+
+from salip_exp.training.fit import rate_at
 
 SHOWN_EVERY = 20
 """Steps between two readings of the loss for the progress bar."""
@@ -35,14 +36,6 @@ class Recipe:
     decay: float = 0.05
     average: float = 0.998
     save_every: int = 250
-
-
-def rate_at(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step."""
-    if step < recipe.warmup:
-        return recipe.rate * (step + 1) / recipe.warmup
-    share = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def train(
@@ -77,7 +70,7 @@ def train(
     net.train()
     for step, batch in enumerate(stream, start):
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(recipe, step)
+            group["lr"] = rate_at(step, recipe.steps, recipe.warmup, recipe.rate)
         with torch.autocast(device.type, torch.bfloat16):
             value = loss(net, type(batch)(*(field.to(device, non_blocking=True) for field in batch)))
         optimiser.zero_grad(set_to_none=True)

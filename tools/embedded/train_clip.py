@@ -22,10 +22,10 @@ from torchvision.ops import box_iou, nms
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import view
 from salip_exp.config import ViewConfig, ViewFit
-from salip_exp.networks.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
-from salip_exp.networks.embedded.texts import THINGS, draw, vdt_sentences
-from salip_exp.networks.embedded.train_sam import extent, framed, iou, normalise
 from salip_exp.networks.packages import CLIP, clip
+from tools.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
+from tools.embedded.texts import THINGS, draw, vdt_sentences
+from tools.embedded.train_sam import extent, framed, iou, normalise
 
 Mask = NDArray[np.bool_]
 

@@ -1,0 +1,1 @@
+"""How the embedded SAM and CLIP are made: see README.md in this folder."""
