@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from configparser import ConfigParser
-from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -38,12 +37,6 @@ def test_constraints_pin_every_direct_requirement_within_its_range() -> None:
     for each in (*listed("options", "install_requires"), *listed("options.extras_require", "dev")):
         wanted = Requirement(each)
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, each
-
-
-def test_the_extras_are_those_that_the_readme_may_name() -> None:
-    assert set(metadata("salip_exp").get_all("Provides-Extra") or []) == {
-        "unet", "dashboard", "ray", "slurm", "openclip", "dev"
-    }  # fmt: skip
 
 
 def test_make_help_lists_every_target() -> None:

@@ -158,7 +158,3 @@ def _report(
         "device": device.type,
         "commit": commit(),
     }
-
-
-def _hash(weights: Path) -> dict[str, str]:
-    return {"weights": weights.name, "weights_sha256": sha256_of(weights)}

@@ -72,7 +72,7 @@ def anatomy(rng: np.random.Generator, voxel_mm: float | Point = 1.5) -> NDArray[
     _paint_cavities(clay, canvas, inner)
     _paint_cerebrum(clay, canvas, brain)
     _paint_cerebellum(clay, canvas, brain)
-    _paint_deep(clay, canvas, brain)
+    _paint_deep(clay, canvas)
     return canvas.labels
 
 
@@ -257,7 +257,7 @@ def _paint_cerebellum(clay: Sculptor, canvas: Canvas, brain: dict[str, Field]) -
     canvas.paint(brain["stem"], LABELS["brainstem"])
 
 
-def _paint_deep(clay: Sculptor, canvas: Canvas, brain: dict[str, Field]) -> None:
+def _paint_deep(clay: Sculptor, canvas: Canvas) -> None:
     """Corpus callosum, basal ganglia, thalamus, hippocampus and the ventricles."""
     core = (np.sqrt(((clay.y + 4) / 42) ** 2 + ((clay.z - 3) / 26) ** 2) - 1.0) * 28
     below = -6.0 - clay.z

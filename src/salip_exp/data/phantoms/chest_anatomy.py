@@ -54,14 +54,12 @@ class Side:
     """One half of the chest; `a` is the distance from the midline.
 
     Attributes:
-        sign: -1 for the patient's right, 1 for the left.
         a: (H, W) distance from the midline.
         inner, outer: (H, W) borders of the lung field towards mediastinum and ribs.
         floor: (H, W) the `v` of the diaphragm.
         cage: (H, W) distance of the rib cage from the midline, never below 0.3.
     """
 
-    sign: int
     a: Floats
     inner: Floats
     outer: Floats
@@ -176,7 +174,7 @@ def draw_side(rng: Rng, frame: Frame, sign: int, level: float, child: bool) -> S
     cage = np.maximum(outer, 0.3)
     look_up = [np.interp(frame.v - top, V_TABLE, table) for table in (inner, outer, cage)]
     floor = np.interp(a, A_TABLE, _floor_table(rng, level, width))
-    return Side(sign, a, look_up[0], look_up[1], floor, look_up[2])
+    return Side(a, look_up[0], look_up[1], floor, look_up[2])
 
 
 def draw_heart(rng: Rng, frame: Frame, level: float, child: bool) -> Floats:
