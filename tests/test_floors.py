@@ -1,0 +1,208 @@
+"""The floors of the package: every import points down, no folder and no module stands in a circle.
+
+A module's floor is that of its folder. It may import its own folder and any floor above it in FLOORS (the ground comes
+first); folders in one line may not import each other. Imports count wherever they stand: at the top, inside functions,
+under TYPE_CHECKING. Inside a function only those of INSIDE are let through, each for a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).parents[1] / "src" / "salip_exp"
+
+FLOORS = (
+    "salip_exp",
+    "errors",
+    "config files timing console wording plugins",
+    "cache data",
+    "networks",
+    "paper",
+    "cascade",
+    "methods",
+    "evaluation",
+    "settings",
+    "runs",
+    "training",
+    "tuning",
+    "experiments",
+    "reports tracking",
+    "checks",
+    "commands",
+    "cli",
+    "__main__",
+)
+HEIGHT = {folder: height for height, line in enumerate(FLOORS) for folder in line.split()}
+
+INSIDE = {
+    # A command loads what it runs: `--help` and `--cfg job` answer at once.
+    ("cli", "checks.check"),
+    ("cli", "commands.cache"),
+    ("cli", "commands.experiment"),
+    ("cli", "commands.report"),
+    ("cli", "runs.runner"),
+    ("cli", "tracking.trainings"),
+    ("cli", "training.trained_run"),
+    ("cli", "tuning.tune"),
+    ("cli", "tuning.tuned_run"),
+    # An extra of the installation, which only method=unet needs, and which says so where it is absent.
+    ("networks.unet", "monai.networks.nets"),
+}
+"""Imports that may stand inside a function, once each: who, and what."""
+
+YET_UP: set[tuple[str, str]] = {
+    ("cascade.cached_clip", "methods.base"),
+    ("experiments.study", "reports.paper_tables"),
+    ("runs.runner", "reports.overlays"),
+    ("runs.runner", "reports.run_page"),
+    ("runs.runner", "reports.strips"),
+    ("runs.runner", "reports.terminal"),
+    ("runs.runner", "tracking.runs"),
+    ("runs.runner", "tracking.tracker"),
+    ("settings.tuned", "tuning.space"),
+    ("settings.tuning", "tuning.space"),
+    ("tracking.trainings", "commands.train"),
+    ("tuning.results", "reports.study_page"),
+    ("tuning.tune", "reports.study_page"),
+    ("tuning.tune", "tracking.studies"),
+    ("tuning.tune", "tracking.tracker"),
+}
+"""Imports that do not point down yet. It may only shrink."""
+
+YET_ROUND = {("runs.runner", "runs.lab")}
+"""Imports that close a circle inside a folder. It may only shrink."""
+
+YET_INSIDE: set[tuple[str, str]] = {
+    ("checks.inputs", "data.registry"),
+    ("checks.inputs", "networks.clip"),
+    ("checks.inputs", "networks.sam"),
+    ("checks.machine", "networks.device"),
+    ("checks.machine", "torch"),
+    ("commands.experiment", "reports.paper_figures"),
+    ("experiments.cell_runs", "runs.runner"),
+    ("experiments.cell_runs", "training.trained_run"),
+    ("experiments.cell_runs", "tuning.tuned_run"),
+    ("reports.paper_tables", "rich.console"),
+    ("reports.study_page", "plotly"),
+    ("reports.study_page", "plotly.offline"),
+    ("reports.study_page", "plotly.subplots"),
+    ("runs.cases", "cascade.work"),
+    ("runs.process", "cv2"),
+    ("runs.process", "torch"),
+    ("runs.runner", "cascade.sentences"),
+    ("runs.runner", "data.registry"),
+    ("runs.runner", "methods.registry"),
+    ("runs.runner", "networks.device"),
+    ("runs.runner", "reports.overlays"),
+    ("runs.runner", "reports.run_page"),
+    ("runs.runner", "reports.strips"),
+    ("runs.runner", "reports.terminal"),
+    ("runs.runner", "runs.lab"),
+    ("runs.runner", "runs.process"),
+    ("runs.runner", "tracking.runs"),
+    ("tracking.tracker", "tracking.wandb_tracker"),
+    ("tracking.wandb_process", "wandb"),
+    ("training.augment", "monai"),
+    ("training.augment", "monai.utils.type_conversion"),
+    ("training.fit", "monai.losses"),
+    ("training.trained_run", "shlex"),
+    ("training.training", "matplotlib.figure"),
+    ("tuning.database", "optuna"),
+    ("tuning.database", "optuna.exceptions"),
+    ("tuning.database", "optuna.storages"),
+    ("tuning.database", "optuna.trial"),
+    ("tuning.database", "sqlalchemy"),
+    ("tuning.database", "sqlalchemy.engine"),
+    ("tuning.database", "sqlalchemy.exc"),
+    ("tuning.results", "reports.study_page"),
+    ("tuning.search", "logging"),
+    ("tuning.space", "numpy.random"),
+    ("tuning.space", "optuna.distributions"),
+    ("tuning.space", "optuna.samplers"),
+    ("tuning.space", "optuna.trial"),
+    ("tuning.study", "data.registry"),
+    ("tuning.study", "runs.runner"),
+    ("tuning.trials", "optuna.trial"),
+    ("tuning.trust", "optuna.importance"),
+    ("tuning.tune", "reports.study_page"),
+    ("tuning.worker", "optuna.exceptions"),
+    ("tuning.worker", "optuna.trial"),
+}
+"""Imports inside functions that should stand at the top, or nowhere. It may only shrink."""
+
+
+class Import(NamedTuple):
+    """One import: the module that it stands in and what it names, both without `salip_exp.` in front."""
+
+    importer: str
+    imported: str
+    inside: bool
+    own: bool
+
+
+def name_of(path: Path) -> str:
+    """`runs.folder` of its file; `networks` of `networks/__init__.py`; `salip_exp` of the package's own."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "salip_exp"
+
+
+MODULES = {name_of(path): ast.parse(path.read_text("utf-8")) for path in SOURCE.rglob("*.py")}
+
+
+def imports_of(module: str, node: ast.AST, inside: bool = False) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        for name in named(child):
+            own = name.split(".")[0] == "salip_exp"
+            yield Import(module, name.removeprefix("salip_exp.") if own else name, inside, own)
+        yield from imports_of(module, child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def named(node: ast.AST) -> set[str]:
+    """The modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if not isinstance(node, ast.ImportFrom):
+        return set()
+    assert node.module and not node.level, f"line {node.lineno}: imports are absolute"
+    whole = {f"{node.module}.{alias.name}" for alias in node.names}
+    return {each if each.removeprefix("salip_exp.") in MODULES else node.module for each in whole}
+
+
+def folder(module: str) -> str:
+    return module.split(".")[0]
+
+
+IMPORTS = [each for module, tree in MODULES.items() for each in imports_of(module, tree)]
+WITHIN = [each for each in IMPORTS if each.own]
+
+
+def test_every_folder_has_its_floor() -> None:
+    assert {folder(module) for module in MODULES} == set(HEIGHT)
+
+
+def test_every_import_points_down() -> None:
+    between = [each for each in WITHIN if folder(each.importer) != folder(each.imported)]
+    up = {each[:2] for each in between if HEIGHT[folder(each.imported)] >= HEIGHT[folder(each.importer)]}
+    assert up == YET_UP
+
+
+def test_nothing_stands_in_a_circle() -> None:
+    pairs = {each[:2] for each in WITHIN}
+    assert pairs >= YET_ROUND
+    for level in (folder, str):
+        below: dict[str, set[str]] = {}
+        for importer, imported in pairs - YET_UP - YET_ROUND:
+            if level(importer) != level(imported):
+                below.setdefault(level(importer), set()).add(level(imported))
+        TopologicalSorter(below).prepare()  # raises CycleError, which names the circle
+
+
+def test_imports_inside_functions_have_a_reason() -> None:
+    inside = Counter(each[:2] for each in IMPORTS if each.inside)
+    assert set(inside) == INSIDE | YET_INSIDE
+    assert [pair for pair in INSIDE if inside[pair] > 1] == []
