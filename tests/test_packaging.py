@@ -39,6 +39,16 @@ def test_constraints_pin_every_direct_requirement_within_its_range() -> None:
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, each
 
 
+def test_a_clone_has_outputs_with_its_page_alone() -> None:
+    def git(*arguments: str) -> list[str]:
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    paths = ["outputs/README.md", "outputs/index.html", "outputs/hc18/default"]
+    assert git("check-ignore", *paths) == paths[1:]
+    assert git("ls-files", "outputs") == paths[:1]
+
+
 def test_make_help_lists_every_target() -> None:
     text = (REPOSITORY / "Makefile").read_text()
     targets = set(re.search(r"\.PHONY: (.*)", text)[1].split())  # type: ignore[index]

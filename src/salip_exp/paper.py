@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from salip_exp.networks.registry import TABLE
+
 SALIP = "salip"
 """The column for which nothing is typed."""
 
@@ -152,8 +154,6 @@ def _row(values: Mapping[str, Any]) -> Row:
 
 def _embedded() -> dict[str, Column]:
     """A column for every SAM that the package carries, the smallest file first."""
-    from salip_exp.networks.registry import TABLE
-
     there = [entry for entry in TABLE if entry.network == "sam" and entry.embedded and entry.path is not None]
     there = sorted((each for each in there if each.path.is_file()), key=lambda each: each.path.stat().st_size)  # type: ignore[union-attr]
     return {entry.name: Column(f"{entry.name} (embedded)", (f"sam={entry.name}",)) for entry in there}

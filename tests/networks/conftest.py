@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from salip_exp.networks import registry, weights
-from salip_exp.networks.packages import CLIP, Sam
+from salip_exp.networks.packages import CLIP, Sam, segment_anything
 from salip_exp.networks.registry import Entry
 
 torch.set_num_threads(1)
@@ -125,10 +125,11 @@ def small_clip(width: int = 64) -> CLIP:
 def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Registers the small networks as `sam=mini` and `clip=mini`; called again, keywords replace their fields."""
     official = registry.TABLE
+    monkeypatch.setitem(segment_anything.sam_model_registry, "mini", small_sam)
 
     def register(**changes: Any) -> None:
         minis = (
-            Entry("sam", "mini", "mini.pth", "0" * 64, (32,), build=small_sam),
+            Entry("sam", "mini", "mini.pth", "0" * 64, (32,)),
             Entry("clip", "mini", "mini.pt", "0" * 64, (64, 16, 32)),
         )
         table = (*official, *(replace(mini, **changes) for mini in minis))

@@ -16,6 +16,7 @@ from salip_exp.config import SamConfig
 from salip_exp.errors import WeightsError
 from salip_exp.networks import registry
 from salip_exp.networks.embedded.architecture import build_clip, build_sam
+from salip_exp.networks.packages import segment_anything
 from salip_exp.networks.registry import TABLE
 from salip_exp.networks.sam import LoadedSam, load_sam
 from tools.embedded.files import save_clip, save_sam
@@ -103,9 +104,9 @@ def test_w2_a_flipped_bit_is_refused_before_anything_is_read(stored: Path, monke
 @pytest.mark.parametrize(("width", "holds"), [(768, "sam=vit_b"), (1280, "sam=vit_h"), (48, "width 48")])
 @pytest.mark.fault("W3")
 def test_w3_another_variant_is_named_before_a_network_is_built(
-    tmp_path: Path, small: Callable[..., None], width: int, holds: str
+    tmp_path: Path, small: Any, width: int, holds: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small(build=lambda: pytest.fail("built"))
+    monkeypatch.setitem(segment_anything.sam_model_registry, "mini", lambda: pytest.fail("built"))
     path = tmp_path / "other.pth"
     torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(width, 3, 16, 16)}, path)
     text = refusal(path)

@@ -7,12 +7,10 @@ the place of a registered file by their hash: `sam=vit_b sam.weights=FILE sam.sh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from salip_exp.errors import ConfigError, WeightsError
 
@@ -36,7 +34,6 @@ class Entry:
         shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP.
         url: where it is fetched from; None for files that are not fetched.
         size: bytes, for people; what decides is the hash.
-        build: makes the SAM network of this variant with random weights; CLIP is built from its tensors' shapes.
         path: where the file lies if not in the cache.
         users: whether `path` is the user's own file rather than the package's.
     """
@@ -48,7 +45,6 @@ class Entry:
     shape: tuple[int, ...]
     url: str | None = None
     size: int | None = None
-    build: Callable[[], Any] | None = None
     path: Path | None = None
     users: bool = False
 
@@ -63,20 +59,8 @@ class Entry:
         return self.file.endswith(".safetensors")
 
 
-def _build_official(name: str) -> Any:
-    from salip_exp.networks.packages import segment_anything
-
-    return segment_anything.sam_model_registry[name]()
-
-
-def _build_tiny() -> Any:
-    from salip_exp.networks.embedded.architecture import build_sam
-
-    return build_sam()
-
-
 def _sam(name: str, file: str, size: int, width: int, sha256: str) -> Entry:
-    return Entry("sam", name, file, sha256, (width,), f"{META}/{file}", size, partial(_build_official, name))
+    return Entry("sam", name, file, sha256, (width,), f"{META}/{file}", size)
 
 
 def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: str) -> Entry:
@@ -107,7 +91,7 @@ TABLE: tuple[Entry, ...] = (
         1280,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
-    Entry("sam", "tiny", "sam_tiny.safetensors", "", (192,), build=_build_tiny, path=EMBEDDED / "sam_tiny.safetensors"),
+    Entry("sam", "tiny", "sam_tiny.safetensors", "", (192,), path=EMBEDDED / "sam_tiny.safetensors"),
     _clip(
         "vit_b_32",
         "ViT-B-32.pt",

@@ -10,7 +10,8 @@ import torch
 from salip_exp.config import SamConfig
 from salip_exp.networks import checkpoint, registry, weights
 from salip_exp.networks.embedded import files
-from salip_exp.networks.packages import Sam
+from salip_exp.networks.embedded.architecture import build_sam
+from salip_exp.networks.packages import Sam, segment_anything
 from salip_exp.networks.registry import Entry
 
 WIDTH_OF = "image_encoder.patch_embed.proj.weight"
@@ -77,8 +78,7 @@ def _require_variant(state: checkpoint.State, entry: Entry) -> None:
 
 
 def _build(state: checkpoint.State, entry: Entry) -> Sam:
-    assert entry.build is not None  # every SAM entry has its builder
-    net: Sam = entry.build()
+    net: Sam = build_sam() if entry.embedded else segment_anything.sam_model_registry[entry.name]()
     try:
         net.load_state_dict(state)
     except RuntimeError as fault:

@@ -17,6 +17,7 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from salip_exp.errors import EnvironmentFault, WeightsError
@@ -108,8 +109,6 @@ def logits_of(unet: LoadedUnet, image: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def weights_file(state: Mapping[str, Tensor], trained: Trained) -> bytes:
     """Weights as safetensors, with what they are in its header; the same weights give the same bytes."""
-    from safetensors.torch import save
-
     header = {METADATA: json.dumps(asdict(trained), sort_keys=True)}
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, header)
 

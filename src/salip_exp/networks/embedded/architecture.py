@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from salip_exp.networks.packages import CLIP
+from salip_exp.networks.packages import CLIP, Sam, segment_anything
 
 IMAGE_SIDE = 256
 PATCH = 16
@@ -17,8 +16,8 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 def build_sam() -> Sam:
     """SAM for 256-pixel input with random weights: embeddings 128 x 16 x 16, low-resolution masks 64 x 64."""
-    width, grid = 128, IMAGE_SIDE // PATCH
-    encoder = ImageEncoderViT(
+    parts, width, grid = segment_anything.modeling, 128, IMAGE_SIDE // PATCH
+    encoder = parts.ImageEncoderViT(
         img_size=IMAGE_SIDE,
         patch_size=PATCH,
         embed_dim=192,
@@ -31,12 +30,12 @@ def build_sam() -> Sam:
         window_size=0,
         global_attn_indexes=(),
     )
-    prompts = PromptEncoder(
+    prompts = parts.PromptEncoder(
         embed_dim=width, image_embedding_size=(grid, grid), input_image_size=(IMAGE_SIDE, IMAGE_SIDE), mask_in_chans=16
     )
-    decoder = MaskDecoder(
+    decoder = parts.MaskDecoder(
         num_multimask_outputs=3,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=512, num_heads=4),
+        transformer=parts.TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=512, num_heads=4),
         transformer_dim=width,
         iou_head_depth=3,
         iou_head_hidden_dim=128,
