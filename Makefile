@@ -6,17 +6,17 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full faults fuzz soak lint format reproduce bench report build ci clean distclean
+.PHONY: help setup run test test-full coverage faults fuzz soak lint format reproduce bench report build ci clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  ARGS="KEY=VALUE ..." goes to run, report and bench, PYTHON=python3.12 chooses the interpreter'
+	@echo '  ARGS="KEY=VALUE ..." goes to run, report, coverage and bench, PYTHON=python3.12 chooses the interpreter'
 
 setup: $(STAMP) ## make .venv and install the project into it
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
 	touch $@
 
 run: $(STAMP) ## brain phantoms by vendor through the whole cascade, nothing downloaded
@@ -30,6 +30,12 @@ test: $(STAMP) ## the suite without its slow tests
 
 test-full: $(STAMP) ## the whole suite
 	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+coverage: $(STAMP) ## the suite as `make test` runs it, and the lines that it does not reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 faults: $(STAMP) ## the fault matrix, row by row; ARGS=--full runs the slow tests too
 	$(BIN)/python tests/faults/matrix.py $(ARGS)
@@ -63,7 +69,7 @@ ci: ## what continuous integration runs
 	.ci/run
 
 clean: ## remove what tools leave; outputs/ and .venv stay
-	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find src conf tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv

@@ -47,7 +47,8 @@ def test_constraints_pin_every_direct_requirement_within_its_range() -> None:
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pinned = {canonicalize_name(name): version for name, version in pins.items()}
     assert not [name for name, version in pinned.items() if "+" in version], "local versions fit one index only"
-    for each in (*listed("options", "install_requires"), *listed("options.extras_require", "dev")):
+    extras = [each for name in ("dev", "docs") for each in listed("options.extras_require", name)]
+    for each in (*listed("options", "install_requires"), *extras):
         wanted = Requirement(each)
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, each
 
