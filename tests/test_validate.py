@@ -150,11 +150,11 @@ def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> No
         ),
         (
             {"method": "gt_sam", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
-            "method=gt_sam takes its boxes from the masks",
+            "method=gt_sam cannot do without masks",
         ),
         (
             {"method": "oracle", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
-            "method=oracle takes its boxes from the masks",
+            "method=oracle cannot do without masks",
         ),
         ({"task": "cache", "cache__mode": "off"}, "cache=off keeps nothing there"),
         ({"task": "cache", "cache__mode": "memory"}, "cache=memory keeps nothing there"),

@@ -23,8 +23,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from salip_exp.config import Config, MethodName, Task
+from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.process import keep_freed_memory
 from salip_exp.settings.compose import FAULTS, compose, explain
 from salip_exp.settings.foreign import refuse_foreign_code
@@ -180,7 +181,7 @@ def _dispatch(config: Config, folder: Path) -> int:
         from salip_exp.commands.experiment import experiment
 
         return experiment(config, folder, _command_line())
-    if config.method is MethodName.unet:
+    if METHODS[config.method].trained:
         from salip_exp.training.trained_run import unet_run
 
         return unet_run(config, folder, _command_line())

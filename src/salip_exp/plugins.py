@@ -13,15 +13,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from pkgutil import resolve_name
+from typing import Any, Generic, Literal, TypeVar, cast
 
-from salip_exp.errors import EnvironmentFault
+from salip_exp.errors import ConfigError, EnvironmentFault
+
+T = TypeVar("T")
 
 Kind = Literal["datasets", "methods", "views", "scores"]
 KINDS: tuple[Kind, ...] = ("datasets", "methods", "views", "scores")
+
+
+class Catalogue(Generic[T]):
+    """What there is of a kind, by name: what is built in, and what installed packages give.
+
+    Args:
+        kind: of the entry points `salip_exp.<kind>`.
+        shape: class of each.
+        built_in: by name; a text is the dotted name of one, which is imported when it is asked for.
+    """
+
+    def __init__(self, kind: Kind, shape: type[T], built_in: Mapping[str, T | str]) -> None:
+        self.kind = kind
+        self.shape = shape
+        self.built_in = built_in
+
+    @property
+    def names(self) -> list[str]:
+        """All names, those that are built in first.
+
+        Raises:
+            EnvironmentFault: a package gives a name that is built in, or two packages give one.
+        """
+        others = installed(self.kind)
+        for name in others.keys() & self.built_in.keys():
+            raise EnvironmentFault(
+                f"the package that gives {others[name].value} calls one of its {self.kind} {name}, which is the name "
+                "of a built-in one: rename it there, or uninstall that package"
+            )
+        return [*self.built_in, *others]
+
+    def __getitem__(self, name: str) -> T:
+        """What has this name.
+
+        Raises:
+            ConfigError: nothing has.
+            EnvironmentFault: a package gives it, and it cannot be imported or is of another class.
+        """
+        if name in self.built_in:
+            built_in: T = resolved(self.built_in[name])
+            return built_in
+        if name not in installed(self.kind):
+            raise ConfigError(f"{name} is none of the {self.kind} that are installed: {', '.join(self.names)}")
+        found = load(self.kind, name)
+        if not isinstance(found, self.shape):
+            raise EnvironmentFault(
+                f"{installed(self.kind)[name].value}, called {name} among salip_exp.{self.kind}, is no "
+                f"{self.shape.__name__} of {self.shape.__module__}: mend or uninstall that package"
+            )
+        return found
+
+
+def resolved(found: Any) -> Any:
+    """A thing, or what is imported by its dotted name `package.module:name`."""
+    return resolve_name(found) if isinstance(found, str) else found
+
+
+@cache
+def _all() -> EntryPoints:
+    """Of every installed package; it takes a while to read them."""
+    return cast(EntryPoints, entry_points())  # of Python 3.12; before, what can be selected from in the same way
 
 
 @cache
@@ -32,7 +96,7 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
         EnvironmentFault: two packages give one name.
     """
     found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=f"salip_exp.{kind}"), key=lambda entry: entry.name):
+    for entry in sorted(_all().select(group=f"salip_exp.{kind}"), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise EnvironmentFault(

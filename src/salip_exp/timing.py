@@ -1,4 +1,4 @@
-"""Seconds and peak memory of the parts of a run."""
+"""Seconds of the stages of a prediction; seconds and peak memory of the parts of a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ except ImportError:  # Windows keeps no such account
     resource = None  # type: ignore[assignment]
 
 MIB = 2**20
+
+
+class Stopwatch:
+    """Seconds by stage; a stage entered again adds to what it had."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside the `with` block for the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Stages:

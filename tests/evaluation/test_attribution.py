@@ -11,6 +11,7 @@ from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.base import Prediction, Status
+from salip_exp.methods.traits import METHODS, Chooser, Traits
 
 
 def block(x0: int, x1: int) -> np.ndarray:
@@ -54,25 +55,29 @@ def prediction(mask, candidates, kept, selected) -> Prediction:
     ],
 )
 def test_the_first_stage_that_lost_a_region_is_to_blame(failure, k, target, mask, candidates, kept, selected):
-    assert attribute(prediction(mask, candidates, kept, selected), target, k).failure == failure
+    assert attribute(prediction(mask, candidates, kept, selected), target, k, METHODS["salip"]).failure == failure
 
 
 def test_the_best_candidate_is_that_of_the_region_served_worst():
-    found = attribute(prediction(BOTH, [LEFT, block(20, 25)], [0, 1], [0, 1]), BOTH, 2)
+    found = attribute(prediction(BOTH, [LEFT, block(20, 25)], [0, 1], [0, 1]), BOTH, 2, METHODS["salip"])
     assert found.best_candidate_iou == pytest.approx(0.5)
-    assert attribute(prediction(BOTH, [], [], []), BOTH, 2).best_candidate_iou == 0
+    assert attribute(prediction(BOTH, [], [], []), BOTH, 2, METHODS["salip"]).best_candidate_iou == 0
 
 
 def test_methods_without_a_pool_have_no_candidate_to_compare():
     boxes = np.array([[0, 0, 5, 5]], np.float32)
-    with_boxes = attribute(Prediction(NOTHING, Status.ok, boxes=boxes), LEFT, 1)
-    without = attribute(Prediction(NOTHING, Status.ok), LEFT, 1)
+    with_boxes = attribute(Prediction(NOTHING, Status.ok, boxes=boxes), LEFT, 1, METHODS["gt_sam"])
+    without = attribute(Prediction(NOTHING, Status.ok), LEFT, 1, METHODS["unprompted_sam"])
     assert (with_boxes.failure, without.failure) == ("prompt", "sam")
     assert with_boxes.best_candidate_iou is None
 
 
 def test_an_empty_target_has_nothing_to_lose():
-    assert attribute(Prediction(LEFT, Status.ok), NOTHING, 1) is None
+    assert attribute(Prediction(LEFT, Status.ok), NOTHING, 1, METHODS["salip"]) is None
+
+
+def test_a_method_that_does_not_ask_sam_has_no_stages_to_blame():
+    assert attribute(Prediction(RIGHT, Status.ok), LEFT, 1, METHODS["unet"]) is None
 
 
 @pytest.mark.fault("P7")
@@ -96,6 +101,13 @@ def test_the_table_of_candidates_is_iou():
 def test_where_no_clip_chose_what_was_not_taken_is_the_prompts_loss():
     pool, wrong = [LEFT, RIGHT], np.zeros_like(LEFT)
     chosen = prediction(wrong, pool, [0, 1], [1])
-    assert attribute(chosen, LEFT, 1).failure == "clip"
-    assert attribute(chosen, LEFT, 1, by_clip=False).failure == "prompt"
-    assert attribute(prediction(wrong, [RIGHT], [0], [0]), LEFT, 1, by_clip=False).failure == "sam"
+    assert attribute(chosen, LEFT, 1, METHODS["salip"]).failure == "clip"
+    assert attribute(chosen, LEFT, 1, METHODS["oracle"]).failure == "prompt"
+    assert attribute(prediction(wrong, [RIGHT], [0], [0]), LEFT, 1, METHODS["oracle"]).failure == "sam"
+
+
+def test_the_choice_of_a_rule_of_its_own_is_not_blamed_on_clip():
+    own = Traits("somewhere:Method", sam=True, chooser=Chooser.method)
+    pool = [LEFT, block(0, 9), RIGHT]
+    assert attribute(prediction(RIGHT, pool, [0, 1, 2], [2]), LEFT, 1, own).failure == "choice"
+    assert attribute(prediction(LEFT, pool, [0, 1, 2], [0, 1]), BOTH, 2, own).failure == "duplicate"

@@ -14,9 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from salip_exp.checks.inputs import networks_of
-from salip_exp.config import MethodName
-from salip_exp.methods.registry import needs_clip, needs_sam
 from salip_exp.networks.registry import EMBEDDED
 
 PHANTOMS = ("dataset=phantom_hc18", "dataset.phantom.n=2", "progress=false", "figures=none", "device=cpu")
@@ -138,10 +135,3 @@ def test_every_absent_file_is_listed_at_once(typed: Any, tmp_path: Path, monkeyp
     ended = typed(*PHANTOMS, "sam=vit_b", "clip=vit_l_14", "task=check", "check.json=true")
     said = [each["said"] for each in json.loads(ended.out)["findings"] if each["area"] == "weights"]
     assert ["sam_vit_b_01ec64.pth" in said[0], "ViT-L-14.pt" in said[1]] == [True, True]
-
-
-@pytest.mark.fault("W7")
-@pytest.mark.parametrize("method", list(MethodName))
-def test_the_check_knows_which_networks_a_method_asks(method: MethodName) -> None:
-    asked = networks_of(method)
-    assert ("sam" in asked, "clip" in asked) == (needs_sam(method), needs_clip(method))

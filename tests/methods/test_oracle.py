@@ -18,6 +18,7 @@ from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.bounds import best_rows
 from salip_exp.methods.registry import build_method
+from salip_exp.methods.traits import METHODS
 from salip_exp.networks.sam import LoadedSam
 
 SHAPE = (96, 128)
@@ -117,12 +118,12 @@ def test_what_is_missing_is_said(oracle, pool, target, k, status, selected):
 def test_its_failures_are_those_of_pool_and_prompt(oracle, pool, failure):
     prediction, _ = oracle(pool, [RIGHT])
     prediction.mask[:] = False
-    assert attribute(prediction, blocks(RIGHT)[0], 1).failure == failure
+    assert attribute(prediction, blocks(RIGHT)[0], 1, METHODS["oracle"]).failure == failure
 
 
 def test_a_region_that_the_filter_took_is_the_filters(oracle):
     prediction, _ = oracle([WHOLE], [WHOLE])
-    assert attribute(prediction, blocks(WHOLE)[0], 1).failure == "filter"
+    assert attribute(prediction, blocks(WHOLE)[0], 1, METHODS["oracle"]).failure == "filter"
 
 
 def test_it_needs_a_target(oracle):

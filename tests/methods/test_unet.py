@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from salip_exp.cache.store import NoStore
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config, MethodName
 from salip_exp.data.case import Case
-from salip_exp.methods.base import Status
-from salip_exp.methods.registry import build_method, needs_clip, needs_sam
+from salip_exp.methods.base import Networks, Status
+from salip_exp.methods.registry import build_method
+from salip_exp.methods.traits import METHODS
 from salip_exp.methods.unet import Unet
 from salip_exp.networks.unet import LoadedUnet, Trained
 
@@ -37,11 +39,11 @@ def case() -> Case:
 def test_it_is_built_without_other_networks(unet) -> None:
     method = build_method(Config(method=MethodName.unet), None, None, [], NoStore(), unet)
     assert isinstance(method, Unet)
-    assert not needs_sam(MethodName.unet) and not needs_clip(MethodName.unet)
+    assert METHODS["unet"].networks == ()
 
 
 def test_the_mask_has_the_size_of_the_case_and_keeps_every_component(unet, case) -> None:
-    prediction = Unet(unet).predict(case)
+    prediction = Unet(Config(), Networks(Counters(), unet=unet)).predict(case)
     assert (prediction.mask.dtype, prediction.mask.shape, prediction.status) == (bool, (40, 60), Status.ok)
     assert (prediction.mask & case.mask).sum() > 0.8 * case.mask.sum()
     halves = prediction.mask[:, :30], prediction.mask[:, 30:]
@@ -50,7 +52,7 @@ def test_the_mask_has_the_size_of_the_case_and_keeps_every_component(unet, case)
 
 
 def test_forwards_are_counted(unet, case) -> None:
-    method = Unet(unet)
+    method = Unet(Config(), Networks(Counters(), unet=unet))
     for _ in range(3):
         method.predict(case)
     assert method.counters.unet_forwards == 3

@@ -18,9 +18,9 @@ from salip_exp.cascade.retrieval import embed_views, similarities, text_prototyp
 from salip_exp.cascade.views import settings_of, views
 from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import Prototype, ViewConfig
-from salip_exp.methods.base import Stopwatch
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.device import network_key
+from salip_exp.timing import Stopwatch
 
 
 class ClipStages:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.checks.finding import Finding, Level, failure, fine, warning
-from salip_exp.config import ClipConfig, Config, MethodName, SamConfig
+from salip_exp.config import Config
 from salip_exp.console import progress
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, SalipError, WeightsError
-from salip_exp.networks.registry import Entry, Network, find
+from salip_exp.methods.traits import METHODS
+from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, obtain
 
 TEXT = "text"
@@ -27,7 +28,7 @@ TOKENS = 77
 
 def text_findings(config: Config) -> Iterator[Finding]:
     """A file that cannot be read or is of another shape, and sentences that CLIP would have to cut."""
-    if "clip" not in networks_of(config.method):
+    if not METHODS[config.method].clip:
         return
     try:
         sentences = read_sentences(config.vdt)
@@ -66,27 +67,10 @@ def _tokenizer() -> Callable[[str], list[int]]:
 WEIGHTS = "weights"
 
 
-def networks_of(method: MethodName) -> tuple[Network, ...]:
-    """The networks that a method asks; told here without the import of any (`methods.registry` needs torch)."""
-    if method in (MethodName.salip, MethodName.sam_clip):
-        return "sam", "clip"
-    return () if method is MethodName.unet else ("sam",)
-
-
-def entry_of(config: Config, network: Network) -> Entry:
-    """The registry's entry of a network, or the user's file in its place.
-
-    Raises:
-        ConfigError, WeightsError: as from `registry.find`.
-    """
-    part: SamConfig | ClipConfig = config.sam if network == "sam" else config.clip
-    return find(network, part.name, part.weights, part.sha256)
-
-
 def missing(config: Config) -> list[Entry]:
     """Official weights that a run would fetch first."""
     found = []
-    for network in networks_of(config.method):
+    for network in METHODS[config.method].networks:
         try:
             entry = entry_of(config, network)
         except SalipError:
@@ -98,7 +82,7 @@ def missing(config: Config) -> list[Entry]:
 
 def weights_findings(config: Config) -> Iterator[Finding]:
     """One finding per network."""
-    for network in networks_of(config.method):
+    for network in METHODS[config.method].networks:
         try:
             yield _look(config, entry_of(config, network))
         except SalipError as error:

@@ -11,10 +11,12 @@ from pathlib import Path
 from salip_exp.cache.store import folder_of
 from salip_exp.cascade.limits import crop_boxes, most_candidates
 from salip_exp.checks.finding import Finding, failure, fine, warning
-from salip_exp.checks.inputs import Data, entry_of, missing, networks_of
+from salip_exp.checks.inputs import Data, missing
 from salip_exp.config import CacheMode, Config, Device
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.files import cache_folder
+from salip_exp.methods.traits import METHODS, Chooser
+from salip_exp.networks.registry import entry_of
 
 DEVICE = "device"
 
@@ -27,9 +29,10 @@ DECODING = 2 * 2**30  # what upscaling holds at a time (cascade.candidates.BYTES
 
 def device_findings(config: Config) -> Iterator[Finding]:
     """An absent GPU, one that is too small, or official networks on a CPU."""
-    if not networks_of(config.method):
+    networks = METHODS[config.method].networks
+    if not networks:
         return
-    official = [name for name in networks_of(config.method) if getattr(config, name).name != "tiny"]
+    official = [name for name in networks if getattr(config, name).name != "tiny"]
     if config.device is Device.cpu or (config.device is Device.auto and shutil.which("nvidia-smi") is None):
         why = "device=cpu" if config.device is Device.cpu else "device=auto finds no GPU"
         if official:
@@ -47,7 +50,7 @@ def bytes_needed(config: Config) -> int:
 
     An estimate from sizes of tensors; where memory runs short a run takes fewer crops, points and masks at a time.
     """
-    weights = sum(entry_of(config, network).size or 0 for network in networks_of(config.method))
+    weights = sum(entry_of(config, network).size or 0 for network in METHODS[config.method].networks)
     attention = ATTENTION_COPIES * 4 * HEADS.get(config.sam.name, 0) * TOKENS**2
     return weights + attention + DECODING
 
@@ -116,12 +119,13 @@ def disk_findings(config: Config, data: Data) -> Iterator[Finding]:
 
 def bytes_of_a_case(config: Config, pixels: int) -> int:
     """About what the cache keeps of one image: an embedding per crop box, and every candidate with its mask."""
-    if "sam" not in networks_of(config.method):
+    traits = METHODS[config.method]
+    if not traits.sam:
         return 0
     sam, layers = config.sam, range(config.sam.crop_n_layers + 1)
     crops = sum(crop_boxes(layer) for layer in layers)
     asked = most_candidates(sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor)
-    candidates = asked if "clip" in networks_of(config.method) else 0
+    candidates = 0 if traits.chooser is Chooser.nobody else asked
     return crops * FEATURES.get(config.sam.name, OFFICIAL) + candidates * (ROW + pixels // 8 // SHARE)
 
 

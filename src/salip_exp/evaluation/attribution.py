@@ -14,10 +14,11 @@ The rule, with one threshold, FOUND = 0.5:
    - `clip`: CLIP saw one and it was not taken; also where two texts took one and the same candidate.
    - `prompt`: every ROI had its candidate taken, and the final mask is worse than it.
 
-The oracle asks no CLIP, and takes what its box prompts best even where another candidate is the ROI: its failures are
-`sam`, `filter` and `prompt`.
+Who chose is told by the method's traits. The oracle asks no CLIP, and takes what its box prompts best even where
+another candidate is the ROI: its failures are `sam`, `filter` and `prompt`. Where a rule of the method's own chose,
+`choice` stands in place of `clip`.
 Methods without a pool choose nothing: with boxes (gt_sam) their failure is `prompt`, without (unprompted_sam) `sam`.
-A U-Net has no stages to blame, and its cases no failure (`running.cases`).
+One that does not ask SAM, as a U-Net, has no stages to blame, and its cases no failure.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.metrics import iou
 from salip_exp.methods.base import Prediction
+from salip_exp.methods.traits import Chooser, Traits
 
 FOUND = 0.5
 
@@ -45,6 +47,7 @@ class Failure(StrEnum):
     filter = "filter"
     clip = "clip"
     duplicate = "duplicate"
+    choice = "choice"
     prompt = "prompt"
 
 
@@ -61,16 +64,16 @@ class Attribution:
     best_candidate_iou: float | None
 
 
-def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int, by_clip: bool = True) -> Attribution | None:
-    """Attribute one prediction; None for an empty target, where there is nothing to lose.
+def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int, traits: Traits) -> Attribution | None:
+    """Attribute one prediction; None for an empty target, where there is nothing to lose, and for one without SAM.
 
     Args:
         prediction: of the case.
         target: bool (H, W).
         k: how many ROIs an image holds.
-        by_clip: CLIP chose among the candidates, and not the target itself.
+        traits: of the method.
     """
-    if not target.any():
+    if not target.any() or not traits.sam:
         return None
     rois = regions(target, k)
     pool = prediction.pool
@@ -81,9 +84,16 @@ def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int, by_clip
     if pool is None or table is None:
         return Attribution(Failure.prompt if len(prediction.boxes) else Failure.sam, best)
     failure = _blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids)
-    if failure in (Failure.clip, Failure.duplicate) and not by_clip:
-        failure = Failure.prompt
-    return Attribution(failure, best)
+    return Attribution(_of_chooser(failure, traits.chooser), best)
+
+
+def _of_chooser(failure: Failure, chooser: Chooser) -> Failure:
+    """What is lost by the choice, in the name of who chose."""
+    if failure not in (Failure.clip, Failure.duplicate) or chooser is Chooser.clip:
+        return failure
+    if chooser is Chooser.target:
+        return Failure.prompt
+    return Failure.choice if failure is Failure.clip else failure
 
 
 def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[np.bool_]) -> bool:

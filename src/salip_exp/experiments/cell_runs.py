@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from salip_exp.config import Config, MethodName
+from salip_exp.config import Config
 from salip_exp.errors import SalipError, TooManyFailures, WeightsError
 from salip_exp.experiments.cells import Cell, Finished
 from salip_exp.experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.lab import Shared
 from salip_exp.runs.manifest import write_manifest
 from salip_exp.runs.on_disk import Label, read_run
@@ -153,7 +154,7 @@ def _run(config: Config, folder: Path, command: Sequence[str], shared: Shared) -
     """The cell as the ordinary run that its configuration asks for."""
     from salip_exp.runs.runner import run
 
-    if config.method is MethodName.unet:
+    if METHODS[config.method].trained:
         from salip_exp.training.trained_run import trained_run
 
         return trained_run(config, folder, command, shared.prepare)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Config, Data, MethodName, TrackerConfig
+from salip_exp.config import Config, Data, TrackerConfig
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.experiments.cells import Cell
-from salip_exp.methods.registry import needs_clip, needs_sam
-from salip_exp.networks import registry
+from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
+from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, sha256_of
 from salip_exp.paper import sources
 from salip_exp.runs.identity import recipe
@@ -41,7 +41,7 @@ def cell_key(config: Config, data_sha256: str) -> str:
     Raises:
         ConfigError, WeightsError, DataError: the text, the weights' names or a file of settings cannot be used.
     """
-    sentences = read_sentences(config.vdt) if needs_clip(config.method) else []
+    sentences = read_sentences(config.vdt) if METHODS[config.method].clip else []
     parts = {
         "recipe": recipe(config, weights_of(config), sentences, pick_device(config.device).type),
         "dataset": asdict(config.dataset) | {"root": None, "subset": None},
@@ -56,8 +56,7 @@ def cell_key(config: Config, data_sha256: str) -> str:
 
 def weights_of(config: Config) -> dict[str, str]:
     """SHA-256 that the weights of each network in use are held to."""
-    entries = entries_of(config)
-    return {entry.network: entry.sha256 for entry in entries}
+    return {entry.network: entry.sha256 for entry in _entries(config)}
 
 
 def absent_weights(config: Config) -> str | None:
@@ -65,15 +64,12 @@ def absent_weights(config: Config) -> str | None:
 
     A file of the user's that is not there is a mistake, and found when the cell is run.
     """
-    missing = (each.option for each in entries_of(config) if not each.users and not location(each).is_file())
+    missing = (each.option for each in _entries(config) if not each.users and not location(each).is_file())
     return next(missing, None)
 
 
-def entries_of(config: Config) -> list[registry.Entry]:
-    """What is registered for each network in use."""
-    sam, clip = config.sam, config.clip
-    found = [registry.find("sam", sam.name, sam.weights, sam.sha256)] if needs_sam(config.method) else []
-    return found + ([registry.find("clip", clip.name, clip.weights, clip.sha256)] if needs_clip(config.method) else [])
+def _entries(config: Config) -> list[Entry]:
+    return [entry_of(config, network) for network in METHODS[config.method].networks]
 
 
 def _search(config: Config) -> dict[str, Any]:
@@ -85,7 +81,7 @@ def _search(config: Config) -> dict[str, Any]:
 
 def _unet(config: Config) -> dict[str, Any] | None:
     """How the U-Net is trained, and given weights by their hash; a trained one follows from the rest of the key."""
-    if config.method is not MethodName.unet:
+    if not METHODS[config.method].trained:
         return None
     section = asdict(config.unet)
     weights = section.pop("weights")
@@ -103,8 +99,6 @@ OWN = {"experiment", "data", "task", "resume", "outputs", "progress"}
 """Keys that say what the experiment is and where it goes on, and change no cell."""
 FIXED = {"dataset", "method", "dataset.root", "dataset.name"}
 """Keys that cells set themselves."""
-SEARCHED = (MethodName.salip, MethodName.sam_clip)
-"""Methods that have settings to search; the others run without a search."""
 
 
 def told(command: Sequence[str]) -> list[str]:
@@ -177,7 +171,7 @@ def _names(override: str) -> list[str]:
 
 def _searching(overrides: Sequence[str]) -> list[str]:
     """The overrides without a search where the method has nothing to search."""
-    method = next((each.partition("=")[2] for each in overrides if key_of(each) == "method"), str(MethodName.salip))
-    if method in SEARCHED:
+    method = next((each.partition("=")[2] for each in overrides if key_of(each) == "method"), Config.method)
+    if METHODS[method].searched:
         return list(overrides)
     return [each for each in overrides if key_of(each).partition(".")[0] != "tuning"]

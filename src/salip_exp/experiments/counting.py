@@ -10,7 +10,7 @@ from salip_exp.cascade.embedding import crop_plan
 from salip_exp.cascade.everything import sampling_of
 from salip_exp.config import SamConfig
 from salip_exp.experiments.cells import Finished
-from salip_exp.methods.registry import needs_clip, needs_sam
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.on_disk import read_json
 
 COUNTED = ("encoder_calls", "decoded_points", "clip_images")
@@ -34,12 +34,12 @@ def naive(cell: Finished) -> dict[str, int]:
     grid decoded. A method without a pool encodes the image once. CLIP sees each candidate that is left.
     """
     config = cell.config
-    if not needs_sam(config.method):
+    if not METHODS[config.method].sam:
         return dict.fromkeys(COUNTED, 0)
     done = [record for record in cell.records if not record.failed]
     pools = [record for record in done if record.n_pool is not None]
     crops, points = grid_size(config.sam)
-    views = sum(record.n_kept or 0 for record in pools) if needs_clip(config.method) else 0
+    views = sum(record.n_kept or 0 for record in pools) if METHODS[config.method].clip else 0
     encodings = len(pools) * crops + len(done) - len(pools)
     return dict(zip(COUNTED, (encodings, len(pools) * points, views), strict=True))
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp.cascade.cached_clip import ClipStages
+from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.work import Counters
+from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, EnvironmentFault
+from salip_exp.networks.unet import LoadedUnet
+
+T = TypeVar("T")
 
 
 class Status(StrEnum):
@@ -78,17 +82,48 @@ class Method(Protocol):
         ...
 
 
-class Stopwatch:
-    """Seconds by stage; a stage entered again adds to what it had."""
+class Networks:
+    """What a method is built around: the networks that its traits ask for, and no others.
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    Attributes:
+        counters: of the networks' work; a method hands them on as its own.
+        sentences: the text, where CLIP is asked for.
+    """
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time inside the `with` block for the stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    def __init__(
+        self,
+        counters: Counters,
+        sam: SamStages | None = None,
+        clip: ClipStages | None = None,
+        unet: LoadedUnet | None = None,
+        sentences: Sequence[str] = (),
+    ) -> None:
+        self.counters = counters
+        self.sentences = sentences
+        self._sam, self._clip, self._unet = sam, clip, unet
+
+    @property
+    def sam(self) -> SamStages:
+        """SAM with a memory; raises EnvironmentFault where the traits do not ask for it, as the others do."""
+        return _asked(self._sam, "sam")
+
+    @property
+    def clip(self) -> ClipStages:
+        """CLIP with a memory."""
+        return _asked(self._clip, "clip")
+
+    @property
+    def unet(self) -> LoadedUnet:
+        """The trained U-Net."""
+        return _asked(self._unet, "trained")
+
+
+def _asked(network: T | None, trait: str) -> T:
+    if network is None:
+        raise EnvironmentFault(f"the method was built without a network that it uses: its traits must say {trait}=True")
+    return network
+
+
+Build = Callable[[Config, Networks], Method]
+
+"""Makes a method; what it is given holds as many networks as its traits ask for."""

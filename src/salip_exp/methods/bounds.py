@@ -6,23 +6,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.masks import Masks
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, candidate_ious, keep_small, mask_ious
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
-from salip_exp.methods.base import Prediction, Status, Stopwatch, target_of
+from salip_exp.methods.base import Networks, Prediction, Status, target_of
+from salip_exp.timing import Stopwatch
 
 
 class UnpromptedSam:
     """Promptable mode with the network's default embedding."""
 
-    def __init__(self, config: Config, sam: SamStages) -> None:
+    def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
-        self.sam = sam
-        self.counters = sam.counters
+        self.sam = networks.sam
+        self.counters = networks.counters
 
     def predict(self, case: Case) -> Prediction:
         """Decode the image's embedding without a prompt."""
@@ -35,10 +36,10 @@ class UnpromptedSam:
 class GtSam:
     """Promptable mode with the tight box of every component of the target."""
 
-    def __init__(self, config: Config, sam: SamStages) -> None:
+    def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
-        self.sam = sam
-        self.counters = sam.counters
+        self.sam = networks.sam
+        self.counters = networks.counters
 
     def predict(self, case: Case) -> Prediction:
         """Let SAM segment inside the target's boxes; without a usable box it is not asked.
@@ -86,10 +87,10 @@ class Oracle:
     are these IoUs, not similarity with a text: of each kept candidate with the ROI that it serves best.
     """
 
-    def __init__(self, config: Config, sam: SamStages) -> None:
+    def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
-        self.sam = sam
-        self.counters = sam.counters
+        self.sam = networks.sam
+        self.counters = networks.counters
 
     def predict(self, case: Case) -> Prediction:
         """Let SAM segment inside the boxes of the best candidates.

@@ -1,4 +1,4 @@
-"""Methods by name."""
+"""The configured method around its networks."""
 
 from __future__ import annotations
 
@@ -8,32 +8,13 @@ from salip_exp.cache.store import Store
 from salip_exp.cascade.cached_clip import ClipStages
 from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.work import Counters
-from salip_exp.config import Config, MethodName
-from salip_exp.errors import ConfigError
-from salip_exp.methods.base import Method
-from salip_exp.methods.bounds import GtSam, Oracle, UnpromptedSam
-from salip_exp.methods.salip import Salip, SamClip
-from salip_exp.methods.unet import Unet
+from salip_exp.config import Config
+from salip_exp.methods.base import Build, Method, Networks
+from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.networks.unet import LoadedUnet
-
-WITH_CLIP = (MethodName.salip, MethodName.sam_clip)
-WITHOUT_CLIP: dict[MethodName, type[GtSam | Oracle | UnpromptedSam]] = {
-    MethodName.gt_sam: GtSam,
-    MethodName.oracle: Oracle,
-    MethodName.unprompted_sam: UnpromptedSam,
-}
-
-
-def needs_sam(name: MethodName) -> bool:
-    """Whether the method asks SAM."""
-    return name in WITH_CLIP or name in WITHOUT_CLIP
-
-
-def needs_clip(name: MethodName) -> bool:
-    """Whether the method asks CLIP, and so has sentences."""
-    return name in WITH_CLIP
+from salip_exp.plugins import resolved
 
 
 def build_method(
@@ -47,20 +28,20 @@ def build_method(
     """The configured method around its networks; its text is encoded here, once.
 
     Args:
+        config: names the method, whose traits say which of the networks may be None.
         store: where results of stages are kept.
 
     Raises:
-        ConfigError: a network that the method needs is None, or a sentence is too long for CLIP.
+        EnvironmentFault: a network that the method uses is None.
+        ConfigError: a sentence is too long for CLIP.
     """
-    if unet is not None:
-        return Unet(unet)
-    if sam is None:
-        raise ConfigError(f"method={config.method} needs SAM: choose one with sam=NAME.")
     counters = Counters()
-    sam_stages = SamStages(sam, store, counters)
-    if config.method in WITHOUT_CLIP:
-        return WITHOUT_CLIP[config.method](config, sam_stages)
-    if clip is None:
-        raise ConfigError(f"method={config.method} needs CLIP: choose one with clip=NAME.")
-    method = Salip if config.method == MethodName.salip else SamClip
-    return method(config, sam_stages, ClipStages(clip, config.clip.batch_size, store, counters), sentences)
+    networks = Networks(
+        counters,
+        None if sam is None else SamStages(sam, store, counters),
+        None if clip is None else ClipStages(clip, config.clip.batch_size, store, counters),
+        unet,
+        sentences,
+    )
+    build: Build = resolved(METHODS[config.method].build)
+    return build(config, networks)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.cached_clip import ClipStages
-from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, keep_small
 from salip_exp.cascade.retrieval import retrieve
@@ -17,7 +15,8 @@ from salip_exp.cascade.sentences import read_texts
 from salip_exp.cascade.views import viewable
 from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.methods.base import Prediction, Status, Stopwatch
+from salip_exp.methods.base import Networks, Prediction, Status
+from salip_exp.timing import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ class Finder:
     take: two that take the same one leave a candidate too few, and the case is `k_short`.
     """
 
-    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
+    def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
-        self.sam = sam
-        self.clip = clip
-        texts = read_texts(config.vdt) if config.vdt.parts else [sentences]
-        self.prototypes = [clip.prototype(text, config.retrieval.prototype) for text in texts]
+        self.sam = networks.sam
+        self.clip = networks.clip
+        texts = read_texts(config.vdt) if config.vdt.parts else [networks.sentences]
+        self.prototypes = [self.clip.prototype(text, config.retrieval.prototype) for text in texts]
 
     def find(self, picture: Picture, watch: Stopwatch) -> Found:
         """The candidates most like the text.
@@ -96,11 +95,11 @@ def _status(pool: Pool, kept: Pool, rows: NDArray[np.int64], k: int) -> Status:
 class Salip:
     """The whole cascade."""
 
-    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
+    def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
-        self.sam = sam
-        self.counters = sam.counters
-        self.finder = Finder(config, sam, clip, sentences)
+        self.sam = networks.sam
+        self.counters = networks.counters
+        self.finder = Finder(config, networks)
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and let SAM segment inside their boxes."""
@@ -127,9 +126,9 @@ class Salip:
 class SamClip:
     """The cascade without its last stage."""
 
-    def __init__(self, config: Config, sam: SamStages, clip: ClipStages, sentences: Sequence[str]) -> None:
-        self.counters = sam.counters
-        self.finder = Finder(config, sam, clip, sentences)
+    def __init__(self, config: Config, networks: Networks) -> None:
+        self.counters = networks.counters
+        self.finder = Finder(config, networks)
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and unite their masks."""

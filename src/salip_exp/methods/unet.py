@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from salip_exp.cascade.work import Counters
+from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.methods.base import Prediction, Status, Stopwatch
-from salip_exp.networks.unet import LoadedUnet, logits_of
+from salip_exp.methods.base import Networks, Prediction, Status
+from salip_exp.networks.unet import logits_of
+from salip_exp.timing import Stopwatch
 
 
 class Unet:
@@ -16,9 +17,9 @@ class Unet:
     All components stay, however many ROIs the image holds: dropping specks would be one more choice to tune.
     """
 
-    def __init__(self, unet: LoadedUnet) -> None:
-        self.unet = unet
-        self.counters = Counters()
+    def __init__(self, config: Config, networks: Networks) -> None:
+        self.unet = networks.unet
+        self.counters = networks.counters
 
     def predict(self, case: Case) -> Prediction:
         """The organ of one image."""

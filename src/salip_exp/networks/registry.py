@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from salip_exp.config import ClipConfig, Config, SamConfig
 from salip_exp.errors import ConfigError, WeightsError
 
 Network = Literal["sam", "clip"]
@@ -135,6 +136,12 @@ def find(network: Network, name: str, weights: str | None = None, sha256: str | 
     if weights is not None:
         entry = replace(entry, path=Path(weights).expanduser(), users=True)
     return replace(entry, sha256=sha256.lower() if sha256 else _registered_sha256(entry))
+
+
+def entry_of(config: Config, network: Network) -> Entry:
+    """The entry of a network that is configured; raises what `find` raises."""
+    section: SamConfig | ClipConfig = config.sam if network == "sam" else config.clip
+    return find(network, section.name, section.weights, section.sha256)
 
 
 def named_by_hash(network: Network, sha256: str) -> str | None:

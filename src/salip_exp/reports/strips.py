@@ -15,11 +15,12 @@ from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import viewable, views
-from salip_exp.config import Config, MethodName, ViewConfig
+from salip_exp.config import Config, ViewConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
 from salip_exp.files import atomic_write, png
 from salip_exp.methods.base import Method, Prediction
+from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.reports.drawing import (
     BOX,
     FAINT,
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 RULES = "worst:1,median:1,best:1"
 LONG_SIDE, GAP, LINE_HEIGHT = 208, 8, 18  # pixels: of a panel, between panels, of a line of text
 TILE, TILES, TILE_COLUMNS, TILE_LABEL, FRAME = 72, 6, 3, 15, 2
+
+CHOSEN = {Chooser.clip: "seen by CLIP", Chooser.target: "by overlap with the target"}
 
 
 @dataclass(frozen=True)
@@ -118,16 +121,16 @@ def draw_strip(case: Case, prediction: Prediction, record: CaseRecord, config: C
         config: of the run.
     """
     assert prediction.pool is not None  # `choose_strips` takes no others
-    pool = prediction.pool
+    pool, traits = prediction.pool, METHODS[config.method]
     kept = pool.select(np.isin(pool.ids, prediction.kept_ids))
     shown = shown_views(case.image, kept, prediction, config.view)
     panels = [
         Panel("image", Image.fromarray(_canvas(case))),
         Panel(f"segment everything: {len(pool)}", _candidates(case, pool)),
         Panel(f"after the area filter: {len(kept)}", _candidates(case, kept)),
-        Panel(_views_title(len(shown), len(kept), config.method), _tiles(shown)),
+        Panel(_views_title(len(shown), len(kept), traits.chooser), _tiles(shown)),
     ]
-    if config.method is not MethodName.sam_clip:  # there the retrieved candidates are the prediction
+    if traits.prompts:  # without, the retrieved candidates are the prediction
         panels.append(Panel("box prompt", _boxed(case, prediction)))
     score = "" if record.dsc is None else f": DSC {record.dsc:.3f}"
     panels.append(Panel(f"prediction{score}", _outcome(case, prediction)))
@@ -158,8 +161,8 @@ def as_seen(view: NDArray[np.uint8], config: ViewConfig, side: int) -> NDArray[n
     return np.round(np.clip(tensor, 0, 1) * 255).astype(np.uint8)
 
 
-def _views_title(shown: int, kept: int, method: MethodName) -> str:
-    by = "by overlap with the target" if method is MethodName.oracle else "seen by CLIP"
+def _views_title(shown: int, kept: int, chooser: Chooser) -> str:
+    by = CHOSEN.get(chooser, "kept")
     return f"{by}: best {shown} of {kept}" if shown < kept else by
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from salip_exp.config import Config, MethodName
+from salip_exp.config import Config
 from salip_exp.console import progress
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.loading import Load, read_ahead
@@ -21,6 +21,7 @@ from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import FACT, hd95, head_circumference, overlap, surface_dice
 from salip_exp.files import png
 from salip_exp.methods.base import Method, Prediction
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.identity import fingerprint, record_key
 from salip_exp.runs.process import Stop
 from salip_exp.runs.records import CaseRecord, StaleRecord, record_path, reusable, sha256, write_record
@@ -182,9 +183,7 @@ def _scores(config: Config, case: Case, prediction: Prediction) -> dict[str, Any
         return {"pixels_predicted": int(prediction.mask.sum()), **_circumference(case, prediction)}
     score = config.score
     counts = overlap(prediction.mask, case.mask)
-    of_cascade = config.method is not MethodName.unet  # which has no stages to blame
-    by_clip = config.method is not MethodName.oracle
-    cause = attribute(prediction, case.mask, config.dataset.k, by_clip) if of_cascade else None
+    cause = attribute(prediction, case.mask, config.dataset.k, METHODS[config.method])
     return {
         "pixels_both": counts.both,
         "pixels_predicted": counts.predicted,

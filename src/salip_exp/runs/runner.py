@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salip_exp.cache.store import Store, open_store
-from salip_exp.config import Config, DatasetConfig, MethodName
+from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures
 from salip_exp.methods.base import Method
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.cases import Session, run_cases
 from salip_exp.runs.folder import STATUS, State, claim, write_status
 from salip_exp.runs.identity import recipe
@@ -85,18 +86,18 @@ class Networks:
 def load_networks(config: Config, loaded: Loaded | None = None) -> Networks:
     """The networks that the configured method needs, and no others; those in `loaded` are not read again."""
     from salip_exp.cascade.sentences import read_sentences
-    from salip_exp.methods.registry import needs_clip, needs_sam
     from salip_exp.networks.device import pick_device
     from salip_exp.runs.lab import Loaded, loaded_unet
     from salip_exp.runs.process import use_threads
 
     use_threads(config.threads)
     device = pick_device(config.device)
-    sentences = read_sentences(config.vdt) if needs_clip(config.method) else []
+    traits = METHODS[config.method]
+    sentences = read_sentences(config.vdt) if traits.clip else []
     loaded = Loaded() if loaded is None else loaded
-    sam = loaded.sam(config, device) if needs_sam(config.method) else None
-    clip = loaded.clip(config, device) if needs_clip(config.method) else None
-    unet = loaded_unet(config, device) if config.method is MethodName.unet else None
+    sam = loaded.sam(config, device) if traits.sam else None
+    clip = loaded.clip(config, device) if traits.clip else None
+    unet = loaded_unet(config, device) if traits.trained else None
     return Networks(sam, clip, sentences, device.type, unet)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from salip_exp.config import Config, MethodName, Task
+from salip_exp.config import Config, Task
+from salip_exp.methods.traits import METHODS
 
 
 def contradictions(config: Config) -> Iterator[str]:
     """One sentence for each thing that cannot be."""
-    if config.task is Task.train and config.method is not MethodName.unet:
+    traits = METHODS[config.method]
+    if config.task is Task.train and not traits.trained:
         yield f"task=train and method={config.method} exclude each other: only method=unet is trained"
-    if config.method is not MethodName.unet:
+    if config.tuned is not None and not traits.sam:
+        yield f"tuned={config.tuned} has settings of SAM, and method={config.method} has no SAM: leave it out"
+    if not traits.trained:
         return
-    if config.tuned is not None:
-        yield f"tuned={config.tuned} has settings of SAM, and method=unet has no SAM: leave it out"
     if config.task is Task.train and config.unet.weights is not None:
         yield f"unet.weights={config.unet.weights} is for runs, and task=train makes weights of its own: leave it out"
     yield from _shape(config)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
-from salip_exp.config import AreaSpace, AreaUnit, Config, MethodName, RealSpace, SamConfig, Sampler, Task, WholeSpace
+from salip_exp.config import AreaSpace, AreaUnit, Config, RealSpace, SamConfig, Sampler, Task, WholeSpace
+from salip_exp.methods.traits import METHODS
 from salip_exp.tuning.space import GENERATOR
 
 Section = WholeSpace | RealSpace | AreaSpace
@@ -29,7 +30,7 @@ def contradictions(config: Config) -> Iterator[str]:
         return
     if config.tuned is not None:
         yield f"tuned={config.tuned} and tuning exclude each other: use what was found, or search"
-    if config.method not in (MethodName.salip, MethodName.sam_clip):
+    if not METHODS[config.method].searched:
         yield f"method={config.method} has none of the settings that are searched: use method=salip or sam_clip"
     limits = {each.name: each.metadata for each in fields(SamConfig)}
     for name in GENERATOR:

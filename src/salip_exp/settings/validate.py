@@ -24,7 +24,6 @@ from salip_exp.config import (
     CacheMode,
     Config,
     Layout,
-    MethodName,
     MissingMasks,
     Side,
     Task,
@@ -32,6 +31,7 @@ from salip_exp.config import (
     TrackerName,
 )
 from salip_exp.errors import ConfigError
+from salip_exp.methods.traits import METHODS
 from salip_exp.settings import training as training
 from salip_exp.settings import tuning as tuning
 from salip_exp.settings.keys import group_of, unknown_key, wrong_value
@@ -175,9 +175,8 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
         )
     elif data.side is not Side.both and data.k != 1:
         yield f"dataset.side={data.side} leaves one organ, but dataset.k={data.k}: add dataset.k=1"
-    needs_masks = config.method in (MethodName.gt_sam, MethodName.oracle)
-    if needs_masks and data.missing_masks is MissingMasks.predict and data.files.masks is None:
-        yield f"method={config.method} takes its boxes from the masks, but dataset.files.masks=null: use method=salip"
+    if METHODS[config.method].target and data.missing_masks is MissingMasks.predict and data.files.masks is None:
+        yield f"method={config.method} cannot do without masks, but dataset.files.masks=null: use method=salip"
 
 
 def _cascade_contradictions(config: Config) -> Iterator[str]:
@@ -211,7 +210,7 @@ def _text_contradictions(config: Config) -> Iterator[str]:
     vdt, parts, k = config.vdt, config.vdt.parts, config.dataset.k
     if vdt.sentences and vdt.file is not None:
         yield f"vdt.sentences and vdt.file exclude each other: for the file alone, vdt=custom vdt.file={vdt.file}"
-    if not _reads_text(config.method):
+    if not METHODS[config.method].clip:
         return
     if parts and (vdt.sentences or vdt.file is not None):
         yield (
@@ -256,7 +255,3 @@ def _experiment_contradictions(config: Config) -> Iterator[str]:
     for part in chosen.parts:
         if part not in definitions.parts():
             yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
-
-
-def _reads_text(method: MethodName) -> bool:
-    return method in (MethodName.salip, MethodName.sam_clip)
