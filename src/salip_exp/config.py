@@ -25,17 +25,6 @@ class Task(StrEnum):
     check = "check"
 
 
-class MethodName(StrEnum):
-    """What turns a case into a prediction."""
-
-    salip = "salip"
-    sam_clip = "sam_clip"
-    gt_sam = "gt_sam"
-    unprompted_sam = "unprompted_sam"
-    oracle = "oracle"
-    unet = "unet"
-
-
 class Side(StrEnum):
     """Which of a pair of organs is the target; the patient's right lies on the left of a frontal picture."""
 
@@ -64,15 +53,6 @@ class Data(StrEnum):
 
     phantoms = "phantoms"
     real = "real"
-
-
-class Layout(StrEnum):
-    """The native file layout that a reader knows."""
-
-    cc359 = "cc359"
-    hc18 = "hc18"
-    xray = "xray"
-    folder = "folder"
 
 
 class ResizeMode(StrEnum):
@@ -141,16 +121,6 @@ class AreaUnit(StrEnum):
 
     fraction = "fraction"
     pixels = "pixels"
-
-
-class ViewKind(StrEnum):
-    """The picture of a candidate that CLIP sees."""
-
-    crop = "crop"
-    crop_expand = "crop_expand"
-    box = "box"
-    contour = "contour"
-    reverse_blur = "reverse_blur"
 
 
 class ViewFit(StrEnum):
@@ -277,7 +247,7 @@ class DatasetConfig:
     """A data set: where it is, how it is read, which cases are taken."""
 
     name: str = MISSING
-    layout: Layout = MISSING
+    layout: str = MISSING  # of the files: the reader's name (`data.registry.READERS`)
     root: str | None = None
     phantom: Phantom | None = None  # None: real files
     group: str = "images"  # group of data sets that have only one
@@ -355,7 +325,7 @@ class AreaConfig:
 class ViewConfig:
     """Equation 3: what CLIP is shown of a candidate."""
 
-    kind: ViewKind = ViewKind.crop
+    kind: str = "crop"  # one of `cascade.views.VIEWS`
     fit: ViewFit = ViewFit.pad
     inclusive: bool = True  # the box's last row and column belong to the crop
     margin: int = key(10, 0, 1000)  # pixels around the box for crop_expand
@@ -545,7 +515,7 @@ class Config:
     """Everything a command can be told."""
 
     task: Task = Task.run
-    method: MethodName = MethodName.salip
+    method: str = "salip"  # one of `methods.traits.METHODS`
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     sam: SamConfig = field(default_factory=SamConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)

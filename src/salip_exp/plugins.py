@@ -76,6 +76,13 @@ class Catalogue(Generic[T]):
             )
         return found
 
+    def origin(self, name: str) -> tuple[str, ...]:
+        """The package that gives it with its version, as part of what results depend on; empty for a built-in one."""
+        if name in self.built_in:
+            return ()
+        dist = installed(self.kind)[name].dist
+        return (dist.name, dist.version) if dist is not None else ()
+
 
 def resolved(found: Any) -> Any:
     """A thing, or what is imported by its dotted name `package.module:name`."""

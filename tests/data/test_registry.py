@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salip_exp.config import DatasetConfig, Layout
+from salip_exp.config import DatasetConfig
 from salip_exp.data import registry
 from salip_exp.data.case import Dataset
 from salip_exp.data.registry import READERS, open_dataset
@@ -22,7 +22,7 @@ NAMES = ["cc359", "hc18", "xray", "folder"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layout_has_a_reader_that_says_what_it_wants(name: str) -> None:
-    assert "below dataset.root" in READERS[Layout(name)][1]
+    assert "below dataset.root" in READERS[name].layout
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,7 +30,7 @@ def test_every_layout_has_a_reader_that_says_what_it_wants(name: str) -> None:
 def test_d17_without_a_root_the_two_ways_to_give_one_are_named(config: Configure, name: str) -> None:
     with pytest.raises(DataError, match=r"dataset\.root=DIR.*SALIP_DATA") as caught:
         open_dataset(config(name), 1)
-    assert READERS[Layout(name)][1] in str(caught.value) and "\n" not in str(caught.value)
+    assert READERS[name].layout in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,7 +39,7 @@ def test_d17_without_a_root_the_two_ways_to_give_one_are_named(config: Configure
 def test_d17_a_root_that_is_not_there_names_the_layout(tmp_path: Path, opened: Open, name: str, root: str) -> None:
     with pytest.raises(DataError) as caught:
         opened(name, root if root[0] == "~" else tmp_path / root)
-    assert READERS[Layout(name)][1] in str(caught.value)
+    assert READERS[name].layout in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,7 +48,7 @@ def test_d17_a_folder_of_other_things_names_the_layout(tmp_path: Path, opened: O
     (tmp_path / "notes.txt").write_text("nothing to see")
     with pytest.raises(DataError) as caught:
         opened(name, tmp_path)
-    assert READERS[Layout(name)][1] in str(caught.value)
+    assert READERS[name].layout in str(caught.value)
 
 
 @pytest.mark.fault("D17")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salip_exp.config import DatasetConfig, Layout, MissingMasks
+from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data.case import CaseRef, failing
 from salip_exp.data.paths import natural
 from salip_exp.data.selection import Found, choose, gather
@@ -21,7 +21,7 @@ def ref(case_id: str, volume: str | None = None) -> CaseRef:
 
 
 def settings(**keys: object) -> DatasetConfig:
-    return DatasetConfig(name="mine", layout=Layout.folder, **keys)  # type: ignore[arg-type]
+    return DatasetConfig(name="mine", layout="folder", **keys)  # type: ignore[arg-type]
 
 
 def ids(found: Found, seed: int = 1, **keys: object) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salip_exp.config import Config, DatasetConfig, Layout, MissingMasks
+from salip_exp.config import Config, DatasetConfig, MissingMasks
 from salip_exp.errors import WeightsError
 from salip_exp.experiments.composing import absent_weights, cell_key, weights_of
 from salip_exp.runs.lab import Shared
@@ -81,7 +81,7 @@ def folder(root: Path, values: list[int]) -> DatasetConfig:
     (root / "images").mkdir(parents=True, exist_ok=True)
     for i, value in enumerate(values):
         Image.fromarray(np.full((32, 32), value, np.uint8)).save(root / "images" / f"{i}.png")
-    return DatasetConfig(name="folder", layout=Layout.folder, root=str(root), missing_masks=MissingMasks.predict)
+    return DatasetConfig(name="folder", layout="folder", root=str(root), missing_masks=MissingMasks.predict)
 
 
 def test_the_data_s_hash_is_that_of_its_pictures_wherever_they_lie(tmp_path: Path) -> None:

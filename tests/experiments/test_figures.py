@@ -14,7 +14,7 @@ from PIL import Image
 from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
-from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, Phantom, SamConfig, VdtConfig
+from salip_exp.config import ClipConfig, Config, DatasetConfig, Phantom, SamConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
 from salip_exp.experiments.cells import Cell, Finished
@@ -84,7 +84,7 @@ class Broken:
 
 
 def config_of(k: int = 2, **sam: float) -> Config:
-    data = DatasetConfig(name="phantom_xray", layout=Layout.xray, roi="lungs", k=k, phantom=Phantom())
+    data = DatasetConfig(name="phantom_xray", layout="xray", roi="lungs", k=k, phantom=Phantom())
     networks = {"sam": SamConfig(name="stub", **sam), "clip": ClipConfig(name="stub"), "vdt": VdtConfig(name="stub")}
     return Config(dataset=data, **networks)
 

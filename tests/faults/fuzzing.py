@@ -36,7 +36,7 @@ from PIL import Image
 from salip_exp.cache.base import Stage
 from salip_exp.cache.entry import HEAD, MARK, Damaged, pack, unpack
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import DatasetConfig, Layout, VdtConfig, Volume
+from salip_exp.config import DatasetConfig, VdtConfig, Volume
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.readers.hc18 import TABLE, load_head, read_measures
 from salip_exp.data.volumes import read_extent, read_target, read_windowed
@@ -209,7 +209,7 @@ def read_png(data: bytes, folder: Path) -> None:
 
 def read_annotation(data: bytes, folder: Path) -> None:
     image = write(folder, "001_HC.png", outline())
-    load_head(image, write(folder, "001_HC_Annotation.png", data), None, DatasetConfig(name="hc18", layout=Layout.hc18))
+    load_head(image, write(folder, "001_HC_Annotation.png", data), None, DatasetConfig(name="hc18", layout="hc18"))
 
 
 def sealed(data: bytes) -> bytes:

@@ -16,8 +16,6 @@ from salip_exp.config import (
     ClipConfig,
     Config,
     DatasetConfig,
-    Layout,
-    MethodName,
     RetrievalConfig,
     SamConfig,
     VdtConfig,
@@ -73,7 +71,7 @@ def test_same_candidates_and_same_final_mask(blob_sam, random_clip, seed, k, lay
         "min_mask_region_area": 20,
     }
     config = Config(
-        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=k),
+        dataset=DatasetConfig(name="stub", layout="folder", k=k),
         sam=SamConfig(name="stub", **settings),
         clip=ClipConfig(name="stub"),
         vdt=VdtConfig(name="stub"),
@@ -123,13 +121,13 @@ def test_the_bounds_are_sams_own_forward_pass(request, which, seed):
     boxes = tight_boxes(target, 10)
     assert len(boxes) > 1
     expected = {
-        MethodName.unprompted_sam: forwarded(sam, image, None),
-        MethodName.gt_sam: np.any([forwarded(sam, image, box) for box in boxes], axis=0),
+        "unprompted_sam": forwarded(sam, image, None),
+        "gt_sam": np.any([forwarded(sam, image, box) for box in boxes], axis=0),
     }
     for method, mask in expected.items():
         config = Config(
             method=method,
-            dataset=DatasetConfig(name="stub", layout=Layout.folder),
+            dataset=DatasetConfig(name="stub", layout="folder"),
             sam=SamConfig(name="stub"),
             clip=ClipConfig(name="stub"),
             vdt=VdtConfig(name="stub"),

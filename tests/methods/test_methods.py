@@ -12,20 +12,18 @@ from salip_exp.cache.store import NoStore
 from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box
+from salip_exp.cascade.views import VIEWS
 from salip_exp.cascade.work import Counters
 from salip_exp.config import (
     AreaConfig,
     ClipConfig,
     Config,
     DatasetConfig,
-    Layout,
-    MethodName,
     PromptConfig,
     SamConfig,
     TextConfig,
     VdtConfig,
     ViewConfig,
-    ViewKind,
 )
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
@@ -39,12 +37,12 @@ CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]
 
 
-def config_of(method=MethodName.salip, k=1, sam=None, batch=8, **parts) -> Config:
+def config_of(method="salip", k=1, sam=None, batch=8, **parts) -> Config:
     lenient = {"points_per_side": 6, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.2, "box_nms_thresh": 0.9}
     settings = lenient | (sam or {})
     return Config(
         method=method,
-        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=k),
+        dataset=DatasetConfig(name="stub", layout="folder", k=k),
         sam=SamConfig(name="stub", **settings),
         clip=ClipConfig(name="stub", batch_size=batch),
         **{"vdt": VdtConfig(name="stub")} | parts,
@@ -119,12 +117,12 @@ def test_salip_is_its_stages_in_order(build, case, blob_sam):
 
 def test_sam_clip_unites_what_salip_retrieves(build, case):
     salip = build(k=2).predict(case)
-    united = build(method=MethodName.sam_clip, k=2).predict(case)
+    united = build(method="sam_clip", k=2).predict(case)
     assert united.selected_ids == salip.selected_ids
     np.testing.assert_array_equal(united.mask, salip.pool.masks.dense()[salip.selected_ids].any(axis=0))
 
 
-@pytest.mark.parametrize("kind", list(ViewKind))
+@pytest.mark.parametrize("kind", VIEWS.names)
 @pytest.mark.parametrize("batch", [1, 1000])
 def test_batches_of_views_do_not_change_the_choice(build, case, kind, batch):
     whole = build(view=ViewConfig(kind=kind))
@@ -134,7 +132,7 @@ def test_batches_of_views_do_not_change_the_choice(build, case, kind, batch):
     assert first.selected_ids == second.selected_ids
 
 
-@pytest.mark.parametrize("method", [MethodName.salip, MethodName.sam_clip])
+@pytest.mark.parametrize("method", ["salip", "sam_clip"])
 @pytest.mark.parametrize(
     ("settings", "status"),
     [
@@ -243,7 +241,7 @@ def test_two_texts_that_want_the_same_candidate_take_it_once(build, case, make_p
 
 @pytest.mark.fault("P7")
 def test_gt_sam_prompts_with_every_component_but_specks(build, case, blob_sam):
-    method = build(method=MethodName.gt_sam)
+    method = build(method="gt_sam")
     prediction = method.predict(case)
     assert sorted(prediction.boxes.tolist()) == [[10, 20, 49, 59], [80, 30, 109, 69]]
     embedding = embed(blob_sam, case.image, Counters())[0]
@@ -259,7 +257,7 @@ def test_gt_sam_prompts_with_every_component_but_specks(build, case, blob_sam):
 @pytest.mark.fault("P7")
 def test_gt_sam_without_a_usable_box_does_not_ask_sam(build, picture, area, drawn, status):
     target = np.zeros((96, 128), bool) if drawn is None else blocks(drawn)[0]
-    method = build(method=MethodName.gt_sam, prompt=PromptConfig(area))
+    method = build(method="gt_sam", prompt=PromptConfig(area))
     prediction = method.predict(Case("c", "stub", "all", picture, target, None, "s"))
     assert prediction.status == status
     assert not prediction.mask.any()
@@ -268,7 +266,7 @@ def test_gt_sam_without_a_usable_box_does_not_ask_sam(build, picture, area, draw
 
 def test_gt_sam_needs_a_target(build, picture):
     with pytest.raises(CaseError, match="gt_sam"):
-        build(method=MethodName.gt_sam).predict(Case("c", "stub", "all", picture, None, None, "s"))
+        build(method="gt_sam").predict(Case("c", "stub", "all", picture, None, None, "s"))
 
 
 def test_diagonal_pixels_are_one_component():

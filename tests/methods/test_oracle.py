@@ -11,7 +11,7 @@ from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box
 from salip_exp.cascade.work import Counters
-from salip_exp.config import AreaConfig, ClipConfig, Config, DatasetConfig, Layout, MethodName, SamConfig, VdtConfig
+from salip_exp.config import AreaConfig, ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.attribution import attribute
@@ -43,8 +43,8 @@ def oracle(blob_sam, picture, make_pool, monkeypatch):
     def predict(pool, target, k=1, **parts):
         monkeypatch.setattr(SamStages, "pool", lambda *_: make_pool(blocks(*pool)))
         config = Config(
-            method=MethodName.oracle,
-            dataset=DatasetConfig(name="stub", layout=Layout.folder, k=k),
+            method="oracle",
+            dataset=DatasetConfig(name="stub", layout="folder", k=k),
             sam=SamConfig(name="stub"),
             clip=ClipConfig(name="stub"),
             vdt=VdtConfig(name="stub"),

@@ -23,13 +23,10 @@ from salip_exp.config import (
     ClipConfig,
     Config,
     DatasetConfig,
-    Layout,
-    MethodName,
     OrganConfig,
     SamConfig,
     VdtConfig,
     ViewConfig,
-    ViewKind,
 )
 from salip_exp.data.case import Case
 from salip_exp.methods.registry import build_method
@@ -43,10 +40,10 @@ WORKER = Path(__file__).with_name("sweep_worker.py")
 LENIENT = {"points_per_side": 6, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.2, "box_nms_thresh": 0.9}
 
 
-def config_of(method=MethodName.salip, sam=None, **parts) -> Config:
+def config_of(method="salip", sam=None, **parts) -> Config:
     return Config(
         method=method,
-        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=2),
+        dataset=DatasetConfig(name="stub", layout="folder", k=2),
         sam=SamConfig(name="stub", **(LENIENT | (sam or {}))),
         clip=ClipConfig(name="stub"),
         vdt=VdtConfig(name="stub"),
@@ -104,22 +101,22 @@ def test_an_ablation_computes_what_it_changes_and_nothing_before(loaded, cases):
     seen = {"clip_images", "clip_image_forwards", "box_decodes"}
     for config, sentences, changed in [
         (config_of(area=AreaConfig(enabled=False)), SENTENCES, seen),
-        (config_of(MethodName.sam_clip), SENTENCES, set()),
+        (config_of("sam_clip"), SENTENCES, set()),
         (config_of(), ["something else"], {"clip_text_forwards", "box_decodes"}),
         (
-            config_of(view=ViewConfig(kind=ViewKind.box)),
+            config_of(view=ViewConfig(kind="box")),
             SENTENCES,
             {"clip_images", "clip_image_forwards", "box_decodes"},
         ),
         (config_of(organ=OrganConfig(threshold=0.5)), SENTENCES, {"box_decodes"}),
-        (config_of(MethodName.gt_sam), SENTENCES, {"box_decodes"}),
+        (config_of("gt_sam"), SENTENCES, {"box_decodes"}),
         (config_of(sam={"pred_iou_thresh": 0.3}), SENTENCES, seen),
     ]:
         plain, _ = work(loaded, config, NoStore(), cases, sentences)
         got, counters = work(loaded, config, store, cases, sentences)
         assert {name for name, count in counters.to_dict().items() if count} <= changed
         assert_same(got, plain)
-    view_changed = work(loaded, config_of(view=ViewConfig(kind=ViewKind.contour)), store, cases)[1]
+    view_changed = work(loaded, config_of(view=ViewConfig(kind="contour")), store, cases)[1]
     assert view_changed.clip_images == sum(len(each.kept_ids) for each in default)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from salip_exp.cache.store import NoStore
 from salip_exp.cascade.work import Counters
-from salip_exp.config import Config, MethodName
+from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Networks, Status
 from salip_exp.methods.registry import build_method
@@ -37,7 +37,7 @@ def case() -> Case:
 
 
 def test_it_is_built_without_other_networks(unet) -> None:
-    method = build_method(Config(method=MethodName.unet), None, None, [], NoStore(), unet)
+    method = build_method(Config(method="unet"), None, None, [], NoStore(), unet)
     assert isinstance(method, Unet)
     assert METHODS["unet"].networks == ()
 

@@ -15,7 +15,7 @@ from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.retrieval import preprocess
 from salip_exp.cascade.views import views
 from salip_exp.cascade.work import Counters
-from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, MethodName, SamConfig, VdtConfig, ViewConfig
+from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.methods.registry import build_method
@@ -43,11 +43,11 @@ def record(name: str, dsc: float | None = None, failure: str | None = None, **ch
     return CaseRecord("", "", name, "stub", "all", None, None, "salip", values.pop("status", "ok"), **values)
 
 
-def config_of(method=MethodName.salip, k=1, **changes) -> Config:
+def config_of(method="salip", k=1, **changes) -> Config:
     lenient = {"points_per_side": 6, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.2, "box_nms_thresh": 0.9}
     return Config(
         method=method,
-        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=k),
+        dataset=DatasetConfig(name="stub", layout="folder", k=k),
         sam=SamConfig(name="stub", **lenient),
         clip=ClipConfig(name="stub"),
         vdt=VdtConfig(name="stub"),
@@ -149,11 +149,11 @@ def test_strips_ask_no_network_for_what_the_cache_holds_and_say_what_they_are(me
         assert 6 * LONG_SIDE < strip.width < 8 * LONG_SIDE
 
 
-@pytest.mark.parametrize("changes", [{"figures": "none"}, {"method": MethodName.gt_sam}])
+@pytest.mark.parametrize("changes", [{"figures": "none"}, {"method": "gt_sam"}])
 def test_without_pictures_or_without_a_pool_there_is_no_strip(method, picture, tmp_path, changes):
     config = config_of(**changes)
     case = case_of(picture)
-    pool = 3 if config.method is MethodName.salip else None
+    pool = 3 if config.method == "salip" else None
     assert write_strips(tmp_path, [ref_of(case)], [record("case", 0.7, n_pool=pool)], method(config), config) == []
     assert not list(tmp_path.iterdir())
 
@@ -193,9 +193,7 @@ def test_panels_show_image_pool_box_and_outcome(make_pool, picture):
     assert (image != everything).any() and (everything != filtered).any()
     assert has(panel(strip, -2), BOX) and not has(panel(strip, 0), BOX)
     assert has(panel(strip, -1), TARGET) and has(panel(strip, -1), PREDICTION)
-    without = draw_strip(
-        replace(case, mask=None), prediction_of(pool, [0], [0]), record("case"), config_of(MethodName.sam_clip)
-    )
+    without = draw_strip(replace(case, mask=None), prediction_of(pool, [0], [0]), record("case"), config_of("sam_clip"))
     assert not has(panel(without, -1), TARGET)
     assert without.width == strip.width - LONG_SIDE - GAP
 

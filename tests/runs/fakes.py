@@ -17,7 +17,7 @@ from salip_exp.cache.store import NoStore
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.work import Counters
-from salip_exp.config import ClipConfig, Config, DatasetConfig, Layout, SamConfig, ScoreConfig, VdtConfig
+from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, ScoreConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.runs.manifest import Engine
@@ -28,7 +28,7 @@ COMMAND = ["python", "-m", "salip_exp", "dataset=fake"]
 
 
 def config(**changes) -> Config:
-    data = DatasetConfig(name="fake", layout=Layout.folder, roi="disc")
+    data = DatasetConfig(name="fake", layout="folder", roi="disc")
     parts = {"sam": SamConfig(name="tiny"), "clip": ClipConfig(name="tiny"), "vdt": VdtConfig(name="disc")}
     looks = {"progress": False, "figures": "worst:1", "score": ScoreConfig(resamples=200)}
     return Config(**({"dataset": data} | parts | looks | changes))

@@ -18,8 +18,6 @@ from salip_exp.config import (
     ClipConfig,
     Config,
     DatasetConfig,
-    Layout,
-    MethodName,
     SamConfig,
     ScoreConfig,
     Task,
@@ -54,11 +52,11 @@ def config(root: Path, **changes) -> Config:
     """Of a training; `changes` go to the U-Net, except for keys of the whole."""
     whole = {name: changes.pop(name) for name in set(changes) & {each.name for each in fields(Config)}}
     small = {"side": 16, "channels": [4, 8], "epochs": 3, "patience": 9, "batch": 4, "rate": 0.01, "epoch_images": 1}
-    data = DatasetConfig(name="discs", layout=Layout.hc18, root=str(root), group="Ultrasound", roi="disc")
+    data = DatasetConfig(name="discs", layout="hc18", root=str(root), group="Ultrasound", roi="disc")
     return Config(
         **{
             "task": Task.train,
-            "method": MethodName.unet,
+            "method": "unet",
             "dataset": data,
             "sam": SamConfig(name="tiny"),
             "clip": ClipConfig(name="tiny"),

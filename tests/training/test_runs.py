@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from salip_exp.commands.train import scoring_command, train
-from salip_exp.config import DatasetConfig, Layout, Task
+from salip_exp.config import DatasetConfig, Task
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks.unet import load_unet
 from salip_exp.training.trained_run import trained_run, training_command, unet_run, using
@@ -53,7 +53,7 @@ def test_the_record_names_the_weights_by_their_hash(trained, stubs, discs, tmp_p
 
 
 def test_another_data_set_is_scored_whole(trained, stubs, discs, tmp_path) -> None:
-    data = DatasetConfig(name="others", layout=Layout.hc18, root=str(discs), group="Ultrasound", roi="disc")
+    data = DatasetConfig(name="others", layout="hc18", root=str(discs), group="Ultrasound", roi="disc")
     chosen = using(config(stubs, discs, tmp_path, dataset=data), trained / "unet.safetensors")
     assert unet_run(chosen, tmp_path / "run", RUN) == 0
     assert len(scored(tmp_path / "run")) == 16

@@ -31,7 +31,6 @@ from salip_exp.config import (
     ClipConfig,
     Config,
     DatasetConfig,
-    Layout,
     RealSpace,
     SamConfig,
     Sampler,
@@ -65,7 +64,7 @@ def config(**tuning: Any) -> Config:
     """A study of five of nine images."""
     return Config(
         task=Task.tune,
-        dataset=DatasetConfig(name="stub", layout=Layout.folder, k=1),
+        dataset=DatasetConfig(name="stub", layout="folder", k=1),
         sam=SamConfig(
             name="stub", points_per_side=4, pred_iou_thresh=0.1, stability_score_thresh=0.2, box_nms_thresh=0.9
         ),

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
-from salip_exp.cascade.views import view
+from salip_exp.cascade.views import VIEWS
 from salip_exp.config import ViewConfig, ViewFit
 from salip_exp.networks.packages import CLIP, clip
 from tools.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene
@@ -158,7 +158,7 @@ def picture_of(rng: np.random.Generator, picture: NDArray[np.uint8], mask: Mask,
     """A candidate as CLIP sees it: masked crop, padded or centre-cropped, at times without the mask."""
     top, left, bottom, right = extent(mask)
     box = (left, top, right - 1, bottom - 1)
-    crop = view(np.repeat(picture[:, :, None], 3, 2), mask, box, ViewConfig())
+    crop = VIEWS["crop"].draw(np.repeat(picture[:, :, None], 3, 2), mask, box, ViewConfig())
     return preprocess(crop, side, ViewFit.pad if rng.random() < 0.85 else ViewFit.center_crop)
 
 

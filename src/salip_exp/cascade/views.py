@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.pool import Pool
-from salip_exp.config import ViewConfig, ViewKind
+from salip_exp.config import ViewConfig
+from salip_exp.plugins import Catalogue
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -19,20 +21,29 @@ VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outsi
 BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
 
 
+@dataclass(frozen=True)
+class ViewKind:
+    """A kind of view; an installed package gives one under the entry point `salip_exp.views`.
+
+    Attributes:
+        draw: makes the picture, uint8 RGB of any size, from an image (H, W, 3), a candidate's mask (H, W), its box and
+            the section `view` of the configuration.
+        settings: the keys of that section that the picture depends on, beside `kind` and `fit`; cached results are
+            found by them.
+    """
+
+    draw: Callable[[Image, Mask, Box, ViewConfig], Image]
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in set(self.settings) - {each.name for each in fields(ViewConfig)}:
+            raise ValueError(f"view.{name} is not a key of the configuration")
+
+
 def settings_of(config: ViewConfig) -> tuple[object, ...]:
-    """What a view of this kind depends on, and nothing that it does not."""
-    common = str(config.kind), str(config.fit)
-    match config.kind:
-        case ViewKind.crop:
-            return *common, config.inclusive
-        case ViewKind.crop_expand:
-            return *common, config.inclusive, config.margin
-        case ViewKind.box:
-            return *common, config.box_width, list(config.color)
-        case ViewKind.contour:
-            return *common, config.contour_width, list(config.color)
-        case ViewKind.reverse_blur:
-            return *common, config.inclusive, config.true_blur
+    """What a view of this kind depends on, and nothing that it does not; of another package, its version too."""
+    values = (getattr(config, name) for name in VIEWS[config.kind].settings)
+    return config.kind, str(config.fit), *VIEWS.origin(config.kind), *values
 
 
 def viewable(pool: Pool, config: ViewConfig) -> Pool:
@@ -57,26 +68,32 @@ def views(image: Image, pool: Pool, config: ViewConfig) -> list[Image]:
     Returns:
         Pictures of the candidate's box (crop, crop_expand) or of the whole image (box, contour, reverse_blur).
     """
+    draw = VIEWS[config.kind].draw
     boxes = pool.boxes.astype(int).tolist()
-    return [view(image, mask, tuple(box), config) for mask, box in zip(pool.masks, boxes, strict=True)]
+    return [draw(image, mask, tuple(box), config) for mask, box in zip(pool.masks, boxes, strict=True)]
 
 
-def view(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
-    """The picture of one candidate."""
-    match config.kind:
-        case ViewKind.crop:
-            window = _window(box, config.inclusive)
-            return image[window] * mask[window][:, :, None]
-        case ViewKind.crop_expand:
-            return image[_window(_grown(box, config.margin), config.inclusive)]
-        case ViewKind.box:
-            filled = np.zeros_like(mask)
-            filled[_window(box, inclusive=True)] = True
-            return _outlined(image, filled, config.box_width, cv2.MORPH_RECT, config.color)
-        case ViewKind.contour:
-            return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE, config.color)
-        case ViewKind.reverse_blur:
-            return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box, config.inclusive)
+def _crop(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    window = _window(box, config.inclusive)
+    return image[window] * mask[window][:, :, None]
+
+
+def _crop_expand(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    return image[_window(_grown(box, config.margin), config.inclusive)]
+
+
+def _box(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    filled = np.zeros_like(mask)
+    filled[_window(box, inclusive=True)] = True
+    return _outlined(image, filled, config.box_width, cv2.MORPH_RECT, config.color)
+
+
+def _contour(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE, config.color)
+
+
+def _reverse_blur(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
+    return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box, config.inclusive)
 
 
 def _window(box: Box, inclusive: bool) -> tuple[slice, slice]:
@@ -108,3 +125,16 @@ def _veiled_outside(image: Image, box: Box, inclusive: bool) -> Image:
 def _blurred_outside(image: Image, mask: Mask) -> Image:
     blurred = cv2.GaussianBlur(image, (0, 0), BLUR_SHARE * max(mask.shape))
     return np.where(mask[:, :, None], image, blurred)
+
+
+VIEWS = Catalogue(
+    "views",
+    ViewKind,
+    {
+        "crop": ViewKind(_crop, ("inclusive",)),
+        "crop_expand": ViewKind(_crop_expand, ("inclusive", "margin")),
+        "box": ViewKind(_box, ("box_width", "color")),
+        "contour": ViewKind(_contour, ("contour_width", "color")),
+        "reverse_blur": ViewKind(_reverse_blur, ("inclusive", "true_blur")),
+    },
+)

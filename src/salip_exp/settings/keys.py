@@ -9,8 +9,14 @@ from enum import Enum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
+from salip_exp.cascade.views import VIEWS
 from salip_exp.config import Config
+from salip_exp.data.registry import READERS
+from salip_exp.methods.traits import METHODS
+from salip_exp.plugins import Catalogue
 
+OPEN: dict[str, Catalogue[Any]] = {"method": METHODS, "dataset.layout": READERS, "view.kind": VIEWS}
+"""Keys that take a name of what is built in or installed."""
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -34,18 +40,23 @@ def nearest(key: str) -> str:
 def unknown_key(key: str) -> str:
     """One sentence for a key that does not exist, or that takes names of one's own."""
     if owner := _named_freely(key):
-        return f"{owner} cannot be set like this: write +{owner}=..., it takes {expected(keys()[owner])}"
+        return f"{owner} cannot be set like this: write +{owner}=..., it takes {takes(owner)}"
     return f"{key} is not a key of the configuration: the nearest is {nearest(key)} (--cfg job lists them all)"
 
 
 def wrong_value(key: str, value: object) -> str:
     """One sentence for a value that a key, or a group of keys, cannot take."""
     if (owner := _named_freely(key)) and owner != key:
-        return f"{key}={value} is not possible: {owner} takes {expected(keys()[owner])}"
+        return f"{key}={value} is not possible: {owner} takes {takes(owner)}"
     if key not in keys():
         inner = next((each for each in keys() if each.startswith(f"{key}.")), nearest(key))
         return f"{key}={value} is not possible: {key} is a group of keys, set one of them, e.g. {inner}=..."
-    return f"{key}={value} is not possible: {key} takes {expected(keys()[key])}"
+    return f"{key}={value} is not possible: {key} takes {takes(key)}"
+
+
+def takes(key: str) -> str:
+    """What a key takes, in words."""
+    return f"one of {', '.join(OPEN[key].names)}" if key in OPEN else expected(keys()[key])
 
 
 def expected(hint: Any) -> str:

@@ -23,24 +23,22 @@ from salip_exp.config import (
     AreaUnit,
     CacheMode,
     Config,
-    Layout,
     MissingMasks,
     Side,
     Task,
     TrackerMode,
     TrackerName,
 )
+from salip_exp.data.phantoms.store import GROUPS, WRITERS
+from salip_exp.data.registry import READERS
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 from salip_exp.settings import training as training
 from salip_exp.settings import tuning as tuning
-from salip_exp.settings.keys import group_of, unknown_key, wrong_value
+from salip_exp.settings.keys import OPEN, group_of, unknown_key, wrong_value
 from salip_exp.settings.tuned import with_tuned
 
 FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
-BRAIN_GROUPS = 6
-PAIRED = (Layout.xray, Layout.folder)
-"""Layouts whose images may hold a pair of organs."""
 
 
 def typed(cfg: DictConfig) -> Config:
@@ -55,6 +53,9 @@ def typed(cfg: DictConfig) -> Config:
     for name in _unknown(values, Config, ""):
         raise ConfigError(unknown_key(name))
     config = _filled(values)
+    for key, catalogue in OPEN.items():
+        if (name := value_at(values, key)) not in catalogue.names:
+            raise ConfigError(wrong_value(key, name))
     if config.tuned is not None:
         config = with_tuned(config, Path(config.tuned).expanduser())
     for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
@@ -156,19 +157,20 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
         )
     if data.limit is not None and data.sample is not None:
         yield "dataset.limit and dataset.sample exclude each other: the first N cases, or N drawn with the seed"
-    if data.phantom is not None and data.layout is Layout.folder:
-        yield "dataset.phantom has no layout folder: use dataset=phantom_cc359, phantom_hc18 or phantom_xray"
-    if data.phantom is not None and data.layout is Layout.cc359 and data.phantom.n % BRAIN_GROUPS:
+    if data.phantom is not None and data.layout not in WRITERS:
+        yield f"dataset.phantom has no layout {data.layout}: use dataset=phantom_cc359, phantom_hc18 or phantom_xray"
+    groups = GROUPS.get(data.layout, 1)
+    if data.phantom is not None and data.phantom.n % groups:
         yield (
-            f"dataset.phantom.n={data.phantom.n} cannot be shared out: brain phantoms come in {BRAIN_GROUPS} groups "
-            f"of equal size, so take a multiple of {BRAIN_GROUPS}"
+            f"dataset.phantom.n={data.phantom.n} cannot be shared out: brain phantoms come in {groups} groups "
+            f"of equal size, so take a multiple of {groups}"
         )
-    if data.layout is Layout.folder and data.files.masks is None and data.missing_masks is not MissingMasks.predict:
+    if data.layout == "folder" and data.files.masks is None and data.missing_masks is not MissingMasks.predict:
         yield (
             f"dataset.files.masks=null leaves no case with dataset.missing_masks={data.missing_masks}: "
             "use dataset.missing_masks=predict"
         )
-    if data.side is not Side.both and data.layout not in PAIRED:
+    if data.side is not Side.both and not READERS[data.layout].paired:
         yield (
             f"dataset.side={data.side} chooses one organ of a pair, and {data.name} has none: it is for lungs "
             "(dataset=xray or phantom_xray) and for folders of your own"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salip_exp.config import Layout, Phantom
+from salip_exp.config import Phantom
 from salip_exp.data.phantoms import store
 from salip_exp.data.phantoms.store import phantom_root
 from salip_exp.data.registry import open_dataset
@@ -28,18 +28,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     DRAWN.clear()
     monkeypatch.setenv("SALIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(store.WRITERS, Layout.hc18, write)
+    monkeypatch.setitem(store.WRITERS, "hc18", write)
     return tmp_path / "cache" / "phantoms"
 
 
 def test_phantoms_are_drawn_once(cache: Path) -> None:
-    first = phantom_root(Layout.hc18, Phantom(n=3, seed=5))
-    assert phantom_root(Layout.hc18, Phantom(n=3, seed=5)) == first and DRAWN == [(3, 5)]
+    first = phantom_root("hc18", Phantom(n=3, seed=5))
+    assert phantom_root("hc18", Phantom(n=3, seed=5)) == first and DRAWN == [(3, 5)]
     assert (first / "a.txt").read_text() == "3 5" and list(cache.iterdir()) == [first]
 
 
 def test_another_number_or_seed_is_another_folder(cache: Path) -> None:
-    roots = {phantom_root(Layout.hc18, Phantom(n=n, seed=seed)) for n in (1, 2) for seed in (1, 2)}
+    roots = {phantom_root("hc18", Phantom(n=n, seed=seed)) for n in (1, 2) for seed in (1, 2)}
     assert len(roots) == 4
 
 
@@ -48,9 +48,9 @@ def test_a_drawing_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.Mo
         (root / "half.txt").write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(store.WRITERS, Layout.hc18, half)
+    monkeypatch.setitem(store.WRITERS, "hc18", half)
     with pytest.raises(EnvironmentFault, match=r"No space left.*SALIP_CACHE"):
-        phantom_root(Layout.hc18, Phantom(n=3, seed=5))
+        phantom_root("hc18", Phantom(n=3, seed=5))
     assert list(cache.iterdir()) == []
 
 
@@ -58,12 +58,12 @@ def test_of_two_that_draw_at_once_the_first_is_kept(cache: Path, monkeypatch: py
     def slow(root: Path, n: int, seed: int) -> None:
         monkeypatch.undo()
         monkeypatch.setenv("SALIP_CACHE", str(cache.parent))
-        monkeypatch.setitem(store.WRITERS, Layout.hc18, lambda root, n, seed: (root / "first").touch())
-        phantom_root(Layout.hc18, Phantom(n=3, seed=5))
+        monkeypatch.setitem(store.WRITERS, "hc18", lambda root, n, seed: (root / "first").touch())
+        phantom_root("hc18", Phantom(n=3, seed=5))
         (root / "second").touch()
 
-    monkeypatch.setitem(store.WRITERS, Layout.hc18, slow)
-    place = phantom_root(Layout.hc18, Phantom(n=3, seed=5))
+    monkeypatch.setitem(store.WRITERS, "hc18", slow)
+    place = phantom_root("hc18", Phantom(n=3, seed=5))
     assert [path.name for path in place.iterdir()] == ["first"] and list(cache.iterdir()) == [place]
 
 
@@ -71,7 +71,7 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").touch()
     monkeypatch.setenv("SALIP_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(EnvironmentFault, match="SALIP_CACHE=DIR"):
-        phantom_root(Layout.xray, Phantom(n=1))
+        phantom_root("xray", Phantom(n=1))
 
 
 def test_head_phantoms_are_read_by_the_reader_of_real_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,28 +7,26 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from salip_exp.config import Layout, Phantom
-from salip_exp.data.phantoms import brain, chest, head
+from salip_exp.config import Phantom
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import cache_folder
+from salip_exp.plugins import resolved
 
 VERSION = 2
 """Raise it when the pixels of any phantom change."""
-GROUPS = 6
-
-
-def _write_brains(root: Path, n: int, seed: int) -> None:
-    brain.write_cc359(root, n // GROUPS, seed)
-
-
-WRITERS: dict[Layout, Callable[[Path, int, int], None]] = {
-    Layout.cc359: _write_brains,
-    Layout.hc18: head.write_hc18,
-    Layout.xray: chest.write_xray,
+Writer = Callable[[Path, int, int], None]
+"""Draws below a folder so many, or so many for each group, with a seed."""
+WRITERS: dict[str, Writer | str] = {
+    "cc359": "salip_exp.data.phantoms.brain:write_cc359",
+    "hc18": "salip_exp.data.phantoms.head:write_hc18",
+    "xray": "salip_exp.data.phantoms.chest:write_xray",
 }
+"""By layout, as dotted names: who draws heads imports neither brains nor chests."""
+GROUPS = {"cc359": 6}
+"""How many groups share the phantoms of a layout out equally, where there are several."""
 
 
-def phantom_root(layout: Layout, config: Phantom) -> Path:
+def phantom_root(layout: str, config: Phantom) -> Path:
     """The folder of a phantom data set, drawn now if it is not there.
 
     It is drawn beside its place and moved there whole, so that a process that is killed, or two that draw at once,
@@ -45,7 +43,8 @@ def phantom_root(layout: Layout, config: Phantom) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=home))
         try:
-            WRITERS[layout](draft, config.n, config.seed)
+            write: Writer = resolved(WRITERS[layout])
+            write(draft, config.n // GROUPS.get(layout, 1), config.seed)
             _move(draft, place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -10,6 +10,7 @@ from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.registry import Reader
 from salip_exp.data.selection import Found, gather
 from salip_exp.data.volumes import SUFFIXES
 
@@ -55,3 +56,6 @@ def _files(root: Path, part: str, follow_links: bool) -> list[Path]:
 
 def _is_mask(path: Path) -> bool:
     return stem(path).endswith("_ss")
+
+
+READER = Reader(read_cc359, LAYOUT)

@@ -10,6 +10,7 @@ from salip_exp.data.case import CaseRef, failing
 from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.registry import Reader
 from salip_exp.data.selection import Found, gather
 from salip_exp.data.volumes import SUFFIXES as VOLUMES
 from salip_exp.data.volumes import is_volume
@@ -74,3 +75,6 @@ def _refs(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> l
     if is_volume(image):
         return slice_refs(name, config.group, image, mask, config)
     return [picture_ref(name, image, mask, config)]
+
+
+READER = Reader(read_folder, LAYOUT, paired=True)

@@ -14,6 +14,7 @@ from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.loading import finish
 from salip_exp.data.outline import filled
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.registry import Reader
 from salip_exp.data.selection import Found, gather
 from salip_exp.errors import DataError
 from salip_exp.files import read_small
@@ -106,3 +107,6 @@ def _measure(row: list[str]) -> Measure:
     if not numbers or not all(low <= number <= high for number, (low, high) in zip(numbers, SENSIBLE, strict=False)):
         raise ValueError(f"{row[0]} has {', '.join(row[1:3])}")
     return Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)
+
+
+READER = Reader(read_hc18, LAYOUT)

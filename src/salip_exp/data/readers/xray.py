@@ -9,6 +9,7 @@ from salip_exp.data.case import CaseRef
 from salip_exp.data.images import SUFFIXES
 from salip_exp.data.loading import picture_ref
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.registry import Reader
 from salip_exp.data.selection import Found, gather
 from salip_exp.errors import DataError
 
@@ -29,3 +30,6 @@ def read_xray(root: Path, config: DatasetConfig) -> Found:
         return [picture_ref(name, image, mask, config)]
 
     return gather(images, masks, root, config, refs)
+
+
+READER = Reader(read_xray, LAYOUT, paired=True)
