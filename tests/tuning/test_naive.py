@@ -21,8 +21,8 @@ from salip_exp.config import (
     WholeSpace,
 )
 from salip_exp.networks.packages import clip
+from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.database import Database
-from salip_exp.tuning.space import AREA
 from salip_exp.tuning.study import make_study
 from salip_exp.tuning.trials import read_trials, winner
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
-from salip_exp.tuning.space import AREA, Dimension, Planned, Space, proposal, space_of
+from salip_exp.settings.tuning import AREA
+from salip_exp.tuning.space import Dimension, Planned, Space, proposal, space_of
 
 numbers = st.integers(0, 10**6)
 real = st.floats(0, 1, allow_nan=False)

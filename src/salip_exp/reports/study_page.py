@@ -15,7 +15,8 @@ from salip_exp.files import atomic_write
 from salip_exp.reports.index_page import INDEX, address
 from salip_exp.reports.run_page import write_html
 from salip_exp.reports.terminal import shown, wide_console
-from salip_exp.tuning.space import AREA, Space
+from salip_exp.settings.tuning import AREA
+from salip_exp.tuning.space import Space
 from salip_exp.tuning.trials import TrialRow
 from salip_exp.wording import number, spread
 

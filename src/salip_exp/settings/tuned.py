@@ -12,7 +12,7 @@ import yaml
 from salip_exp.config import AreaUnit, Config, SamConfig
 from salip_exp.errors import ConfigError
 from salip_exp.files import read_small
-from salip_exp.tuning.space import AREA, GENERATOR
+from salip_exp.settings.tuning import AREA, GENERATOR
 
 VERSION = 1
 

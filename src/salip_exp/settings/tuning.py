@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
-from salip_exp.config import AreaSpace, AreaUnit, Config, RealSpace, SamConfig, Sampler, Task, WholeSpace
-from salip_exp.methods.traits import METHODS
-from salip_exp.tuning.space import GENERATOR
+from salip_exp.config import AreaSpace, AreaUnit, Config, MethodName, RealSpace, SamConfig, Sampler, Task, WholeSpace
+
+AREA = "area.threshold"
+GENERATOR = (
+    "points_per_side",
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "box_nms_thresh",
+    "crop_nms_thresh",
+    "crop_n_layers",
+    "min_mask_region_area",
+)
+"""Settings of SAM that can be searched, in the order in which they are drawn."""
 
 Section = WholeSpace | RealSpace | AreaSpace
 

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
+from salip_exp.settings.tuning import AREA, GENERATOR
 
-if TYPE_CHECKING:
-    import numpy as np
-
-
-AREA = "area.threshold"
 Number = int | float
 Values = dict[str, Number]
 """One setting by dimension: `sam.points_per_side`, ..., `area.threshold`."""
-GENERATOR = (
-    "points_per_side",
-    "pred_iou_thresh",
-    "stability_score_thresh",
-    "box_nms_thresh",
-    "crop_nms_thresh",
-    "crop_n_layers",
-    "min_mask_region_area",
-)
-"""Settings of SAM that can be searched, in the order in which they are drawn."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
+from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.database import Database, Slot, pulse
 from salip_exp.tuning.objectives import score
-from salip_exp.tuning.space import AREA, Proposal, Values
+from salip_exp.tuning.space import Proposal, Values
 
 OBJECTIVES = tuple(str(each) for each in Objective)
 
