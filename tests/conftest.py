@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import hypothesis
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from salip_exp import plugins
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import SamConfig
@@ -97,6 +98,22 @@ def module_at() -> Callable[[Path], ModuleType]:
 def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     """The fake data set and method, as a module that a test can also start as a program."""
     return module_at(Path(__file__).parent / "runs" / "fakes.py")
+
+
+@pytest.fixture
+def install_score(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes what is given known as a score that an installed package adds."""
+    entries: dict[str, SimpleNamespace] = {}
+    found: dict[str, object] = {}
+
+    def install(score: object, name: str = "", version: str = "1.0") -> None:
+        name = name or score.name  # type: ignore[attr-defined]
+        package = SimpleNamespace(name="my-package", version=version)
+        entries[name], found[name] = SimpleNamespace(value=f"my_package:{name}", dist=package), score
+
+    monkeypatch.setattr(plugins, "installed", lambda kind: entries if kind == "scores" else {})
+    monkeypatch.setattr(plugins, "load", lambda kind, name: found[name])
+    return install
 
 
 @pytest.fixture(scope="session")

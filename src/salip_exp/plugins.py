@@ -112,6 +112,12 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
     return found
 
 
+def versions(kind: Kind) -> list[str]:
+    """Name, package and version of what is installed of a kind: another version may give other numbers."""
+    packages = [(name, entry.dist) for name, entry in installed(kind).items()]
+    return [f"{name} {dist.name} {dist.version}" if dist else name for name, dist in packages]
+
+
 def load(kind: Kind, name: str) -> Any:
     """What an installed package gives under a name.
 

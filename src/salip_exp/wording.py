@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+Style = Literal["mean", "interval", "spread", "counted", "counted spread"]
+"""How an estimate is written: alone, with its interval, with deviation and interval, or with its n as well."""
 
 MISSING = "missing"
 
@@ -13,18 +16,38 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def interval(estimate: Mapping[str, Any]) -> str:
+def interval(estimate: Mapping[str, Any], digits: int = 3) -> str:
     """`0.912 [0.901, 0.921]`; no ends where there was nothing to resample."""
     if estimate["mean"] is None:
         return MISSING
-    ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:.3f}, {estimate['high']:.3f}"
-    return f"{estimate['mean']:.3f} [{ends}]"
+    ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}"
+    return f"{estimate['mean']:.{digits}f} [{ends}]"
 
 
-def spread(estimate: Mapping[str, Any]) -> str:
+def spread(estimate: Mapping[str, Any], digits: int = 3) -> str:
     """`0.912 ± 0.034 [0.901, 0.921]`; no deviation of one case."""
-    text = interval(estimate)
-    return text if estimate["sd"] is None else text.replace(" ", f" ± {estimate['sd']:.3f} ", 1)
+    text = interval(estimate, digits)
+    return text if estimate["sd"] is None else text.replace(" ", f" ± {estimate['sd']:.{digits}f} ", 1)
+
+
+def mean(estimate: Mapping[str, Any] | None, style: Style, digits: int = 3) -> str:
+    """An estimate in a style; the word for one that was not made, or not known to the version that summed up."""
+    if estimate is None:
+        return MISSING
+    n = estimate["n"]
+    return {
+        "mean": lambda: number(estimate["mean"], digits),
+        "interval": lambda: interval(estimate, digits),
+        "spread": lambda: spread(estimate, digits),
+        "counted": lambda: f"{number(estimate['mean'], digits)} ({n})",
+        "counted spread": lambda: f"{spread(estimate, digits)} ({n} of {n + estimate['missing']})",
+    }[style]()
+
+
+def heading(title: str, style: Style, confidence: float) -> str:
+    """What stands above means in a style."""
+    ends = {"spread": f" mean ± sd [{100 * confidence:g} %]", "counted": " (n)"}
+    return title + ends.get(style, "")
 
 
 def tally(counts: Mapping[str, int], unsaid: str) -> str:

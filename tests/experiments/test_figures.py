@@ -33,9 +33,8 @@ SHAPE = (48, 64)
 
 
 def record(name: str, dsc: float | None, failure: str = "none", status: str = "ok") -> CaseRecord:
-    return CaseRecord(
-        "", "", name, "stub", "all", None, None, "salip", status, dsc=dsc, failure=failure, best_candidate_iou=0.25
-    )
+    facts = {"scores": {"dsc": dsc}, "failure": failure, "best_candidate_iou": 0.25}
+    return CaseRecord("", "", name, "stub", "all", None, None, "salip", status, **facts)
 
 
 SALIP = [
@@ -47,7 +46,7 @@ SALIP = [
     record("f", 0.3, "sam"),
     record("g", None, status="failed(E_READ)"),
 ]
-UNFILTERED = [replace(each, dsc=0.1) if each.case_id == "d" else each for each in SALIP]
+UNFILTERED = [replace(each, scores={"dsc": 0.1}) if each.case_id == "d" else each for each in SALIP]
 
 
 def case_of(name: str, shape: tuple[int, int] = SHAPE) -> Case:

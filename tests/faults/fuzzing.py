@@ -41,9 +41,8 @@ from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.readers.hc18 import TABLE, load_head, read_measures
 from salip_exp.data.volumes import read_extent, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
-from salip_exp.runs.identity import RECORD_VERSION
 from salip_exp.runs.on_disk import Label, read_run
-from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
+from salip_exp.runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import VERSION
 from salip_exp.settings.compose import compose
 from salip_exp.settings.tuned import read_tuned
@@ -135,8 +134,9 @@ area: {threshold: 0.43, unit: fraction}
 tuned_on: {dataset: hc18, images: ["001_HC", "002_HC"]}
 """
 RECORD = CaseRecord(
-    "key", "print", "v/axial_1", "fake", "GE 3", "v", 1, "salip", "ok", dsc=0.7, iou=0.5, n_pool=9, selected=[1],
-    scores=[0.25], boxes=[[0.0, 1.0, 2.0, 3.0]], seconds={"load": 0.1}, work={"encoder_calls": 1}, notes=["a note"],
+    "key", "print", "v/axial_1", "fake", "GE 3", "v", 1, "salip", "ok", scores={"dsc": 0.7, "iou": None}, n_pool=9,
+    selected=[1], similarities=[0.25], boxes=[[0.0, 1.0, 2.0, 3.0]], seconds={"load": 0.1}, work={"encoder_calls": 1},
+    notes=["a note"],
 )  # fmt: skip
 TEXTS = b'{"brain": ["a dark oval", "folds \\u00e9"], "lungs": ["two dark wings"]}'
 ARRAYS = {
@@ -268,7 +268,7 @@ PICTURES = (
     picture("RGB"), picture("L"), picture("P"), picture("LA"), picture("I;16"), picture("RGBA", optimize=True),
 )  # fmt: skip
 VOLUMES = (nifti(np.int16, (5, 6, 7)), nifti(np.float32, (6, 5, 4, 1)), nifti(np.uint8, (8, 8), 2))
-RECORDS = (json.dumps(asdict(RECORD)).encode(), json.dumps(asdict(replace(RECORD, dsc=None, slice=None))).encode())
+RECORDS = (json.dumps(asdict(RECORD)).encode(), json.dumps(asdict(replace(RECORD, scores={}, slice=None))).encode())
 READERS = (
     Reader("nifti", VOLUMES, read_nifti, (CaseError,), 352),
     Reader("nifti.gz", tuple(gzip.compress(each) for each in VOLUMES), read_packed, (CaseError,), 40),

@@ -16,7 +16,7 @@ from salip_exp.runs.records import CaseRecord, prediction_path
 
 
 def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
-    return CaseRecord("", "", f"c{i}", "fake", "all", None, None, "salip", status, dsc=dsc)
+    return CaseRecord("", "", f"c{i}", "fake", "all", None, None, "salip", status, scores={"dsc": dsc})
 
 
 RECORDS = [record(i, dsc) for i, dsc in enumerate([0.5, 0.9, 0.1, 0.7, 0.8])]

@@ -22,7 +22,8 @@ def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
     """A run of cases c0, c1, ...; a score of None is of a case without one."""
     cases = enumerate(zip(scores, volumes or [None] * len(scores), strict=True))
     records = [
-        CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", dsc=dsc) for i, (dsc, volume) in cases
+        CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", scores={"dsc": dsc})
+        for i, (dsc, volume) in cases
     ]
     return RunFolder(Path(name), Label.finished, "", {}, {}, tuple(records), 0)
 

@@ -39,7 +39,7 @@ CPU = torch.device("cpu")
 
 
 def record(name: str, dsc: float | None = None, failure: str | None = None, **changes) -> CaseRecord:
-    values = {"dsc": dsc, "failure": failure, "n_pool": 3} | changes
+    values = {"scores": {"dsc": dsc}, "failure": failure, "n_pool": 3} | changes
     return CaseRecord("", "", name, "stub", "all", None, None, "salip", values.pop("status", "ok"), **values)
 
 

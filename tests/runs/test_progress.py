@@ -10,7 +10,7 @@ from salip_exp.console import progress
 from salip_exp.runs.cases import MeanDsc
 from salip_exp.runs.records import CaseRecord
 
-RECORD = CaseRecord("", "", "c", "fake", "all", None, None, "salip", "ok", dsc=0.5)
+RECORD = CaseRecord("", "", "c", "fake", "all", None, None, "salip", "ok", scores={"dsc": 0.5})
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -12,8 +12,8 @@ import pytest
 
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import atomic_write, png
-from salip_exp.runs.identity import RECORD_VERSION
 from salip_exp.runs.records import (
+    RECORD_VERSION,
     CaseRecord,
     StaleRecord,
     prediction_path,
@@ -26,8 +26,9 @@ from salip_exp.runs.records import (
 
 MASK = np.eye(8, dtype=bool)
 PICTURE = png(MASK.astype(np.uint8) * 255)
-RECORD = CaseRecord("key", "print", "a/b", "fake", "all", None, None, "salip", "ok", dsc=0.1 + 0.2, iou=1.0, n_pool=2,
-                    selected=[1], scores=[0.5], boxes=[[0.0, 1.0, 2.0, 3.0]], seconds={"load": 0.1}, work={"x": 1},
+RECORD = CaseRecord("key", "print", "a/b", "fake", "all", None, None, "salip", "ok", n_pool=2, selected=[1],
+                    scores={"dsc": 0.1 + 0.2, "iou": 1.0, "nsd": None}, similarities=[0.5],
+                    boxes=[[0.0, 1.0, 2.0, 3.0]], seconds={"load": 0.1}, work={"x": 1},
                     png_sha256=sha256(PICTURE))  # fmt: skip
 
 
@@ -48,9 +49,9 @@ def test_a_record_comes_back_as_it_went(folder):
         lambda text: "",
         lambda text: "[]",
         lambda text: text.replace(f'"version": {RECORD_VERSION}', '"version": 99'),
-        lambda text: text.replace('"iou": 1.0', '"unknown": 1.0, "iou": 1.0'),
+        lambda text: text.replace('"n_pool": 2', '"unknown": 1.0, "n_pool": 2'),
         lambda text: text.replace('"iou": 1.0', '"iou": true'),
-        lambda text: text.replace('"iou": 1.0,', ""),
+        lambda text: text.replace('"n_pool": 2,', ""),
         lambda text: text.replace('"selected": [', '"selected": ["x", '),
         lambda text: text.replace("a/b", "a/c"),
         lambda text: text.replace('"status": "ok"', '"status": "failed(E_READ)"'),
@@ -69,7 +70,7 @@ def test_a_damaged_record_is_refused(folder, damage):
 
 @pytest.mark.fault("R2", "D19")
 def test_a_record_made_from_something_else_is_refused(folder):
-    with pytest.raises(StaleRecord, match="another image, configuration or weights"):
+    with pytest.raises(StaleRecord, match="another image, configuration, weights or scores"):
         reusable(folder, "a/b", "other")
 
 
@@ -93,8 +94,8 @@ def test_a_failed_case_leaves_no_older_prediction(folder):
 @pytest.mark.fault("R7")
 def test_nan_cannot_get_into_a_record(folder):
     with pytest.raises(ValueError, match="JSON"):
-        write_record(folder, replace(RECORD, dsc=float("nan")), PICTURE)
-    assert json.loads(record_path(folder, "a/b").read_text())["dsc"] == RECORD.dsc
+        write_record(folder, replace(RECORD, scores={"dsc": float("nan")}), PICTURE)
+    assert json.loads(record_path(folder, "a/b").read_text())["scores"] == RECORD.scores
 
 
 @pytest.mark.fault("R1", "X3")

@@ -13,8 +13,8 @@ from salip_exp.runs.summary import losses, summarise
 
 def record(i: int, dsc: float | None, failure: str | None, group: str = "all", **values) -> CaseRecord:
     status = values.pop("status", "ok")
-    return CaseRecord("k", "f", f"case_{i}", "fake", group, None, None, "salip", status, dsc=dsc, iou=dsc,
-                      failure=failure, **values)  # fmt: skip
+    scores = {"dsc": dsc, "iou": dsc, **values}
+    return CaseRecord("k", "f", f"case_{i}", "fake", group, None, None, "salip", status, scores=scores, failure=failure)
 
 
 RECORDS = [

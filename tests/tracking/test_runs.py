@@ -89,9 +89,9 @@ def test_a_figure_that_was_not_computed_is_not_there(summary):
 
 def test_running_means_leave_out_cases_without_a_score(listener, folder):
     scored = read_record(next((folder / "cases").glob("*.json")))
-    failed = replace(scored, status="failed(E_READ)", dsc=None, iou=None, seconds={})
+    failed = replace(scored, status="failed(E_READ)", scores={}, seconds={})
     tell = CaseLog(listener)
-    for record in (replace(scored, dsc=0.2), failed, replace(scored, dsc=0.4)):
+    for record in (replace(scored, scores={"dsc": 0.2}), failed, replace(scored, scores={"dsc": 0.4})):
         tell(record)
     first, second, third = (event.values for event in listener.events)
     assert (first["case/number"], first["case/dsc"], first["running/dsc"]) == (1, 0.2, 0.2)

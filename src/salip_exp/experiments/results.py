@@ -108,7 +108,9 @@ def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
     if n == 0:
         return Entry(paper, "missing", "no case has a score", n, of, folder=cell.folder)
     scores = {each.case_id: each.dsc for each in records if each.dsc is not None}
-    return Entry(paper, "finished", "", n, of, part["dsc"], part["iou"], scores, _volumes(records), folder=cell.folder)
+    return Entry(
+        paper, "finished", "", n, of, part["dsc"], part.get("iou"), scores, _volumes(records), folder=cell.folder
+    )
 
 
 def _volumes(records: Sequence[CaseRecord]) -> dict[str, str] | None:

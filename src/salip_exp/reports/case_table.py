@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from salip_exp.evaluation.scores import Score, scores
 from salip_exp.files import atomic_write
 from salip_exp.reports.inline import pictures_by_case
 from salip_exp.runs.on_disk import RunFolder
@@ -27,14 +28,12 @@ class Column:
     digits: int = 3
 
 
-COLUMNS = (
+IDENTITY = (
     Column("case", "id", lambda case: case.case_id),
     Column("group", "text", lambda case: case.group),
-    Column("DSC", "number", lambda case: case.dsc),
-    Column("IoU", "number", lambda case: case.iou),
-    Column("NSD", "number", lambda case: case.nsd),
-    Column("HD95 mm", "number", lambda case: case.hd95, 1),
-    Column("HC error mm", "number", lambda case: case.hc_error_mm, 1),
+)
+
+REST = (
     Column("lost by", "text", lambda case: case.failure),
     Column("status", "text", lambda case: case.status),
     Column("why", "message", lambda case: case.message),
@@ -47,6 +46,17 @@ ALWAYS = ("case", "group", "DSC", "lost by", "status")
 """Columns that stay where no case has a value."""
 
 
+def columns() -> Iterator[Column]:
+    """All columns, those of the scores after what the case is."""
+    yield from IDENTITY
+    yield from (_column(score) for score in scores() if score.listed)
+    yield from REST
+
+
+def _column(score: Score) -> Column:
+    return Column(score.headed(), "number", lambda case: case.scores.get(score.name), score.digits)
+
+
 def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int]) -> dict[str, Any]:
     """Columns and rows, ready for JSON; a column without any value is left out.
 
@@ -54,13 +64,13 @@ def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int]) -> di
         records: of the run.
         pictures: number of the picture on the page, by case id.
     """
-    shown = [column for column in COLUMNS if column.title in ALWAYS or any(map(column.value, records))]
-    columns = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
+    shown = [column for column in columns() if column.title in ALWAYS or any(map(column.value, records))]
+    heads = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
     rows = [[_value(column, record) for column in shown] for record in records]
     if pictures:
-        columns.append({"title": "picture", "kind": "picture", "digits": 0})
+        heads.append({"title": "picture", "kind": "picture", "digits": 0})
         rows = [[*row, pictures.get(record.case_id)] for row, record in zip(rows, records, strict=True)]
-    return {"columns": columns, "rows": rows}
+    return {"columns": heads, "rows": rows}
 
 
 def write_cases(run: RunFolder) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from salip_exp import wording
+from salip_exp.evaluation.scores import means, shown
 from salip_exp.files import atomic_write
 from salip_exp.paper import paper_scores
 from salip_exp.reports.case_table import case_table, safe_json, write_cases
@@ -53,7 +54,9 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         run=run,
         index=index,
         title=wording.title(run.summary) if run.summary else "/".join(run.folder.absolute().parts[-3:]),
+        columns=shown(run.summary, "page") if run.summary else (),
         paper=_paper(run.summary),
+        directions=_directions(),
         pictures=pictures,
         unshown=named - sum(map(len, pictures.values())),
         distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
@@ -84,7 +87,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in ("number", "interval", "spread", "tally")}
+    environment.filters |= {
+        name: getattr(wording, name) for name in ("number", "interval", "spread", "mean", "heading", "tally")
+    }
     environment.filters |= {"json": safe_json, "pretty": partial(json.dumps, indent=1, ensure_ascii=False)}
     return environment
 
@@ -94,11 +99,18 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _paper(summary: Mapping[str, Any]) -> dict[str | None, tuple[float, float]]:
-    """What the paper gives for the run's method, by group, and by None for all; empty where it gives nothing."""
+def _paper(summary: Mapping[str, Any]) -> dict[str, dict[str | None, float]]:
+    """What the paper gives for the run's method, by mean and group (None: all); empty where it gives nothing."""
     groups: list[str | None] = [*summary.get("groups", ()), None]
     found = {name: paper_scores(summary["dataset"], name, summary["method"]) for name in groups if summary}
-    return {name: scores for name, scores in found.items() if scores is not None}
+    given = {name: each for name, each in found.items() if each is not None}
+    return {mean: {name: each[i] for name, each in given.items()} for i, mean in enumerate(("dsc", "iou")) if given}
+
+
+def _directions() -> dict[str, str]:
+    """Which end is the better one, by mean, where one is."""
+    words = {True: "; higher is better", False: "; lower is better"}
+    return {mean.name: words[score.higher_is_better] for score, mean in means() if score.higher_is_better is not None}
 
 
 def _seconds(run: RunFolder) -> dict[str, float]:

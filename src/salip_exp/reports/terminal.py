@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from salip_exp.wording import MISSING, failed, number, spread, tally, title, work
+from salip_exp.evaluation import scores
+from salip_exp.wording import failed, heading, mean, tally, title, work
 
 
 def show(folder: Path, outputs: str, command: Sequence[str], console: Console | None = None) -> None:
@@ -46,46 +47,31 @@ def wide_console() -> Console:
 
 def table(summary: Mapping[str, Any]) -> Table:
     """The table by group with a row for all; n is the number of cases in the means of its row."""
-    by_volume = summary["overall"]["volumes"] is not None
-    by_size = summary["overall"]["hc_abs_error"] is not None
     result = Table(title=Text(title(summary)), title_justify="left")
-    percent = f"{100 * summary['confidence']:g} %"
     result.add_column("group")
     result.add_column("n", justify="right")
-    result.add_column(f"DSC mean ± sd [{percent}]")
-    result.add_column("mIoU", justify="right")
-    if by_volume:
-        result.add_column("DSC of volumes (n)", justify="right")
-    if by_size:
-        result.add_column("|HC error| mm (n)", justify="right")
+    for each, style, _ in scores.shown(summary, "terminal"):
+        head = heading(each.title, style, summary["confidence"])
+        result.add_column(Text(head), justify="left" if style == "spread" else "right")
     result.add_column("lost by", style="yellow")
     result.add_column("failed", justify="right")
     for name, part in summary["groups"].items():
-        result.add_row(*_cells(name, part, by_volume, by_size))
+        result.add_row(*_cells(name, part, summary))
     result.add_section()
-    result.add_row(*_cells("all", summary["overall"], by_volume, by_size), style="bold")
+    result.add_row(*_cells("all", summary["overall"], summary), style="bold")
     return result
 
 
-def _cells(name: str, part: Mapping[str, Any], by_volume: bool, by_size: bool) -> list[Text]:
+def _cells(name: str, part: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Text]:
     n, cases = part["dsc"]["n"], part["cases"]
-    of_volumes = [_with_n(part["volume_dsc"], 3)] if by_volume else []
-    of_heads = [_with_n(part["hc_abs_error"], 1)] if by_size else []
     cells = [
         name,
         str(n) if n == cases else f"{n} of {cases}",
-        spread(part["dsc"]),
-        number(part["iou"]["mean"]),
-        *of_volumes,
-        *of_heads,
+        *(mean(part.get(each.name), style, digits) for each, style, digits in scores.shown(summary, "terminal")),
         tally(part["failures"], unsaid="none"),
         str(failed(part["statuses"])),
     ]
     return [Text(cell) for cell in cells]
-
-
-def _with_n(estimate: Mapping[str, Any] | None, digits: int) -> str:
-    return f"{number(estimate['mean'], digits)} ({estimate['n']})" if estimate else MISSING
 
 
 def next_command(command: Sequence[str], outputs: str) -> str:

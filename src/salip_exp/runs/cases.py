@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +15,9 @@ from salip_exp.console import progress
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.loading import Load, read_ahead
 from salip_exp.errors import CaseError, SalipError
-from salip_exp.evaluation.attribution import attribute
-from salip_exp.evaluation.metrics import FACT, hd95, head_circumference, overlap, surface_dice
+from salip_exp.evaluation.attribution import Attribution, attribute
+from salip_exp.evaluation.metrics import overlap
+from salip_exp.evaluation.scores import measure
 from salip_exp.files import png
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS
@@ -155,7 +154,11 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
     """The record of a prediction, yet without key, fingerprint and picture."""
     empty = case.mask is not None and not case.mask.any()
     start = time.perf_counter()
-    scores = _scores(config, case, prediction)
+    counts = None if case.mask is None else overlap(prediction.mask, case.mask)
+    cause = _cause(config, case, prediction)
+    scores, faults = measure(case, prediction, config.score)
+    for fault in faults:
+        log.warning("case %s: %s", case.case_id, fault)
     return CaseRecord(
         key="",
         fingerprint="",
@@ -166,44 +169,27 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
         slice=case.slice,
         method=str(config.method),
         status="empty_gt" if empty else str(prediction.status),
+        pixels_both=counts.both if counts else None,
+        pixels_predicted=int(prediction.mask.sum()),
+        pixels_target=counts.target if counts else None,
+        scores=scores,
         n_pool=None if prediction.pool is None else len(prediction.pool),
         n_kept=None if prediction.pool is None else len(prediction.kept_ids),
         selected=[int(each) for each in prediction.selected_ids],
-        scores=[round(float(each), 6) for each in prediction.selected_scores],
+        similarities=[round(float(each), 6) for each in prediction.selected_scores],
         boxes=np.asarray(prediction.boxes, dtype=np.float64).round(2).tolist(),
-        notes=list(case.notes),
-        **scores,
+        best_candidate_iou=cause.best_candidate_iou if cause else None,
+        failure=str(cause.failure) if cause else None,
+        notes=[*case.notes, *faults],
         seconds={**prediction.seconds, "score": time.perf_counter() - start},
     )
 
 
-def _scores(config: Config, case: Case, prediction: Prediction) -> dict[str, Any]:
-    """All that needs the target or the data set's measures, by column; without a target what can be said of none."""
-    if case.mask is None:
-        return {"pixels_predicted": int(prediction.mask.sum()), **_circumference(case, prediction)}
-    score = config.score
-    counts = overlap(prediction.mask, case.mask)
-    cause = attribute(prediction, case.mask, config.dataset.k, METHODS[config.method])
-    return {
-        "pixels_both": counts.both,
-        "pixels_predicted": counts.predicted,
-        "pixels_target": counts.target,
-        "dsc": _number(counts.dice(score.empty_target)),
-        "iou": _number(counts.iou(score.empty_target)),
-        "hd95": _number(hd95(prediction.mask, case.mask, case.spacing)),
-        "nsd": _number(surface_dice(prediction.mask, case.mask, case.spacing, score.tolerance_mm, score.empty_target)),
-        **_circumference(case, prediction),
-        "best_candidate_iou": None if cause is None else cause.best_candidate_iou,
-        "failure": None if cause is None else str(cause.failure),
-    }
-
-
-def _circumference(case: Case, prediction: Prediction) -> dict[str, Any]:
-    """The head's circumference and its error, where the data set gives a value and there is an ellipse to measure."""
-    if FACT not in case.facts:
-        return {}
-    found = head_circumference(prediction.mask, case.spacing)
-    return {} if found is None else {"hc_mm": found, "hc_error_mm": found - case.facts[FACT]}
+def _cause(config: Config, case: Case, prediction: Prediction) -> Attribution | None:
+    """What lost the organ; None without a target, and for a U-Net, which has no stages to blame."""
+    if case.mask is None or config.method is MethodName.unet:
+        return None
+    return attribute(prediction, case.mask, config.dataset.k, by_clip=config.method is not MethodName.oracle)
 
 
 def _failed(session: Session, ref: CaseRef, code: str, message: str) -> CaseRecord:
@@ -219,10 +205,6 @@ def _failed(session: Session, ref: CaseRef, code: str, message: str) -> CaseReco
         status=f"failed({code})",
         message=" ".join(message.split()),
     )
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _lacks_memory(error: Exception) -> bool:

@@ -7,14 +7,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import version
 from typing import Any
 
 from salip_exp.config import Config
 from salip_exp.data.case import Case
+from salip_exp.plugins import versions
 
-RECORD_VERSION = 4
-"""Version of a case file's form and of what its numbers mean; a new one makes every old record stale."""
+NUMBERS = ("0.1.0", 4)
+"""What the numbers of a record mean, in every key: another one only when a release changes numbers.
+
+It holds what 0.1.0 put here, its version and that of its records, so that keys are the same since.
+"""
 
 STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
 """Sections of the configuration that a prediction depends on; paths of weights and data are told by their hashes."""
@@ -61,14 +64,14 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
-        "code": [version("salip_exp"), RECORD_VERSION],
+        "code": NUMBERS,
     }
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
 
 def record_key(recipe_hash: str, case_hash: str) -> str:
-    """The key under which a finished case may be used again."""
-    return _digest(recipe_hash.encode(), case_hash.encode())
+    """The key under which a finished case may be used again: also of the scores that other packages add."""
+    return _digest(*(each.encode() for each in (recipe_hash, case_hash, *versions("scores"))))
 
 
 def data_hash(fingerprints: Iterable[str]) -> str:

@@ -25,8 +25,8 @@ from salip_exp.data.case import Dataset
 from salip_exp.files import atomic_write
 from salip_exp.methods.base import Method
 from salip_exp.runs.cases import Session
-from salip_exp.runs.identity import RECORD_VERSION, data_hash
-from salip_exp.runs.records import CaseRecord
+from salip_exp.runs.identity import data_hash
+from salip_exp.runs.records import RECORD_VERSION, CaseRecord
 from salip_exp.runs.summary import VERSION as SUMMARY_VERSION
 from salip_exp.timing import Stages
 

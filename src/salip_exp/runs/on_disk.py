@@ -12,7 +12,7 @@ from typing import Any
 from salip_exp.files import from_json, read_small
 from salip_exp.runs.folder import State, in_use, read_status
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
-from salip_exp.runs.summary import SCORES, VERSION
+from salip_exp.runs.summary import VERSION, is_whole
 
 MARKS = {"summary.json", "status.json", "manifest.json", "cases"}
 STUDY, EXPERIMENTS = "study.json", "experiments"
@@ -21,9 +21,6 @@ STUDY_KEYS = {
     "tuning": {"dataset", "trials", "best", "images", "winner"},
     "experiment": {"name", "command", "data", "notes", "tables", "figures", "counters", "environment", "seconds"},
 }
-PART = {"cases", *SCORES, "hc_error", "hc_abs_error", "volumes", "volume_dsc", "statuses", "failures", "losses"}
-OPTIONAL = ("hc_error", "hc_abs_error", "volume_dsc")
-ESTIMATE = {"n", "missing", "mean", "sd", "low", "high", "interval"}
 
 
 class Label(StrEnum):
@@ -180,14 +177,9 @@ def _is_whole(summary: Mapping[str, Any]) -> bool:
     if not {"overall", "groups", "notes", "networks", "definitions", "confidence"} <= set(summary):
         return False
     try:
-        return all(_is_whole_part(part) for part in (summary["overall"], *summary["groups"].values()))
+        return all(is_whole(part) for part in (summary["overall"], *summary["groups"].values()))
     except (TypeError, AttributeError, KeyError):
         return False
-
-
-def _is_whole_part(part: Mapping[str, Any]) -> bool:
-    estimates = [part[name] for name in SCORES] + [part[name] for name in OPTIONAL if part[name]]
-    return set(part) >= PART and all(set(each) >= ESTIMATE for each in estimates)
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

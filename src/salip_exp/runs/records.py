@@ -15,7 +15,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.files import atomic_write, from_json, read_small
-from salip_exp.runs.identity import RECORD_VERSION, safe_name
+from salip_exp.runs.identity import safe_name
+
+RECORD_VERSION = 5
+"""Version of a case file's form; those of the version before are read too."""
+SCORES_OF_4 = ("dsc", "iou", "hd95", "nsd", "hc_mm", "hc_error_mm")
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,15 @@ class CaseRecord:
         status: `ok`, `no_masks`, `all_filtered`, `k_short`, `zero_box`, `empty_gt` or `failed(CODE)`.
         message: why it failed.
         pixels_both, pixels_predicted, pixels_target: what DSC and IoU are made of, and volume-wise DSC adds up.
-        hd95: millimetres.
-        nsd: surface Dice at `score.tolerance_mm`.
-        hc_mm: head circumference of the prediction, where the data set gives one.
-        hc_error_mm: `hc_mm` minus the data set's value.
+        scores: by name (`evaluation.scores`); one that is not there was not known when the case was scored.
         n_pool: candidates proposed.
         n_kept: candidates that CLIP scored.
-        selected: ids of the retrieved candidates, best first, with their `scores`.
+        selected: ids of the retrieved candidates, best first, with their `similarities` to the text (oracle: IoU).
         boxes: x0 y0 x1 y1 of each, inclusive.
         failure: the stage that lost the organ (`evaluation.attribution`); None without a target, or without stages.
         seconds: by stage.
         work: what the networks did for this case, by counter.
-        notes: what the reader did to the case.
+        notes: what the reader did to the case, and which scores of other packages could not be computed.
         png_sha256: of the prediction's file; None for failed cases.
         version: of this form.
     """
@@ -57,16 +58,11 @@ class CaseRecord:
     pixels_both: int | None = None
     pixels_predicted: int | None = None
     pixels_target: int | None = None
-    dsc: float | None = None
-    iou: float | None = None
-    hd95: float | None = None
-    nsd: float | None = None
-    hc_mm: float | None = None
-    hc_error_mm: float | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
     n_pool: int | None = None
     n_kept: int | None = None
     selected: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    similarities: list[float] = field(default_factory=list)
     boxes: list[list[float]] = field(default_factory=list)
     best_candidate_iou: float | None = None
     failure: str | None = None
@@ -85,6 +81,11 @@ class CaseRecord:
     def name(self) -> str:
         """File name of the case, without suffix."""
         return safe_name(self.case_id)
+
+    @property
+    def dsc(self) -> float | None:
+        """The score that cases are ranked and compared by."""
+        return self.scores.get("dsc")
 
     @property
     def overlap(self) -> Overlap | None:
@@ -135,6 +136,8 @@ def read_record(path: Path) -> CaseRecord:
         values = from_json(read_small(path))
     except (OSError, ValueError) as error:
         raise StaleRecord(f"cannot be read ({error})") from error
+    if isinstance(values, dict) and values.get("version") == 4:
+        values = _from_4(values)
     if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:
         raise StaleRecord("is of another version")
     wrong = _wrong_fields(values)
@@ -153,7 +156,7 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
     if record.failed:
         raise StaleRecord(f"had {record.status}")
     if record.case_id != case_id or record.key != key:
-        raise StaleRecord("was made from another image, configuration or weights")
+        raise StaleRecord("was made from another image, configuration, weights or scores")
     try:
         picture = prediction_path(folder, case_id).read_bytes()
     except OSError as error:
@@ -161,6 +164,13 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
     if sha256(picture) != record.png_sha256:
         raise StaleRecord("has a damaged prediction")
     return record
+
+
+def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of 0.1.0, whose scores were fields of their own, in today's form."""
+    rest = {name: value for name, value in values.items() if name not in SCORES_OF_4}
+    scores = {name: values[name] for name in SCORES_OF_4 if name in values}
+    return rest | {"scores": scores, "similarities": values.get("scores"), "version": RECORD_VERSION}
 
 
 def _wrong_fields(values: Mapping[str, Any]) -> list[str]:

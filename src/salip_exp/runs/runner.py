@@ -12,6 +12,7 @@ from salip_exp.cache.store import Store, open_store
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures
+from salip_exp.evaluation.scores import scores
 from salip_exp.methods.base import Method
 from salip_exp.methods.traits import METHODS
 from salip_exp.runs.cases import Session, run_cases
@@ -154,6 +155,7 @@ def _conduct(
     """All of a run inside its claimed folder; the records, and the code of the signal that ended it (0 for none)."""
     from salip_exp.tracking.runs import CaseLog, beginning, results
 
+    scores()  # what another package gives is looked at before networks are loaded
     stages = Stages()
     dataset, engine = prepare(config, stages)
     built = engine.method.counters.to_dict()

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
+from salip_exp.evaluation.scores import Mean, OfCounts, Score, means, scores
 from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.runs.records import CaseRecord, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
-SCORES = ("dsc", "iou", "hd95", "nsd")
-DEFINITIONS = {
-    "dsc": "Dice similarity coefficient per case, averaged over cases",
-    "iou": "foreground IoU per case, averaged over cases (the paper's mIoU is read as this)",
-    "hd95": "95 % Hausdorff distance in mm; missing where a mask is empty or the pixel size is unknown",
-    "nsd": "surface Dice: share of both outlines that lies within score.tolerance_mm of the other",
-    "hc_error, hc_abs_error": "circumference of the ellipse fitted to the prediction minus the data set's value, in mm",
-    "losses": "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC",
-    "volume_dsc": "Dice of whole volumes (pixel counts of their slices added up), averaged over volumes",
-    "low, high": "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes",
-}
+LOSSES = "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC"
+INTERVALS = "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes"
+NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
+ESTIMATE = {each.name for each in fields(Estimate)}
 
 
 def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> dict[str, Any]:
@@ -43,11 +38,29 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
         "preset": config.preset,
         "networks": dict(networks),
         "confidence": config.score.confidence,
-        "definitions": DEFINITIONS,
+        "definitions": definitions(),
         "notes": notes(records, config, networks),
         "overall": _part(records, config),
         "groups": {name: _part([each for each in records if each.group == name], config) for name in groups},
     }
+
+
+def definitions() -> dict[str, str]:
+    """What the figures of a part are, by name."""
+    names = [(", ".join(mean.name for _, mean in means([score]) if not mean.definition), score) for score in scores()]
+    said = {joined: score.definition for joined, score in names if joined}
+    own = {mean.name: mean.definition for _, mean in means() if mean.definition}
+    return {**said, "losses": LOSSES, **own, "low, high": INTERVALS}
+
+
+def is_whole(part: Mapping[str, Any]) -> bool:
+    """Whether a part of a summary has what pages cannot do without; other means may be lacking, or unknown here.
+
+    Raises:
+        TypeError: it is no part at all.
+    """
+    found = [part[mean.name] for _, mean in means() if part.get(mean.name) is not None]
+    return set(part) >= NEEDED and part["dsc"] is not None and all(set(each) >= ESTIMATE for each in found)
 
 
 def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> list[str]:
@@ -75,17 +88,14 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
 
 def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
     clusters = volumes_of(records)
-    volumes = _by_volume(records, clusters) if clusters else {}
-    errors = [each.hc_error_mm for each in records]
-    sizes = [None if each is None else abs(each) for each in errors]
-    measured = any(each is not None for each in errors)
+    volumes = _volumes(records, clusters) if clusters else []
+    of_cases = {mean.name: _of_cases(score, mean, records, config) for score, mean in means() if not mean.of_counts}
+    of_volumes = {mean.name: _of_volumes(mean.of_counts, volumes, config) for _, mean in means() if mean.of_counts}
     return {
         "cases": len(records),
-        **{name: _estimate([getattr(each, name) for each in records], config, clusters).to_dict() for name in SCORES},
-        "hc_error": _estimate(errors, config, clusters).to_dict() if measured else None,
-        "hc_abs_error": _estimate(sizes, config, clusters).to_dict() if measured else None,
+        **of_cases,
         "volumes": len(volumes) or None,
-        "volume_dsc": _estimate(_volume_scores(volumes, config), config).to_dict() if volumes else None,
+        **of_volumes,
         "statuses": dict(sorted(Counter(each.status for each in records).items())),
         "failures": dict(sorted(Counter(each.failure for each in records if each.failure).items())),
         "losses": losses(records),
@@ -105,23 +115,34 @@ def losses(records: Sequence[CaseRecord]) -> dict[str, float]:
     return lost
 
 
-def _estimate(scores: Sequence[float | None], config: Config, clusters: Sequence[str] | None = None) -> Estimate:
-    return estimate(scores, clusters, config.score.resamples, config.score.confidence, config.seed)
+def _of_cases(score: Score, mean: Mean, records: Sequence[CaseRecord], config: Config) -> dict[str, Any] | None:
+    """A mean over cases; None for an optional score that none of them has."""
+    found = [each.scores.get(score.name) for each in records]
+    values = [abs(each) if mean.absolute and each is not None else each for each in found]
+    if score.optional and values.count(None) == len(values):
+        return None
+    return _estimate(values, config, volumes_of(records))
 
 
-def _by_volume(records: Sequence[CaseRecord], clusters: Sequence[str]) -> dict[str, list[CaseRecord]]:
-    """Records by the volume that they are slices of."""
-    volumes: dict[str, list[CaseRecord]] = {}
+def _of_volumes(of_counts: OfCounts, volumes: Sequence[Overlap | None], config: Config) -> dict[str, Any] | None:
+    """A mean over volumes; None where there are none."""
+    values = [None if each is None else of_counts(each, config.score.empty_target) for each in volumes]
+    return _estimate(values, config) if volumes else None
+
+
+def _estimate(values: Sequence[float | None], config: Config, clusters: Sequence[str] | None = None) -> dict[str, Any]:
+    score = config.score
+    return estimate(values, clusters, score.resamples, score.confidence, config.seed).to_dict()
+
+
+def _volumes(records: Sequence[CaseRecord], clusters: Sequence[str]) -> list[Overlap | None]:
+    """Pixel counts of every volume; None for one with a slice that has no score, which would be another volume."""
+    volumes: dict[str, list[Overlap | None]] = {}
     for record, cluster in zip(records, clusters, strict=True):
-        volumes.setdefault(cluster, []).append(record)
-    return volumes
+        volumes.setdefault(cluster, []).append(record.overlap)
+    return [_sum(slices) for slices in volumes.values()]
 
 
-def _volume_scores(volumes: Mapping[str, Sequence[CaseRecord]], config: Config) -> list[float | None]:
-    """DSC of each volume; None for one with a slice that has no score, which would be another volume."""
-    return [_volume_score([each.overlap for each in slices], config.score.empty_target) for slices in volumes.values()]
-
-
-def _volume_score(overlaps: Sequence[Overlap | None], empty: EmptyTarget) -> float | None:
-    whole = [each for each in overlaps if each is not None]
-    return sum(whole, Overlap(0, 0, 0)).dice(empty) if len(whole) == len(overlaps) else None
+def _sum(slices: Sequence[Overlap | None]) -> Overlap | None:
+    whole = [each for each in slices if each is not None]
+    return sum(whole, Overlap(0, 0, 0)) if len(whole) == len(slices) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
@@ -10,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from salip_exp.evaluation.scores import scores
 from salip_exp.files import atomic_write
 from salip_exp.runs.records import CaseRecord
 
-COLUMNS: dict[str, pa.DataType] = {
+IDENTITY: dict[str, pa.DataType] = {
     "case_id": pa.string(),
     "dataset": pa.string(),
     "group": pa.string(),
@@ -24,16 +24,13 @@ COLUMNS: dict[str, pa.DataType] = {
     "slice": pa.int64(),
     "method": pa.string(),
     "status": pa.string(),
-    "dsc": pa.float64(),
-    "iou": pa.float64(),
-    "hd95": pa.float64(),
-    "nsd": pa.float64(),
-    "hc_mm": pa.float64(),
-    "hc_error_mm": pa.float64(),
+}
+
+REST: dict[str, pa.DataType] = {
     "n_pool": pa.int64(),
     "n_kept": pa.int64(),
     "selected": pa.list_(pa.int64()),
-    "scores": pa.list_(pa.float64()),
+    "scores": pa.list_(pa.float64()),  # similarities of the selected candidates
     "boxes": pa.list_(pa.list_(pa.float64())),
     "best_candidate_iou": pa.float64(),
     "failure": pa.string(),
@@ -45,39 +42,37 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 
 
+def columns() -> dict[str, pa.DataType]:
+    """What both files hold of a case, a column for each score among it."""
+    return IDENTITY | {score.name: pa.float64() for score in scores()} | REST
+
+
 def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
-    """Write both files, rows in the given order; after COLUMNS comes `seconds_<stage>` for every stage that ran.
+    """Write both files, rows in the given order; after `columns()` comes `seconds_<stage>` for every stage that ran.
 
     A figure that was not computed is an empty cell of the CSV and null in Parquet; lists are JSON in the CSV.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    stages = list(dict.fromkeys(stage for record in records for stage in record.seconds))
-    schema = COLUMNS | {f"seconds_{stage}": pa.float64() for stage in stages}
-    rows = [_row(record, stages) for record in records]
-    atomic_write(folder / "cases.csv", _csv(list(schema), rows))
+    stages = dict.fromkeys(f"seconds_{stage}" for record in records for stage in record.seconds)
+    schema = pa.schema(columns() | dict.fromkeys(stages, pa.float64()))
+    table = pd.DataFrame([_row(record) for record in records], columns=schema.names, dtype=object)
     stream = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema(list(schema.items()))), stream)
+    table.to_parquet(stream, index=False, schema=schema)
     atomic_write(folder / "cases.parquet", stream.getvalue())
+    lists = {name: table[name].map(_json) for name in schema.names if pa.types.is_list(schema.field(name).type)}
+    atomic_write(folder / "cases.csv", table.assign(**lists).to_csv(index=False, lineterminator="\n"))
 
 
-def _row(record: CaseRecord, stages: Sequence[str]) -> dict[str, Any]:
-    values = asdict(record)
-    seconds = {f"seconds_{stage}": record.seconds.get(stage) for stage in stages}
-    return {name: _utf8(values[name]) for name in COLUMNS} | seconds
+def _row(record: CaseRecord) -> dict[str, Any]:
+    values = asdict(record) | record.scores | {"scores": record.similarities}
+    seconds = {f"seconds_{stage}": taken for stage, taken in record.seconds.items()}
+    return {name: _utf8(value) for name, value in (values | seconds).items()}
 
 
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return stream.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _utf8(value: Any) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -19,6 +20,7 @@ from salip_exp.tracking.studies import trials
 from salip_exp.tracking.tracker import Tracker, started
 
 STUDY = "study"  # below the folder of a run that tuned its settings first
+Value = TypeVar("Value")
 RENAMED = {"iou": "miou"}
 """Scores whose mean has a name of its own."""
 
@@ -53,13 +55,13 @@ class CaseLog:
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker, self.number, self.failed = tracker, 0, 0
-        self.means = {"dsc": Mean(), "miou": Mean()}
+        self.means: defaultdict[str, Mean] = defaultdict(Mean)
 
     def __call__(self, record: CaseRecord) -> None:
         """Take one more case."""
         self.number, self.failed = self.number + 1, self.failed + record.failed
         values: dict[str, float] = {"case/number": self.number, "running/failed": self.failed}
-        for name, score in (("dsc", record.dsc), ("miou", record.iou)):
+        for name, score in renamed(record.scores).items():
             if score is not None:
                 values |= {f"case/{name}": score, f"running/{name}": self.means[name].add(score)}
         if "total" in record.seconds:
@@ -104,7 +106,7 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
         values[f"n/{group}"] = part["dsc"]["n"]
         for name, each in estimates(part).items():
             if each["mean"] is not None:
-                values[f"{RENAMED.get(name, name)}/{group}"] = each["mean"]
+                values[f"{name}/{group}"] = each["mean"]
     overall = summary["overall"]
     values |= {f"failure/{name}": count for name, count in overall["failures"].items()}
     values |= {f"status/{name}": count for name, count in overall["statuses"].items()}
@@ -130,14 +132,19 @@ def parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def estimates(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The estimates of a part by score."""
-    return {name: each for name, each in part.items() if isinstance(each, Mapping) and "mean" in each}
+    return renamed({name: each for name, each in part.items() if isinstance(each, Mapping) and "mean" in each})
+
+
+def renamed(by_score: Mapping[str, Value]) -> dict[str, Value]:
+    """The same under the names that scores have here."""
+    return {RENAMED.get(name, name): each for name, each in by_score.items()}
 
 
 def groups(summary: Mapping[str, Any]) -> Table:
     """A row per group and score: n, mean, standard deviation and interval."""
     columns = ("n", "mean", "sd", "low", "high")
     rows = [
-        [group, RENAMED.get(name, name), *(each.get(column) for column in columns)]
+        [group, name, *(each.get(column) for column in columns)]
         for group, part in parts(summary).items()
         for name, each in estimates(part).items()
     ]
