@@ -1,4 +1,4 @@
-"""Make the README's pictures of the dashboard: python docs/screenshots.py [OUTPUTS]
+"""Make the pictures of the pages: python tools/docs/screenshots.py [OUTPUTS]
 
 Without OUTPUTS the phantom runs and the experiment that they show are made first, in a folder that is removed again.
 """
@@ -19,7 +19,8 @@ from PIL import Image
 from salip_exp.reports.index_page import address
 from salip_exp.runs.on_disk import Label, find_runs, find_studies
 
-DOCS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "docs" / "pictures"
 MADE = (["+experiment=table1"], ["task=report"])
 WIDTH, HEIGHT = 1200, 1000
 LOADING = (
@@ -57,7 +58,7 @@ def take(outputs: Path) -> None:
 
 def browser() -> Any:
     """The Chromium of the tests."""
-    spec = importlib.util.spec_from_file_location("chromium", DOCS.parent / "tests" / "browser" / "chromium.py")
+    spec = importlib.util.spec_from_file_location("chromium", ROOT / "tests" / "browser" / "chromium.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -65,13 +66,13 @@ def browser() -> Any:
 
 
 def shot(found: Any, page: str, name: str, height: int) -> None:
-    """The upper part of a page as `NAME.png` beside this file."""
+    """The upper part of a page as `NAME.png`."""
     found.open(page)
     found.appears("table td")
     found.resize(WIDTH, height)  # as if the window were so tall: what is loaded lazily is loaded down to here
     found.wait(lambda: found.run(LOADING) == 0)
     picture = Image.open(io.BytesIO(base64.b64decode(found.driver.get_screenshot_as_base64())))
-    picture.convert("RGB").quantize(COLORS).save(DOCS / f"{name}.png", optimize=True)
+    picture.convert("RGB").quantize(COLORS).save(PICTURES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the README's example strip, from a run on six chest phantoms: python docs/strip.py"""
+"""Draw the README's example strip, from a run on six chest phantoms: python tools/docs/strip.py"""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ if __name__ == "__main__":
         run(typed(compose(OVERRIDES)), folder, ["python", "-m", "salip_exp", *OVERRIDES])
         strips = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["strips"]
         median = next(entry for entry in strips if entry["rule"] == "median")
-        shutil.copyfile(folder / median["file"], Path(__file__).with_name("strip.png"))
+        shutil.copyfile(folder / median["file"], Path(__file__).parents[2] / "docs" / "pictures" / "strip.png")

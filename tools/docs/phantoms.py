@@ -1,4 +1,4 @@
-"""Draw the README's contact sheet: python docs/phantoms.py"""
+"""Draw the contact sheet of the phantoms: python tools/docs/phantoms.py"""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ def chests() -> list[NDArray[np.uint8]]:
 
 if __name__ == "__main__":
     sheet = np.vstack([np.hstack(row) for row in (brains(), heads(), chests())])
-    cv2.imwrite(str(Path(__file__).with_name("phantoms.png")), sheet)
+    cv2.imwrite(str(Path(__file__).parents[2] / "docs" / "pictures" / "phantoms.png"), sheet)

@@ -1,11 +1,10 @@
-"""Write docs/faults.md: the fault matrix with its tests, and what a user sees of ten faults, from real commands.
+"""Write docs/faults.md: the fault matrix, and what a user sees of ten faults, from real commands.
 
-python docs/faults.py
+python tools/docs/faults.py
 """
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import shlex
@@ -13,20 +12,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-HERE = Path(__file__).parent
-FAULTS = HERE.parent / "tests" / "faults"
-sys.path.insert(0, str(FAULTS))
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "faults.md"
+sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
 from conftest import good, oval, save  # noqa: E402
-from matrix import Matrix  # noqa: E402
 from rows import ROWS  # noqa: E402
 
 from salip_exp.networks.registry import EMBEDDED  # noqa: E402
@@ -35,14 +29,14 @@ QUICK = "sam=tiny clip=tiny progress=false device=cpu figures=none"
 FOLDER = f"dataset=folder dataset.root=data 'vdt.sentences=[\"a bright oval\"]' {QUICK}"
 HEAD = """# What is broken on purpose
 
-`make faults` runs the tests of the matrix below and prints a line for each row; `make faults ARGS=--full` runs the slow
-ones too. `make fuzz` gives 20,000 damaged files to every reader, `make soak` kills runs, studies and experiments at
-random moments and compares their results with undisturbed ones. `python -m salip_exp task=check ...` finds most of it
-before a run. Every fault ends in one line on stderr (what, where, what to do) and an exit code: 2 configuration,
-3 data, 4 weights, 5 too many failed cases, 6 environment, 130 and 143 stopped; the traceback is in the run folder's
-`run.log`.
+`make faults` runs the tests of the matrix below and prints a line for each row, with its tests and how they ended;
+`make faults ARGS=--full` runs the slow ones too. `make fuzz` gives 20,000 damaged files to every reader, `make soak`
+kills runs, studies and experiments at random moments and compares their results with undisturbed ones.
+`python -m salip_exp task=check ...` finds most of it before a run. Every fault ends in one line on stderr (what,
+where, what to do) and an exit code: 2 configuration, 3 data, 4 weights, 5 too many failed cases, 6 environment, 130 and
+143 stopped; the traceback is in the run folder's `run.log`.
 
-This page is written by `python docs/faults.py`.
+This page is written by `python tools/docs/faults.py`.
 """
 NOTES = """
 Notes:
@@ -115,17 +109,17 @@ def nothing(place: Path) -> None:
 
 
 TEN = (
-    Fault("D2", "A picture is cut short.", cut_picture, FOLDER),
-    Fault("D16", "Two files have one name.", doubled, FOLDER),
-    Fault("D17", "The folder is of another layout.", nothing, f"dataset=hc18 dataset.root=data/masks/none {QUICK}"),
-    Fault("W2", "One bit of the weights is flipped.", flipped, f"{QUICK} sam.weights=sam.safetensors"),
-    Fault("W7", "Weights are absent, and nothing may be fetched.", nothing, f"{QUICK} sam=vit_h download=false"),
-    Fault("C1", "A key is misspelt.", nothing, "sam.point_per_side=16"),
-    Fault("C3", "Settings contradict each other.", nothing, "task=tune +ablation=no_filter"),
-    Fault("C5", "A YAML file names code.", code, "--config-dir mine +study=shared"),
-    Fault("X3", "The disk is full.", nothing, f"{FOLDER} hydra.run.dir=run", 8000),
-    Fault("S2", "A study's database is damaged.", torn, f"task=tune dataset=phantom_hc18 hydra.run.dir=study {QUICK}"),
-    Fault("D1 to D17, W7", "All at once, before the run.", broken, f"task=check {FOLDER} clip=vit_l_14"),
+    Fault("D2", "A picture is cut short", cut_picture, FOLDER),
+    Fault("D16", "Two files have one name", doubled, FOLDER),
+    Fault("D17", "The folder is of another layout", nothing, f"dataset=hc18 dataset.root=data/masks/none {QUICK}"),
+    Fault("W2", "One bit of the weights is flipped", flipped, f"{QUICK} sam.weights=sam.safetensors"),
+    Fault("W7", "Weights are absent, and nothing may be fetched", nothing, f"{QUICK} sam=vit_h download=false"),
+    Fault("C1", "A key is misspelt", nothing, "sam.point_per_side=16"),
+    Fault("C3", "Settings contradict each other", nothing, "task=tune +ablation=no_filter"),
+    Fault("C5", "A YAML file names code", code, "--config-dir mine +study=shared"),
+    Fault("X3", "The disk is full", nothing, f"{FOLDER} hydra.run.dir=run", 8000),
+    Fault("S2", "A study's database is damaged", torn, f"task=tune dataset=phantom_hc18 hydra.run.dir=study {QUICK}"),
+    Fault("D1 to D17, W7", "All at once, before the run", broken, f"task=check {FOLDER} clip=vit_l_14"),
 )
 
 
@@ -148,7 +142,13 @@ def seen(fault: Fault) -> str:
         said = (ended.stdout if fault.command.startswith("task=check") else "") + ended.stderr
     said = "\n".join(relative(line, home) for line in said.splitlines())
     lines = [line.rstrip() for line in f"$ python -m salip_exp {fault.command}\n{said}".splitlines()]
-    return "\n".join(["```", *lines, f"exit code {ended.returncode}", "```"])
+    language = "text" if fault.command.startswith("task=check") else "console"  # a table must not be folded
+    return "\n".join([f"```{language}", *lines, f"exit code {ended.returncode}", "```"])
+
+
+def section(fault: Fault) -> str:
+    """A fault of the page: what was done, and what is seen."""
+    return f"### {fault.row}: {fault.said}\n\n{seen(fault)}\n"
 
 
 def relative(line: str, home: str) -> str:
@@ -159,30 +159,15 @@ def relative(line: str, home: str) -> str:
     return f"{shorter[:-1]}{' ' * (len(line) - len(shorter))}{shorter[-1]}"
 
 
-def tests() -> Matrix:
-    """The tests of every row, collected and not run."""
-    matrix = Matrix()
-    root = FAULTS.parents[1]
-    with redirect_stdout(io.StringIO()):
-        pytest.main(["--collect-only", "-q", "-m", "fault", "--rootdir", str(root), str(FAULTS.parent)], [matrix])
-    return matrix
-
-
-def table(matrix: Matrix) -> str:
-    """Row, what is broken, and the files that hold it with their numbers of tests."""
-    lines = ["| row | what is broken | tests |", "|---|---|---|"]
-    for row, what in ROWS.items():
-        files = Counter(test.partition("::")[0].removeprefix("tests/") for test in matrix.rows[row])
-        lines.append(f"| {row} | {what} | {', '.join(f'`{name}` {count}' for name, count in files.items())} |")
-    return "\n".join(lines)
+def table() -> str:
+    """Row and what is broken."""
+    return "\n".join(["| row | what is broken |", "|---|---|", *(f"| {row} | {what} |" for row, what in ROWS.items())])
 
 
 def main() -> None:
-    """Write the page beside this file."""
-    parts = [HEAD, "## The matrix\n", table(tests()), NOTES, "## What a user sees\n"]
-    for fault in TEN:
-        parts.append(f"{fault.row}: {fault.said}\n\n{seen(fault)}\n")
-    (HERE / "faults.md").write_text("\n".join(parts), encoding="utf-8")
+    """Write the page."""
+    parts = [HEAD, "## What a user sees\n", *(section(fault) for fault in TEN), "## The matrix\n", table(), NOTES]
+    PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
