@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full coverage faults fuzz soak lint format reproduce bench report build ci clean distclean
+.PHONY: help setup run test test-full faults fuzz soak lint format docs reproduce bench report build ci clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ lint: $(STAMP) ## ruff and mypy
 format: $(STAMP) ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP) ## the guides as a site in build/docs; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/docs/index.html
 
 reproduce: $(STAMP) ## every table and figure, then the ledger in experiments/
 	$(BIN)/python -m salip_exp +experiment=everything hydra.run.dir=outputs/experiments/everything $(ARGS)

@@ -1,4 +1,4 @@
-"""Headless Chromium, its errors and its requests; used by the tests, by benchmarks/page.py and tools/docs/screenshots.py."""
+"""Headless Chromium, its errors and its requests; for the tests, benchmarks/page.py and tools/docs/screenshots.py."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 HISTORY = {"CHANGELOG.md"}  # names what is gone
+SUFFIXES = {".csv", ".db", ".html", ".js", ".json", ".log", ".md", ".png", ".py", ".yaml"}
 FOLDERS = ("conf", "src", "tests", "tools", "docs", "benchmarks", "experiments", ".github", ".ci")
 
 
@@ -41,23 +42,26 @@ def keys(section: object = None, prefix: str = "") -> set[str]:
     return found
 
 
+def named(pattern: str) -> list[str]:
+    """What stands in backquotes and is wholly of a form."""
+    return [code for code in codes() if re.fullmatch(pattern, code)]
+
+
 KNOWN = keys()
-OVERRIDES = [code for code in codes() if re.fullmatch(r"\+?[a-z_0-9.]+=[^\s<>]+", code) and "..." not in code]
-FILES = r"\.(csv|db|diff|html|json|log|md|parquet|png|py|txt|yaml)"
-NAMED = [code for code in codes() if re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)+", code) and not re.search(FILES + "$", code)]
+DOTTED = [code for code in named(r"[a-z_0-9]+(\.[a-z_0-9]+)+") if Path(code).suffix not in SUFFIXES]
 
 
-@pytest.mark.parametrize("code", [each for each in NAMED if each.partition(".")[0] in KNOWN])
+@pytest.mark.parametrize("code", [each for each in DOTTED if each.partition(".")[0] in KNOWN])
 def test_a_key_that_is_named_exists(code: str) -> None:
     assert code in KNOWN
 
 
-@pytest.mark.parametrize("code", OVERRIDES)
+@pytest.mark.parametrize("code", [each for each in named(r"\+?[a-z_0-9.]+=[^\s<>]+") if "..." not in each])
 def test_an_override_that_is_named_can_be_composed(code: str) -> None:
     compose([quoted(re.sub(r"\bN\b", "3", code))])
 
 
-@pytest.mark.parametrize("code", [each for each in codes() if re.match(rf"({'|'.join(map(re.escape, FOLDERS))})/", each)])
+@pytest.mark.parametrize("code", named(rf"({'|'.join(map(re.escape, FOLDERS))})/[^<>]*"))
 def test_a_file_that_is_named_exists(code: str) -> None:
     assert list(ROOT.glob(code.rstrip("/")))
 
