@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from salip_exp import cli
 from salip_exp.config import Config
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures, WeightsError
-from salip_exp.settings.run_name import label, unfinished
+from salip_exp.settings.folders import label, unfinished
 
 Runner = Callable[[Config, Path, Sequence[str]], int]
 Calls = list[tuple[Config, Path, list[str]]]
@@ -228,7 +228,7 @@ def test_the_report_has_one_place_and_no_run_folder(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("salip_exp.commands.report")
-    module.__dict__["report"] = lambda config: 0
+    module.__dict__["command"] = lambda config, folder, typed: 0
     monkeypatch.setitem(sys.modules, "salip_exp.commands.report", module)
     assert line("task=report") == (0, "")
     assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["report"]

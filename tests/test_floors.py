@@ -30,6 +30,7 @@ FLOORS = (
     "runs",
     "training",
     "tuning",
+    "execute",
     "experiments",
     "reports tracking",
     "checks",
@@ -40,100 +41,21 @@ FLOORS = (
 HEIGHT = {folder: height for height, line in enumerate(FLOORS) for folder in line.split()}
 
 INSIDE = {
-    # A command loads what it runs: `--help` and `--cfg job` answer at once.
-    ("cli", "checks.check"),
-    ("cli", "commands.cache"),
-    ("cli", "commands.experiment"),
-    ("cli", "commands.report"),
-    ("cli", "runs.runner"),
-    ("cli", "tracking.trainings"),
-    ("cli", "training.trained_run"),
-    ("cli", "tuning.tune"),
-    ("cli", "tuning.tuned_run"),
+    # A run loads what its configuration asks for: Optuna, MONAI, Plotly and wandb's side only where they are used.
+    ("execute", "training.trained_run"),
+    ("execute", "tuning.tuned_run"),
+    ("commands.run", "reports.study_page"),
+    ("commands.run", "tracking.runs"),
+    ("commands.run", "tracking.wandb_tracker"),
     # An extra of the installation, which only method=unet needs, and which says so where it is absent.
     ("networks.unet", "monai.networks.nets"),
-}
-"""Imports that may stand inside a function, once each: who, and what."""
-
-YET_UP: set[tuple[str, str]] = {
-    ("cascade.cached_clip", "methods.base"),
-    ("experiments.study", "reports.paper_tables"),
-    ("runs.runner", "reports.overlays"),
-    ("runs.runner", "reports.run_page"),
-    ("runs.runner", "reports.strips"),
-    ("runs.runner", "reports.terminal"),
-    ("runs.runner", "tracking.runs"),
-    ("runs.runner", "tracking.tracker"),
-    ("settings.tuned", "tuning.space"),
-    ("settings.tuning", "tuning.space"),
-    ("tracking.trainings", "commands.train"),
-    ("tuning.results", "reports.study_page"),
-    ("tuning.tune", "reports.study_page"),
-    ("tuning.tune", "tracking.studies"),
-    ("tuning.tune", "tracking.tracker"),
-}
-"""Imports that do not point down yet. It may only shrink."""
-
-YET_ROUND = {("runs.runner", "runs.lab")}
-"""Imports that close a circle inside a folder. It may only shrink."""
-
-YET_INSIDE: set[tuple[str, str]] = {
-    ("checks.inputs", "data.registry"),
-    ("checks.inputs", "networks.clip"),
-    ("checks.inputs", "networks.sam"),
-    ("checks.machine", "networks.device"),
-    ("checks.machine", "torch"),
-    ("commands.experiment", "reports.paper_figures"),
-    ("experiments.cell_runs", "runs.runner"),
-    ("experiments.cell_runs", "training.trained_run"),
-    ("experiments.cell_runs", "tuning.tuned_run"),
-    ("reports.paper_tables", "rich.console"),
-    ("reports.study_page", "plotly"),
-    ("reports.study_page", "plotly.offline"),
-    ("reports.study_page", "plotly.subplots"),
-    ("runs.cases", "cascade.work"),
-    ("runs.process", "cv2"),
-    ("runs.process", "torch"),
-    ("runs.runner", "cascade.sentences"),
-    ("runs.runner", "data.registry"),
-    ("runs.runner", "methods.registry"),
-    ("runs.runner", "networks.device"),
-    ("runs.runner", "reports.overlays"),
-    ("runs.runner", "reports.run_page"),
-    ("runs.runner", "reports.strips"),
-    ("runs.runner", "reports.terminal"),
-    ("runs.runner", "runs.lab"),
-    ("runs.runner", "runs.process"),
-    ("runs.runner", "tracking.runs"),
-    ("tracking.tracker", "tracking.wandb_tracker"),
-    ("tracking.wandb_process", "wandb"),
     ("training.augment", "monai"),
     ("training.augment", "monai.utils.type_conversion"),
     ("training.fit", "monai.losses"),
-    ("training.trained_run", "shlex"),
-    ("training.training", "matplotlib.figure"),
-    ("tuning.database", "optuna"),
-    ("tuning.database", "optuna.exceptions"),
-    ("tuning.database", "optuna.storages"),
-    ("tuning.database", "optuna.trial"),
-    ("tuning.database", "sqlalchemy"),
-    ("tuning.database", "sqlalchemy.engine"),
-    ("tuning.database", "sqlalchemy.exc"),
-    ("tuning.results", "reports.study_page"),
-    ("tuning.search", "logging"),
-    ("tuning.space", "numpy.random"),
-    ("tuning.space", "optuna.distributions"),
-    ("tuning.space", "optuna.samplers"),
-    ("tuning.space", "optuna.trial"),
-    ("tuning.study", "data.registry"),
-    ("tuning.study", "runs.runner"),
-    ("tuning.trials", "optuna.trial"),
-    ("tuning.trust", "optuna.importance"),
-    ("tuning.tune", "reports.study_page"),
-    ("tuning.worker", "optuna.exceptions"),
-    ("tuning.worker", "optuna.trial"),
+    # It is imported in a process of its own, which tells the run when that fails.
+    ("tracking.wandb_process", "wandb"),
 }
-"""Imports inside functions that should stand at the top, or nowhere. It may only shrink."""
+"""Imports that may stand inside a function, once each: who, and what."""
 
 
 class Import(NamedTuple):
@@ -188,15 +110,14 @@ def test_every_folder_has_its_floor() -> None:
 def test_every_import_points_down() -> None:
     between = [each for each in WITHIN if folder(each.importer) != folder(each.imported)]
     up = {each[:2] for each in between if HEIGHT[folder(each.imported)] >= HEIGHT[folder(each.importer)]}
-    assert up == YET_UP
+    assert up == set()
 
 
 def test_nothing_stands_in_a_circle() -> None:
     pairs = {each[:2] for each in WITHIN}
-    assert pairs >= YET_ROUND
     for level in (folder, str):
         below: dict[str, set[str]] = {}
-        for importer, imported in pairs - YET_UP - YET_ROUND:
+        for importer, imported in pairs:
             if level(importer) != level(imported):
                 below.setdefault(level(importer), set()).add(level(imported))
         TopologicalSorter(below).prepare()  # raises CycleError, which names the circle
@@ -204,5 +125,5 @@ def test_nothing_stands_in_a_circle() -> None:
 
 def test_imports_inside_functions_have_a_reason() -> None:
     inside = Counter(each[:2] for each in IMPORTS if each.inside)
-    assert set(inside) == INSIDE | YET_INSIDE
+    assert set(inside) == INSIDE
     assert [pair for pair in INSIDE if inside[pair] > 1] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from salip_exp.config import Task
-from salip_exp.settings.run_name import run_name
+from salip_exp.settings.folders import run_name
 
 
 @pytest.mark.parametrize(

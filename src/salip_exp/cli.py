@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -25,12 +26,10 @@ from omegaconf import DictConfig
 
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
-from salip_exp.methods.traits import METHODS
 from salip_exp.runs.process import keep_freed_memory
 from salip_exp.settings.compose import FAULTS, compose, explain
+from salip_exp.settings.folders import is_unfinished, unfinished
 from salip_exp.settings.foreign import refuse_foreign_code
-from salip_exp.settings.run_name import is_unfinished, unfinished
-from salip_exp.settings.tuning import searches
 from salip_exp.settings.validate import typed
 
 log = logging.getLogger(__name__)
@@ -157,41 +156,10 @@ def _job(cfg: DictConfig) -> int:
 
 
 def _dispatch(config: Config, folder: Path) -> int:
-    if config.task is Task.report:
-        from salip_exp.commands.report import report
-
-        return report(config)
-    if config.task is Task.cache:
-        from salip_exp.commands.cache import cache
-
-        return cache(config)
-    if config.task is Task.tune:
-        from salip_exp.tuning.tune import tune
-
-        return tune(config, folder)
-    if config.task is Task.check:
-        from salip_exp.checks.check import check
-
-        return check(config)
-    if config.task is Task.train:
-        from salip_exp.tracking.trainings import tracked_training
-
-        return tracked_training(config, folder, _command_line())
-    if config.task is Task.experiment:
-        from salip_exp.commands.experiment import experiment
-
-        return experiment(config, folder, _command_line())
-    if METHODS[config.method].trained:
-        from salip_exp.training.trained_run import unet_run
-
-        return unet_run(config, folder, _command_line())
-    if searches(config) or config.tuned is not None:
-        from salip_exp.tuning.tuned_run import tuned_run
-
-        return tuned_run(config, folder, _command_line())
-    from salip_exp.runs.runner import run
-
-    return run(config, folder, _command_line())
+    """Leave it to the command of the task, which loads what it needs; nothing is loaded for another."""
+    command = import_module(f"salip_exp.commands.{config.task}").command
+    code: int = command(config, folder, _command_line())
+    return code
 
 
 def _command_line() -> list[str]:

@@ -458,6 +458,11 @@ class TrackerConfig:
     images: int = key(12, 0, 108)  # cases shown with their masks
     patience_s: float = key(10.0, 0.1, 600)  # for a server to begin, and to end; then one warning, and offline
 
+    @property
+    def used(self) -> bool:
+        """Whether wandb is told anything."""
+        return self.name is TrackerName.wandb and self.mode is not TrackerMode.disabled
+
 
 @dataclass
 class ReportConfig:

@@ -1,4 +1,4 @@
-"""How far a command is: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""What a command prints: its console, and how far it is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
 from tqdm import tqdm
 
-LINES = 10  # plain lines over all items, besides one a minute
+LINES = 10  # plain lines of progress over all items, besides one a minute
+
+
+def wide_console() -> Console:
+    """Stdout; wide enough for a whole row where it is not a terminal, so that nothing is cut in a file."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be given from here."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class Report(Protocol):
@@ -22,14 +35,15 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(total: int, shown: bool, unit: str) -> Iterator[Report]:
-    """Yield what to call with every finished item; nothing appears unless `shown`. All goes to stderr.
+def progress(total: int, visible: bool, unit: str) -> Iterator[Report]:
+    """Yield what to call with every finished item: a bar with rate and time left on a terminal, elsewhere a plain line
+    now and then, and nothing unless `visible`. All goes to stderr.
 
     Args:
         total: number of items.
         unit: what an item is, in the singular.
     """
-    if not shown:
+    if not visible:
         yield lambda said, new=True: None
     elif sys.stderr.isatty():
         with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar:

@@ -1,4 +1,4 @@
-"""Seconds of the stages of a prediction; seconds and peak memory of the parts of a run."""
+"""Seconds and peak memory: of the parts of a run, and of the stages of a case."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-class Stages:
+class Parts:
     """What each part of a run took, in the order of the parts.
 
     Attributes:
@@ -46,11 +46,12 @@ class Stages:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Count what the `with` block takes, also if it fails."""
-        start = time.perf_counter()
+        watch = Stopwatch()
         try:
-            yield
+            with watch.stage(name):
+                yield
         finally:
-            self.taken[name] = {"seconds": round(time.perf_counter() - start, 3), "peak_mib": _peak(), **_gpu_peak()}
+            self.taken[name] = {"seconds": round(watch.seconds[name], 3), "peak_mib": _peak(), **_gpu_peak()}
 
 
 def _peak() -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from salip_exp.commands.report import report
+from salip_exp.commands import report
 
 TESTS = Path(__file__).parents[1]
 PAGES = (
@@ -81,7 +81,7 @@ def outputs(fakes: ModuleType, stubs: ModuleType, tmp_path_factory: pytest.TempP
             change(shutil.copytree(place / "fake" / "b" / "2", place / "fake" / name / "3"))
         experiment(place)
         stubs.study(place / "stub" / "tune" / "default", 6, outputs=str(place))
-        assert report(fakes.config(outputs=str(place))) == 0
+        assert report.command(fakes.config(outputs=str(place)), Path(), []) == 0
     return place
 
 

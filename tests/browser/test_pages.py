@@ -85,7 +85,7 @@ def test_a_thumbnail_of_the_table_leads_to_its_picture(browser, outputs):
 
 def test_strips_are_shown_with_what_they_are(browser, outputs):
     browser.open(outputs / "fake/a/1/report.html")
-    entries = read_run(outputs / "fake/a/1").summary["strips"]
+    entries = read_run(outputs / "fake/a/1").pictures["strips"]
     pictures = browser.driver.find_elements(By.CSS_SELECTOR, ".strips img")
     assert [each.get_attribute("alt") for each in pictures] == [f"cascade of {each['case_id']}" for each in entries]
     for picture in pictures:

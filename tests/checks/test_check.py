@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from salip_exp.checks import machine as device
-from salip_exp.checks.check import as_json, check, findings
 from salip_exp.checks.finding import Finding, Level, failure, fine, warning
 from salip_exp.checks.inputs import Data, look, text_findings
 from salip_exp.checks.machine import bytes_of_a_case, disk_findings, folder_findings
 from salip_exp.checks.settings import settings_findings
+from salip_exp.commands import check
+from salip_exp.commands.check import as_json, findings
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError, DataError, WeightsError
 from salip_exp.settings.compose import compose
@@ -56,7 +57,7 @@ def levels(found: list[Finding]) -> set[str]:
 
 def test_where_nothing_is_wrong_the_run_can_start(config: Make, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = config()
-    assert check(chosen) == 0
+    assert check.command(chosen, Path(), []) == 0
     said = capsys.readouterr().out
     assert "0 errors, 1 warnings: the run can start" in said  # embedded weights on real images
     assert "2 of 2 images found can be used" in said
@@ -75,7 +76,7 @@ def test_json_holds_every_finding_and_the_worst_code_and_nothing_else_is_on_stdo
     config: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = config("check.json=true", "dataset.root=nowhere", "sam=vit_b", "sam.weights=nowhere.pth")
-    assert check(chosen) == 4
+    assert check.command(chosen, Path(), []) == 4
     content = json.loads(capsys.readouterr().out)
     assert (content["version"], content["exit_code"]) == (1, 4)
     assert {each["exit_code"] for each in content["findings"] if each["level"] == "error"} == {3, 4}

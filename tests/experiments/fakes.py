@@ -11,19 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
-from salip_exp.cache.store import NoStore
 from salip_exp.commands import experiment
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Case, Dataset
-from salip_exp.experiments import cell_runs as conducting
+from salip_exp.experiments import cell_runs
 from salip_exp.methods.base import Prediction
-from salip_exp.runs import lab as shared
-from salip_exp.runs.lab import Shared
-from salip_exp.runs.manifest import Engine
+from salip_exp.runs import lab as laboratory
+from salip_exp.runs.lab import Lab
 from salip_exp.runs.runner import run
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
@@ -35,7 +34,6 @@ sys.modules[spec.name] = discs
 spec.loader.exec_module(discs)
 
 GROUPS = {"phantom_cc359": ("GE 1.5", "GE 3", "Philips 1.5", "Philips 3", "Siemens 1.5", "Siemens 3")}
-WEIGHTS = {"sam": ("tiny", "a" * 64)}
 ERODED = {"unprompted_sam": 6, "sam_clip": 2, "salip": 1, "oracle": 1, "gt_sam": 0}
 """Rows of the mask that a method loses: the less, the better."""
 
@@ -65,16 +63,13 @@ class Eroding(discs.Threshold):
 
 
 def runs(log: list[str], pause: float = 0.0, before: Callable[[Config, Case], None] = lambda config, case: None):
-    """In place of `conducting._run`: the ordinary run, around the method above; every cell is noted in `log`."""
+    """In place of `execute`: the ordinary run, around the method above; every cell is noted in `log`."""
 
-    def ran(config: Config, folder: Path, command: Sequence[str], shared: Shared) -> int:
+    def ran(config: Config, folder: Path, command: Sequence[str], lab: Lab, heard: Any, *rest: Any, train: bool) -> int:
         log.append(f"{config.dataset.name} {folder.parent.name}")
-
-        def prepare(config, stages):
-            method = Eroding(config, pause, lambda case: before(config, case))
-            return shared.dataset(config.dataset, config.seed), Engine(method, WEIGHTS, ["a disc"], "cpu", NoStore())
-
-        return run(config, folder, command, prepare)
+        fake = discs.FakeLab([], Eroding(config, pause, lambda case: before(config, case)))
+        fake.cases = lab.dataset(config)
+        return run(config, folder, command, fake, heard)
 
     return ran
 
@@ -96,11 +91,11 @@ def main(outputs: Path, pause: float, log: Path, parts: str) -> int:
         with log.open("a") as stream:
             stream.write(f"{config.dataset.name} {config.method} {config.area.enabled} {case.case_id}\n")
 
-    shared.open_dataset = images
-    conducting._run = runs([], pause, note)
+    laboratory.open_dataset = images
+    cell_runs.execute = runs([], pause, note)
     experiment.write_experiment = lambda folder, outputs: None
     config, command = configured(outputs, "+experiment=table1", f"experiment.parts=[{parts}]", "figures=none")
-    return experiment.experiment(config, outputs / "experiments" / "study", command)
+    return experiment.command(config, outputs / "experiments" / "study", command)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 from salip_exp.config import Config, DatasetConfig, MissingMasks
 from salip_exp.errors import WeightsError
 from salip_exp.experiments.composing import absent_weights, cell_key, weights_of
-from salip_exp.runs.lab import Shared
+from salip_exp.runs.lab import Lab
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
 
@@ -77,24 +77,24 @@ def test_a_unet_s_weights_count_by_what_is_in_them(salip: Config, tmp_path: Path
         cell_key(replace(unet, unet=replace(unet.unet, weights=str(tmp_path / "nowhere"))), "data")
 
 
-def folder(root: Path, values: list[int]) -> DatasetConfig:
+def folder(root: Path, values: list[int]) -> Config:
     (root / "images").mkdir(parents=True, exist_ok=True)
     for i, value in enumerate(values):
         Image.fromarray(np.full((32, 32), value, np.uint8)).save(root / "images" / f"{i}.png")
-    return DatasetConfig(name="folder", layout="folder", root=str(root), missing_masks=MissingMasks.predict)
+    data = DatasetConfig(name="folder", layout="folder", root=str(root), missing_masks=MissingMasks.predict)
+    return Config(dataset=data)
 
 
 def test_the_data_s_hash_is_that_of_its_pictures_wherever_they_lie(tmp_path: Path) -> None:
     a, b, other = (folder(tmp_path / name, values) for name, values in [("a", [1, 2]), ("b", [1, 2]), ("c", [1, 3])])
-    hashes = [Shared(1).data_sha256(each, 0) for each in (a, b, other)]
+    hashes = [Lab(1).data_sha256(each) for each in (a, b, other)]
     assert hashes[0] == hashes[1] != hashes[2]
     (tmp_path / "b" / "images" / "1.png").write_bytes(b"no picture")
-    assert Shared(1).data_sha256(b, 0) not in hashes
+    assert Lab(1).data_sha256(b) not in hashes
 
 
 def test_data_sets_are_opened_and_their_cases_read_once(tmp_path: Path) -> None:
-    config = folder(tmp_path, [1, 2, 3])
-    shared = Shared(1)
-    assert shared.dataset(config, 0) is shared.dataset(config, 0)
-    first = shared.dataset(config, 0).refs[0]
+    config, lab = folder(tmp_path, [1, 2, 3]), Lab(1)
+    assert lab.dataset(config) is lab.dataset(config)
+    first = lab.dataset(config).refs[0]
     assert first.load() is first.load()

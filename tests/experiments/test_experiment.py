@@ -21,13 +21,11 @@ from salip_exp.commands import experiment
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, WeightsError
-from salip_exp.experiments import cell_runs as conducting
-from salip_exp.experiments import composing, results
+from salip_exp.experiments import cell_runs, composing, results
 from salip_exp.experiments.cell_runs import Unfinished
 from salip_exp.experiments.cells import Finished
 from salip_exp.paper import table
-from salip_exp.reports import ledger
-from salip_exp.reports import run_page as page
+from salip_exp.reports import ledger, listeners
 from salip_exp.runs import lab as shared
 
 FAKES = Path(__file__).with_name("fakes.py")
@@ -41,18 +39,18 @@ class Laboratory:
         self.ran: list[str] = []
         patch.setattr(shared, "open_dataset", fakes.images)
         patch.setattr(experiment, "write_experiment", lambda folder, outputs: None)
-        patch.setattr(page, "write_page", lambda folder: None)
+        patch.setattr(listeners, "write_page", lambda folder: None)
         patch.setattr(composing, "compose", lambda overrides: fakes.composed_once(tuple(overrides)))
         self.before(lambda config, case: None)
 
     def before(self, act: Callable[[Config, Case], None]) -> None:
         """What happens before a case is predicted."""
-        self.patch.setattr(conducting, "_run", self.fakes.runs(self.ran, before=act))
+        self.patch.setattr(cell_runs, "execute", self.fakes.runs(self.ran, before=act))
 
     def __call__(self, *overrides: str) -> int:
         """The exit code of an experiment."""
         config, command = self.fakes.configured(self.outputs, *overrides, "figures=none")
-        return experiment.experiment(config, self.outputs / "study", command)
+        return experiment.command(config, self.outputs / "study", command)
 
     @property
     def study(self) -> dict[str, Any]:
@@ -136,14 +134,14 @@ def test_a_cell_with_too_many_failed_cases_shows_how_far_it_came(lab: Laboratory
 
 
 def test_a_fault_of_the_program_in_one_cell_leaves_the_others(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = conducting._run
+    ran = cell_runs.execute
 
-    def faulty(config: Config, *rest: Any) -> int:
+    def faulty(config: Config, *rest: Any, **more: Any) -> int:
         if config.dataset.name == "phantom_hc18":
             raise ZeroDivisionError("by zero")
-        return ran(config, *rest)
+        return ran(config, *rest, **more)
 
-    monkeypatch.setattr(conducting, "_run", faulty)
+    monkeypatch.setattr(cell_runs, "execute", faulty)
     assert lab("+experiment=table6") == 5
     assert "ZeroDivisionError: by zero" in lab.cells()["Ultrasound", "salip"]["why"]
     assert lab.cells()["X-ray", "salip"]["state"] == "finished"
@@ -176,10 +174,10 @@ def test_real_data_that_is_absent_is_missing_and_the_others_run(
 def test_weights_that_cannot_be_fetched_are_missing(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def refuse(config: Config, *rest: Any) -> int:
+    def refuse(config: Config, *rest: Any, **more: Any) -> int:
         raise WeightsError("the server cannot be reached")
 
-    monkeypatch.setattr(conducting, "_run", refuse)
+    monkeypatch.setattr(cell_runs, "execute", refuse)
     monkeypatch.setenv("SALIP_CACHE", str(tmp_path / "cache"))
     (tmp_path / "heads").mkdir()
     assert lab("+experiment=table6", "data=real", f"experiment.roots.hc18={tmp_path / 'heads'}") == 0
@@ -224,9 +222,9 @@ def test_a_data_set_typed_for_all_cells_is_refused_before_anything_runs(lab: Lab
 def test_columns_made_of_other_images_are_not_put_side_by_side(lab: Laboratory) -> None:
     assert lab("+experiment=table6") == 0
     config, _ = lab.fakes.configured(lab.outputs, "+experiment=table6", "figures=none")
-    conductor = conducting.Conductor(config, [f"outputs={lab.outputs}", "figures=none"])
+    runner = cell_runs.CellRunner(config, [f"outputs={lab.outputs}", "figures=none"])
     cells = [cell for cell in experiment.plan(["table6"]) if cell.dataset == "hc18"]
-    found = {(cell.dataset, cell.column): conductor.outcome(cell) for cell in cells}
+    found = {(cell.dataset, cell.column): runner.outcome(cell) for cell in cells}
     assert not any(isinstance(each, Unfinished) for each in found.values())
     other = found["hc18", "no_filter"]
     assert isinstance(other, Finished)

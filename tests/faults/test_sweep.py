@@ -31,10 +31,10 @@ def study(
 ) -> tuple[Path, Callable[..., Any]]:
     """A study of six trials in its folder, and what continues it."""
     folder = tmp_path_factory.mktemp("sweep") / "study"
-    gather = stubs.gatherer(blob_sam, random_clip, store=MemoryStore(2**28))
+    lab = stubs.StubLab(blob_sam, random_clip, store=MemoryStore(2**28))
 
     def go_on(place: Path, trials: int) -> Any:
-        return study_in(stubs.config(n_trials=trials, lock_wait_s=0.5), place, gather)
+        return study_in(stubs.config(n_trials=trials, lock_wait_s=0.5), place, lab)
 
     go_on(folder, 6)
     with sqlite3.connect(folder / "study.db") as connection:

@@ -11,7 +11,7 @@ import pytest
 from salip_exp.cache.base import content_key
 from salip_exp.cache.files import entries, place
 from salip_exp.cache.store import DiskStore, Stage
-from salip_exp.commands.cache import cache
+from salip_exp.commands import cache
 from salip_exp.config import CacheConfig, Config
 from salip_exp.errors import EnvironmentFault
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
     def lines(**keys: object) -> list[str]:
         chosen = CacheConfig(**({"folder": str(folder)} | keys))  # type: ignore[arg-type]
-        assert cache(Config(cache=chosen)) == 0
+        assert cache.command(Config(cache=chosen), Path(), []) == 0
         return capsys.readouterr().out.splitlines()
 
     return lines

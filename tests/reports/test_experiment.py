@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from salip_exp.commands.report import report
+from salip_exp.commands import report
 from salip_exp.reports.experiment_page import write_experiment
 from salip_exp.runs.on_disk import Label, find_runs, find_studies
 
@@ -75,7 +76,7 @@ def test_cells_are_runs_and_an_experiment_is_none(fakes, outputs):
     (outputs / "experiments" / "table1" / "status.json").write_text("{}")
     assert [run.folder for run in find_runs(outputs)] == [outputs / "cells" / "one"]
     assert [(each.kind, each.label) for each in find_studies(outputs)] == [("experiment", Label.finished)]
-    assert report(fakes.config(outputs=str(outputs))) == 0
+    assert report.command(fakes.config(outputs=str(outputs)), Path(), []) == 0
     index = (outputs / "index.html").read_text()
     assert "1 of 1 finished" in index and 'href="experiments/table1/study.html"' in index
 
@@ -88,5 +89,5 @@ def test_a_study_that_is_not_whole_is_listed_as_what_it_is(fakes, outputs, conte
         if content is not None:
             (place / "study.json").write_text(content)
     assert [each.label for each in find_studies(outputs)] == [label, label]
-    assert report(fakes.config(outputs=str(outputs))) == 0
+    assert report.command(fakes.config(outputs=str(outputs)), Path(), []) == 0
     assert (outputs / "index.html").read_text().count(f'<span class="{label}">') == 2

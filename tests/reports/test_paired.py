@@ -25,7 +25,7 @@ def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
         CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", scores={"dsc": dsc})
         for i, (dsc, volume) in cases
     ]
-    return RunFolder(Path(name), Label.finished, "", {}, {}, tuple(records), 0)
+    return RunFolder(Path(name), Label.finished, "", {}, {}, tuple(records), 0, {})
 
 
 def named(*runs: RunFolder) -> list[tuple[str, RunFolder]]:

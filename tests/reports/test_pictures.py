@@ -48,7 +48,7 @@ def test_strips_come_first_and_pictures_are_numbered_through(folder):
 def test_beyond_the_budget_no_picture_is_taken(folder, monkeypatch):
     one = len(data_uri(folder / "0.png", pictures.OVERLAY)["uri"])
     monkeypatch.setattr(pictures, "BUDGET", 2 * one + 10)
-    shown = embedded(folder, {"figures": [entry(i) for i in range(4)]})
+    shown = embedded(folder, {"figures": [entry(i) for i in range(4)], "strips": []})
     assert len(shown["figures"]) == 2
 
 

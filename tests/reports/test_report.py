@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
-from salip_exp.commands.report import report
+from salip_exp.commands import report
 from salip_exp.config import ReportConfig, Task
 from salip_exp.errors import DataError, TooManyFailures
-from salip_exp.runs.folder import claim
+from salip_exp.runs.folder import claim, read_pictures
 from salip_exp.runs.on_disk import Label, find_runs, read_run
 from salip_exp.runs.records import record_path
 
@@ -61,7 +62,7 @@ def test_a_run_is_labelled_as_what_it_is_and_reported_whatever_it_is(fakes, copy
     change(copy)
     assert read_run(copy).label is label
     outputs = copy.parents[2]
-    assert report(fakes.config(task=Task.report, outputs=str(outputs))) == 0
+    assert report.command(fakes.config(task=Task.report, outputs=str(outputs)), Path(), []) == 0
     index = (outputs / "index.html").read_text()
     assert f">{label}</span>" in index and f">{label}</span>" in (copy / "report.html").read_text()
     assert (">missing" in index) is (label is not Label.finished)
@@ -77,7 +78,7 @@ def test_a_run_whose_process_lives_is_running(copy):
 @pytest.mark.fault("D18", "R10")
 def test_pages_are_self_contained_and_escape_what_comes_from_data(fakes, copy):
     outputs = copy.parents[2]
-    report(fakes.config(outputs=str(outputs)))
+    report.command(fakes.config(outputs=str(outputs)), Path(), [])
     for name in ("index.html", "compare.html", "fake/default/1/report.html"):
         page = (outputs / name).read_text()
         assert HOSTILE not in page and "<script>alert" not in page
@@ -92,8 +93,9 @@ def test_the_page_of_a_run_shows_its_table_distribution_pictures_and_command(cop
     page = (copy / "report.html").read_text()
     summary = json.loads((copy / "summary.json").read_text())
     assert page.count("<circle") == summary["overall"]["dsc"]["n"] == 4
-    assert page.count("<figure ") == len(summary["figures"]) + len(summary["strips"])
-    assert len(summary["figures"]) == 4 and summary["strips"]
+    drawn = read_pictures(copy)
+    assert page.count("<figure ") == len(drawn["figures"]) + len(drawn["strips"])
+    assert len(drawn["figures"]) == 4 and drawn["strips"]
     for part in (summary["overall"], *summary["groups"].values()):
         assert f"{part['dsc']['mean']:.3f}" in page
     assert "python -m salip_exp dataset=fake" in page
@@ -104,7 +106,7 @@ def test_the_page_of_a_run_shows_its_table_distribution_pictures_and_command(cop
 def test_links_of_the_index_lead_to_the_pages(fakes, copy):
     outputs = copy.parents[2]
     odd = shutil.copytree(copy, outputs / "fake" / "a b#c" / "2")
-    report(fakes.config(outputs=str(outputs)))
+    report.command(fakes.config(outputs=str(outputs)), Path(), [])
     links = re.findall(r'href="([^"]+)"', (outputs / "index.html").read_text())
     assert {"fake/a%20b%23c/2/report.html", "fake/default/1/report.html"} <= set(links)
     assert (odd / "report.html").exists() and 'href="../../../index.html"' in (odd / "report.html").read_text()
@@ -113,7 +115,7 @@ def test_links_of_the_index_lead_to_the_pages(fakes, copy):
 def test_a_picture_that_is_gone_is_left_out(fakes, copy):
     before = (copy / "report.html").read_text().count("<figure ")
     next((copy / "figures").iterdir()).unlink()
-    assert report(fakes.config(outputs=str(copy.parents[2]))) == 0
+    assert report.command(fakes.config(outputs=str(copy.parents[2])), Path(), []) == 0
     page = (copy / "report.html").read_text()
     assert page.count("<figure ") == before - 1 and "1 more pictures are not in this page" in page
 
@@ -133,7 +135,7 @@ def test_a_folder_of_every_state_is_reported_with_each_as_what_it_is(fakes, copy
     record_path(places["killed"], "c1").unlink()
     cut(record_path(places["damaged"], "c1"))
     with claim(places["running"]):
-        assert report(fakes.config(outputs=str(outputs))) == 0
+        assert report.command(fakes.config(outputs=str(outputs)), Path(), []) == 0
     assert "4 runs (1 running, 1 killed, 1 finished, 1 damaged)" in capsys.readouterr().out
     index = (outputs / "index.html").read_text()
     assert index.count(">missing (3/4)<") == 4, "DSC and mIoU of the killed and the damaged run"
@@ -157,16 +159,16 @@ def test_with_strict_what_cannot_be_read_is_exit_5_after_all_pages(fakes, copy, 
     outputs = copy.parents[2]
     (copy / "report.html").unlink()
     with pytest.raises(TooManyFailures, match="1 of 1 runs cannot be read whole") as fault:
-        report(fakes.config(outputs=str(outputs), report=ReportConfig(strict=True)))
+        report.command(fakes.config(outputs=str(outputs), report=ReportConfig(strict=True)), Path(), [])
     assert fault.value.exit_code == 5
     assert (copy / "report.html").exists() and (outputs / "index.html").exists()
 
 
 def test_with_strict_runs_that_ended_early_are_no_fault(fakes, copy):
     set_state(copy, "interrupted")
-    assert report(fakes.config(outputs=str(copy.parents[2]), report=ReportConfig(strict=True))) == 0
+    assert report.command(fakes.config(outputs=str(copy.parents[2]), report=ReportConfig(strict=True)), Path(), []) == 0
 
 
 def test_without_a_run_there_is_nothing_to_report(fakes, tmp_path):
     with pytest.raises(DataError, match="no run lies below"):
-        report(fakes.config(outputs=str(tmp_path / "absent")))
+        report.command(fakes.config(outputs=str(tmp_path / "absent")), Path(), [])

@@ -33,6 +33,7 @@ from salip_exp.reports.strips import (
     shown_views,
     write_strips,
 )
+from salip_exp.runs.folder import read_pictures
 from salip_exp.runs.records import CaseRecord
 
 CPU = torch.device("cpu")
@@ -256,7 +257,7 @@ def test_the_run_counts_no_work_of_its_pictures(fakes, tmp_path):
     method = fakes.Threshold()
     assert fakes.run_fake(tmp_path / "run", method=method) == 0
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    strips = json.loads((tmp_path / "run" / "summary.json").read_text())["strips"]
+    strips = read_pictures(tmp_path / "run")["strips"]
     assert len(strips) == 3 == len(method.seen) - fakes.N
     assert manifest["counters"]["encoder_calls"] == fakes.N
     assert all((tmp_path / "run" / entry["file"]).is_file() for entry in strips)

@@ -12,15 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from salip_exp.cache.store import NoStore
 from salip_exp.cascade.masks import pack
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.work import Counters
-from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, ScoreConfig, VdtConfig
+from salip_exp.commands.run import run_listeners
+from salip_exp.config import CacheConfig, ClipConfig, Config, DatasetConfig, SamConfig, ScoreConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.methods.base import Prediction, Status
-from salip_exp.runs.manifest import Engine
+from salip_exp.networks.sam import LoadedSam
+from salip_exp.reports.listeners import RunTable
+from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.runner import run
 
 SIDE, N = 32, 12
@@ -79,12 +83,25 @@ class Threshold:
         )
 
 
-def preparation(cases: list[Case], method: Threshold, sam: str = "a" * 64):
-    def prepare(config, stages):
-        with stages("models"):
-            return dataset(cases), Engine(method, {"sam": ("tiny", sam)}, ["a disc"], "cpu", NoStore())
+class FakeLab(Lab):
+    """Lends the discs, and a method around a network that is a name and a hash."""
 
-    return prepare
+    def __init__(self, cases: list[Case], method: Threshold, sam: str = "a" * 64) -> None:
+        super().__init__()
+        self.cases, self.lent = dataset(cases), method
+        self.of_names = Loaded(LoadedSam(None, "tiny", sam, torch.device("cpu")), None, None, ["a disc"], "cpu", "fp32")
+
+    def dataset(self, config: Config) -> Dataset:
+        return self.cases
+
+    def loaded(self, config: Config) -> Loaded:
+        return self.of_names
+
+    def store(self, config: CacheConfig) -> NoStore:
+        return NoStore()
+
+    def method(self, config: Config) -> Threshold:
+        return self.lent
 
 
 def default_cases() -> list[Case]:
@@ -92,8 +109,8 @@ def default_cases() -> list[Case]:
 
 
 def run_fake(folder: Path, cases: list[Case] | None = None, method: Threshold | None = None, **changes) -> int:
-    prepare = preparation(default_cases() if cases is None else cases, method or Threshold())
-    return run(config(**changes), folder, COMMAND, prepare)
+    lab, chosen = FakeLab(default_cases() if cases is None else cases, method or Threshold()), config(**changes)
+    return run(chosen, folder, COMMAND, lab, [*run_listeners(chosen, folder), RunTable()])
 
 
 def rows_without_seconds(folder: Path) -> list[list[str]]:

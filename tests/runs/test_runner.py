@@ -22,7 +22,7 @@ from PIL import Image
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.errors import CaseError, DataError, EnvironmentFault, TooManyFailures
 from salip_exp.evaluation.metrics import FACT, dice, head_circumference, surface_dice
-from salip_exp.runs.folder import claim, in_use
+from salip_exp.runs.folder import claim, in_use, read_pictures
 from salip_exp.runs.records import prediction_path, record_path
 from salip_exp.runs.runner import run
 from salip_exp.runs.tables import columns
@@ -76,9 +76,9 @@ def finished(fakes, tmp_path_factory) -> Path:
 def test_a_run_folder_is_complete(fakes, finished):
     names = {each.name for each in finished.iterdir()}
     assert names == {"config.yaml", "manifest.json", "cases.csv", "cases.parquet", "summary.json", "status.json",
-                     "report.html", "cases.js", "cases", "predictions", "figures"}  # fmt: skip
+                     "report.html", "cases.js", "cases", "predictions", "figures", "pictures.json"}  # fmt: skip
     assert state(finished) == "finished"
-    drawn = {each["file"] for kind in ("figures", "strips") for each in summary(finished)[kind]}
+    drawn = {each["file"] for kind in ("figures", "strips") for each in read_pictures(finished)[kind]}
     assert {f"figures/{each.name}" for each in (finished / "figures").iterdir()} == drawn
     assert len(drawn) == 1 + 3
     assert not list(finished.rglob("*.tmp"))
@@ -234,8 +234,8 @@ def test_a_record_that_is_damaged_or_stale_is_made_again_and_noted(fakes, finish
 def test_other_weights_make_every_record_stale(fakes, tmp_path):
     fakes.run_fake(tmp_path / "run")
     method = fakes.Threshold()
-    prepare = fakes.preparation(fakes.default_cases(), method, "b" * 64)
-    run(fakes.config(resume=True, figures="none"), tmp_path / "run", [], prepare)
+    lab = fakes.FakeLab(fakes.default_cases(), method, "b" * 64)
+    run(fakes.config(resume=True, figures="none"), tmp_path / "run", [], lab)
     assert len(method.seen) == 12
 
 
@@ -299,7 +299,7 @@ def test_an_empty_target_is_scored_by_policy(fakes, tmp_path, policy, n, score):
     nothing = np.zeros((fakes.SIDE, fakes.SIDE), bool)
     empty = replace(fakes.make_case(0, "empty"), mask=nothing, image=np.zeros((fakes.SIDE, fakes.SIDE, 3), np.uint8))
     cases = [empty, fakes.make_case(2, "full")]
-    assert run(config, tmp_path / "run", [], fakes.preparation(cases, fakes.Threshold())) == 0
+    assert run(config, tmp_path / "run", [], fakes.FakeLab(cases, fakes.Threshold())) == 0
     first, found = rows(tmp_path / "run")[0], summary(tmp_path / "run")
     assert (first["status"], first["dsc"], first["failure"]) == ("empty_gt", score, "")
     assert found["overall"]["dsc"]["n"] == n
@@ -314,7 +314,7 @@ def test_images_without_target_are_predicted_and_their_scores_are_missing(fakes,
     assert found["overall"]["dsc"]["mean"] is None
     assert "3 of 3 images have no target: predicted, not scored" in found["notes"]
     assert len(list((tmp_path / "run" / "predictions").iterdir())) == 3
-    assert len(found["figures"]) == 3
+    assert len(read_pictures(tmp_path / "run")["figures"]) == 3
 
 
 def test_slices_are_resampled_and_added_up_by_volume(fakes, tmp_path):

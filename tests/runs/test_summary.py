@@ -46,7 +46,7 @@ def test_an_empty_target_that_was_predicted_is_a_loss_of_its_own(fakes):
 
 def test_a_unet_has_no_stage_to_blame(fakes, tmp_path):
     cases = fakes.default_cases()[:3]
-    run(fakes.config(method="unet"), tmp_path / "run", [], fakes.preparation(cases, fakes.Threshold()))
+    run(fakes.config(method="unet"), tmp_path / "run", [], fakes.FakeLab(cases, fakes.Threshold()))
     part = json.loads((tmp_path / "run" / "summary.json").read_text())["overall"]
     assert part["failures"] == {}
     assert part["losses"] == {"ok": pytest.approx(1 - part["dsc"]["mean"])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from salip_exp.config import CacheConfig, CacheMode, TrackerConfig
 from salip_exp.errors import CaseError
+from salip_exp.runs.listener import Run
 from salip_exp.runs.records import read_record, record_path
 from salip_exp.tracking.pictures import pictures
 
@@ -24,9 +24,10 @@ def folder(fakes, tmp_path_factory):
 def shown(fakes, folder, refs=None, **changes):
     cases = fakes.default_cases()
     records = [read_record(record_path(folder, case.case_id)) for case in cases]
-    figures = json.loads((folder / "summary.json").read_text())["figures"]
     refs = fakes.dataset(cases).refs if refs is None else refs
-    return pictures(folder, fakes.config(**changes), refs, records, fakes.Threshold(), figures).pictures
+    dataset = replace(fakes.dataset(cases), refs=refs)
+    run = Run(fakes.config(**changes), folder, [], dataset, fakes.Threshold(), "", {}, records)
+    return pictures(run).pictures
 
 
 def test_pictures_show_what_the_run_drew_with_masks_that_are_those_on_disk(fakes, folder):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from salip_exp.config import TrackerConfig, TuningConfig
 from salip_exp.runs.records import read_record
 from salip_exp.tracking.events import Log, Summary, Table
-from salip_exp.tracking.runs import CaseLog, beginning, cases, groups, headline
+from salip_exp.tracking.runs import RunTracker, beginning, cases, groups, headline
 from salip_exp.tracking.tracker import run_id, started, tags, without_passwords
 
 
@@ -90,9 +91,10 @@ def test_a_figure_that_was_not_computed_is_not_there(summary):
 def test_running_means_leave_out_cases_without_a_score(listener, folder):
     scored = read_record(next((folder / "cases").glob("*.json")))
     failed = replace(scored, status="failed(E_READ)", scores={}, seconds={})
-    tell = CaseLog(listener)
+    tracker, run = RunTracker(listener), SimpleNamespace(records=[])
     for record in (replace(scored, scores={"dsc": 0.2}), failed, replace(scored, scores={"dsc": 0.4})):
-        tell(record)
+        run.records.append(record)
+        tracker.case(run)
     first, second, third = (event.values for event in listener.events)
     assert (first["case/number"], first["case/dsc"], first["running/dsc"]) == (1, 0.2, 0.2)
     assert second == {"case/number": 2, "running/failed": 1}
@@ -120,7 +122,7 @@ def test_a_run_that_tuned_first_tells_of_its_trials(fakes, tmp_path):
     part = {"trial": 0, "tuning_images": {"mean": 0.5}, "held_out": {"mean": None}}
     best = {"trial": 0, "value": 0.5, "values": {"area.threshold": 0.3}}
     (study / "study.json").write_text(json.dumps({"best": best, "default": part, "winner": part}))
-    _, *events = beginning(fakes.config(), tmp_path, {})
+    _, *events = beginning(SimpleNamespace(config=fakes.config(), folder=tmp_path, manifest={}))
     logs = [event.values for event in events if isinstance(event, Log)]
     assert logs == [
         {"tuning/number": 0, "tuning/value": 0.5, "tuning/best": 0.5},

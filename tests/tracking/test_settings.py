@@ -7,7 +7,7 @@ import pytest
 from salip_exp.config import TrackerMode, TrackerName
 from salip_exp.errors import ConfigError
 from salip_exp.settings.compose import compose
-from salip_exp.settings.run_name import label
+from salip_exp.settings.folders import label
 from salip_exp.settings.validate import typed
 
 

@@ -10,9 +10,11 @@ from types import ModuleType
 import pytest
 
 from salip_exp.config import TrackerConfig, TrackerName
+from salip_exp.runs.listener import heard_to_the_end
 from salip_exp.tracking.events import Log
-from salip_exp.tracking.studies import Best, trials
-from salip_exp.tuning.tune import tune
+from salip_exp.tracking.studies import Best, StudyTracker, trials
+from salip_exp.tracking.wandb_tracker import WandbTracker
+from salip_exp.tuning.tune import study_in
 
 TRIALS = 6
 
@@ -30,7 +32,9 @@ def folder(stubs, blob_sam, random_clip, tmp_path_factory):
     config.tracker = TrackerConfig(name=TrackerName.wandb, study="space")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(place.parent))
-        assert tune(config, place, stubs.gatherer(blob_sam, random_clip)) == 0
+        trackers = [StudyTracker(WandbTracker(config.tracker, place))]
+        lab = stubs.StubLab(blob_sam, random_clip)
+        assert heard_to_the_end(trackers, lambda: study_in(config, place, lab, trackers).code) == 0
     return place
 
 

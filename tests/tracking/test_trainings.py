@@ -9,8 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from salip_exp.commands import train
 from salip_exp.config import TrackerConfig, TrackerName
-from salip_exp.tracking.trainings import EpochLog, tracked_training, training_results
+from salip_exp.errors import EnvironmentFault
+from salip_exp.tracking.trainings import TrainingTracker, training_results
 from salip_exp.training.training import table
 
 ROWS = [
@@ -24,23 +26,24 @@ def stubs(module_at) -> ModuleType:
     return module_at(Path(__file__).parent.parent / "training" / "stubs.py")
 
 
-def test_the_first_epoch_brings_the_start_and_those_on_disk(fakes, listener, tmp_path):
-    log = EpochLog(listener, fakes.config(), tmp_path, ["python"])
+def test_the_start_brings_the_epochs_on_disk_and_the_others_follow(fakes, listener, tmp_path):
     (tmp_path / "curves.csv").write_text(table(ROWS[:2]))
-    log(ROWS[1])
-    (tmp_path / "curves.csv").write_text(table(ROWS))
-    log(ROWS[2])
-    log.begin()
+    tracker = TrainingTracker(listener)
+    tracker.began(fakes.config(), tmp_path, ["python"])
+    tracker.epoch(ROWS[2])
     start, *epochs = listener.events
     assert (start.job_type, start.config["manifest"]["command"]) == ("train", "python")
     assert [each.values["epoch/number"] for each in epochs] == [1, 2, 3]
     assert epochs[2].values["epoch/val_dice"] == pytest.approx(0.3)
 
 
-def test_a_training_that_is_refused_is_told_to_nobody(fakes, listener, tmp_path):
-    EpochLog(listener, fakes.config(), tmp_path, ["python"])
+def test_a_training_that_is_refused_is_told_to_nobody(stubs, listener, tmp_path):
+    root, folder = stubs.write_discs(tmp_path / "discs"), tmp_path / "training"
+    folder.mkdir()
+    (folder / "training.json").write_text('{"key": "of another"}')
+    with pytest.raises(EnvironmentFault, match="other settings"):
+        stubs.train(root, folder, TrainingTracker(listener))
     assert listener.events == []
-    assert not list(tmp_path.iterdir())
 
 
 def test_its_results_are_weights_and_their_score(tmp_path):
@@ -56,7 +59,7 @@ def test_a_training_and_its_scoring_are_two_runs(stubs, wandb_file, tmp_path, mo
     monkeypatch.setenv("HOME", str(tmp_path))
     root, folder = stubs.write_discs(tmp_path / "discs"), tmp_path / "training"
     config = stubs.config(root, tracker=TrackerConfig(name=TrackerName.wandb))
-    assert tracked_training(config, folder, stubs.COMMAND) == 0
+    assert train.command(config, folder, stubs.COMMAND) == 0
     told = wandb_file.read_run(folder)
     assert (told.job_type, told.exit_code) == ("train", 0)
     with (folder / "curves.csv").open() as stream:

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salip_exp.commands.run import run_listeners
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
 from salip_exp.errors import TooManyFailures
 from salip_exp.runs.records import prediction_path
 from salip_exp.tracking.events import Log
-from salip_exp.tracking.tracker import NoTracker, open_tracker
+from salip_exp.tracking.runs import RunTracker
+from salip_exp.tracking.wandb_tracker import WandbTracker
 
 OFFLINE = TrackerConfig(name=TrackerName.wandb)
 
@@ -112,12 +114,12 @@ def test_wandb_leaves_nothing_outside_of_the_run_folder_and_no_secret_in_it(trac
 
 def test_without_a_tracker_nothing_is_made(fakes, tmp_path):
     for tracker in (TrackerConfig(), TrackerConfig(name=TrackerName.wandb, mode=TrackerMode.disabled)):
-        assert isinstance(open_tracker(fakes.config(tracker=tracker), tmp_path), NoTracker)
+        assert not any(isinstance(each, RunTracker) for each in run_listeners(fakes.config(tracker=tracker), tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_tracker_that_never_began_ends_at_once(fakes, tmp_path):
-    tracker = open_tracker(fakes.config(tracker=OFFLINE), tmp_path)
+    tracker = WandbTracker(OFFLINE, tmp_path)
     tracker.end(3)
     tracker.tell(iter(()))
     assert not list(tmp_path.iterdir())
@@ -128,7 +130,7 @@ def test_events_that_cannot_be_made_cost_a_warning_and_no_more(fakes, tmp_path, 
         raise ZeroDivisionError("no such picture")
         yield
 
-    tracker = open_tracker(fakes.config(tracker=OFFLINE), tmp_path)
+    tracker = WandbTracker(OFFLINE, tmp_path)
     tracker.tell(broken())
     tracker.tell([Log({"case/number": 1})])  # comes to nothing: there was no start
     tracker.end(0)

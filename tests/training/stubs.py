@@ -24,9 +24,9 @@ from salip_exp.config import (
     UnetConfig,
     VdtConfig,
 )
+from salip_exp.runs.lab import Lab
 from salip_exp.training import fit
 from salip_exp.training.data import gather
-from salip_exp.training.trained_run import ignore
 from salip_exp.training.training import train_in
 
 SIDE, FETUSES = 32, 12
@@ -71,10 +71,10 @@ def config(root: Path, **changes) -> Config:
     )
 
 
-def train(root: Path, folder: Path, log=ignore, **changes) -> int:
+def train(root: Path, folder: Path, *listeners, **changes) -> int:
     """One training in its folder."""
     chosen = config(root, **changes)
-    return train_in(chosen, gather(chosen), folder, COMMAND, log)
+    return train_in(chosen, gather(chosen, Lab()), folder, COMMAND, listeners)
 
 
 if __name__ == "__main__":

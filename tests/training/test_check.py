@@ -11,7 +11,7 @@ from salip_exp import cli
 from salip_exp.config import Task, UnetConfig
 from salip_exp.errors import ConfigError
 from salip_exp.settings.compose import compose
-from salip_exp.settings.run_name import run_name
+from salip_exp.settings.folders import run_name
 from salip_exp.settings.validate import typed
 
 

@@ -13,6 +13,7 @@ import torch
 
 from salip_exp.config import Arithmetic
 from salip_exp.errors import ConfigError, WeightsError
+from salip_exp.runs.lab import Lab
 from salip_exp.runs.process import Stop
 from salip_exp.training import fit as module
 from salip_exp.training.data import gather
@@ -33,7 +34,7 @@ def course(stubs, discs, tmp_path):
     def run(name: str = "c.pt", ended=lambda state: None, stop: Stop | None = None, key: str = "key", **changes):
         torch.set_num_threads(1)
         config = stubs.config(discs, **changes)
-        material = gather(config)
+        material = gather(config, Lab())
         parts = material.examples.part(material.split.train), material.examples.part(material.split.val)
         return fit(config, *parts, tmp_path / name, key, CPU, stop or Stop(), ended)
 

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.commands.train import scoring_command, train
+from salip_exp.commands import train
+from salip_exp.commands.train import scoring_command
 from salip_exp.config import DatasetConfig, Task
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks.unet import load_unet
-from salip_exp.training.trained_run import trained_run, training_command, unet_run, using
+from salip_exp.runs.lab import Lab
+from salip_exp.training import trained_run as module
+from salip_exp.training.trained_run import trained_run, using
+from salip_exp.training.training import TrainingListener
 
 RUN = ["python", "-m", "salip_exp", "method=unet", "dataset=discs"]
 
@@ -27,13 +31,28 @@ def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
 
 
+class Epochs(TrainingListener):
+    """Hears of every epoch that a run trains first, and may send a signal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = 0) -> None:
+        self.heard: list[float] = []
+        self.number = number
+        real = module.train_in
+        monkeypatch.setattr(module, "train_in", lambda *given: real(*given, [self]))
+
+    def epoch(self, row) -> None:
+        self.heard.append(row["epoch"])
+        if self.number:
+            os.kill(os.getpid(), self.number)
+
+
 def scored(folder: Path) -> set[str]:
     return {each.stem for each in (folder / "cases").glob("*.json")}
 
 
 def test_only_the_test_part_is_scored_and_the_others_say_why(trained, stubs, discs, tmp_path) -> None:
     chosen = using(config(stubs, discs, tmp_path), trained / "unet.safetensors")
-    assert unet_run(chosen, tmp_path / "run", RUN) == 0
+    assert trained_run(chosen, tmp_path / "run", RUN, Lab()) == 0
     split = json.loads((trained / "split.json").read_text())
     assert scored(tmp_path / "run") == set(split["test"]["cases"])
     excluded = {each["case_id"]: each["reason"] for each in manifest(tmp_path / "run")["data"]["excluded"]}
@@ -45,7 +64,7 @@ def test_only_the_test_part_is_scored_and_the_others_say_why(trained, stubs, dis
 
 def test_the_record_names_the_weights_by_their_hash(trained, stubs, discs, tmp_path) -> None:
     file = trained / "unet.safetensors"
-    unet_run(using(config(stubs, discs, tmp_path), file), tmp_path / "run", RUN)
+    trained_run(using(config(stubs, discs, tmp_path), file), tmp_path / "run", RUN, Lab())
     assert manifest(tmp_path / "run")["weights"] == {
         "unet": {"name": "discs", "sha256": load_unet(str(file), "cpu").sha256}
     }
@@ -55,17 +74,17 @@ def test_the_record_names_the_weights_by_their_hash(trained, stubs, discs, tmp_p
 def test_another_data_set_is_scored_whole(trained, stubs, discs, tmp_path) -> None:
     data = DatasetConfig(name="others", layout="hc18", root=str(discs), group="Ultrasound", roi="disc")
     chosen = using(config(stubs, discs, tmp_path, dataset=data), trained / "unet.safetensors")
-    assert unet_run(chosen, tmp_path / "run", RUN) == 0
+    assert trained_run(chosen, tmp_path / "run", RUN, Lab()) == 0
     assert len(scored(tmp_path / "run")) == 16
 
 
 def test_another_image_of_a_fetus_that_was_trained_on_is_left_out_too(stubs, discs, tmp_path) -> None:
     everything = config(stubs, discs, tmp_path)
     first = replace(everything, dataset=replace(everything.dataset, limit=9))
-    assert trained_run(first, tmp_path / "first", RUN) == 0
+    assert trained_run(first, tmp_path / "first", RUN, Lab(), train=True) == 0
     file = next(tmp_path.glob("discs/train/*/unet.safetensors"))
     seen = set(load_unet(str(file), "cpu").trained.subjects)
-    assert unet_run(using(everything, file), tmp_path / "all", RUN) == 0
+    assert trained_run(using(everything, file), tmp_path / "all", RUN, Lab()) == 0
     assert scored(tmp_path / "first") < scored(tmp_path / "all")
     assert not {name[:3] for name in scored(tmp_path / "all")} & seen
 
@@ -76,23 +95,25 @@ def test_a_list_of_training_ids_is_refused(trained, stubs, discs, tmp_path) -> N
     chosen = config(stubs, discs, tmp_path)
     chosen = replace(chosen, dataset=replace(chosen.dataset, subset=str(ids)))
     with pytest.raises(ConfigError, match="images that the U-Net was trained on"):
-        unet_run(using(chosen, trained / "unet.safetensors"), tmp_path / "run", RUN)
+        trained_run(using(chosen, trained / "unet.safetensors"), tmp_path / "run", RUN, Lab())
 
 
 def test_without_weights_it_says_how_to_train(stubs, discs, tmp_path) -> None:
     with pytest.raises(WeightsError) as error:
-        unet_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN)
+        trained_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN, Lab())
     assert error.value.exit_code == 4
     assert "python -m salip_exp task=train method=unet dataset=discs" in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_missing_is_trained_once_and_found_by_content_then(trained, stubs, discs, tmp_path) -> None:
-    chosen, heard = config(stubs, discs, tmp_path), []
+def test_what_is_missing_is_trained_once_and_found_by_content_then(
+    trained, stubs, discs, tmp_path, monkeypatch
+) -> None:
+    chosen, epochs = config(stubs, discs, tmp_path), Epochs(monkeypatch)
     for name in ("one", "two"):
-        assert trained_run(chosen, tmp_path / "cells" / name, RUN, log=lambda row: heard.append(row["epoch"])) == 0
-    assert heard == [1, 2, 3]
-    assert unet_run(chosen, tmp_path / "cells" / "three", RUN) == 0
+        assert trained_run(chosen, tmp_path / "cells" / name, RUN, Lab(), train=True) == 0
+    assert epochs.heard == [1, 2, 3]
+    assert trained_run(chosen, tmp_path / "cells" / "three", RUN, Lab()) == 0
     tables = [(tmp_path / "cells" / name / "predictions") for name in ("one", "two", "three")]
     pictures = [{each.name: each.read_bytes() for each in folder.iterdir()} for folder in tables]
     assert pictures[0] == pictures[1] == pictures[2] != {}
@@ -101,30 +122,32 @@ def test_what_is_missing_is_trained_once_and_found_by_content_then(trained, stub
 
 
 def test_weights_of_other_settings_are_not_taken(stubs, discs, tmp_path) -> None:
-    trained_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN)
+    trained_run(config(stubs, discs, tmp_path), tmp_path / "run", RUN, Lab(), train=True)
     with pytest.raises(WeightsError, match="none of these settings and data"):
-        unet_run(config(stubs, discs, tmp_path, epochs=4), tmp_path / "other", RUN)
+        trained_run(config(stubs, discs, tmp_path, epochs=4), tmp_path / "other", RUN, Lab())
 
 
-def test_a_signal_in_training_ends_the_run_before_it_begins(stubs, discs, tmp_path) -> None:
+def test_a_signal_in_training_ends_the_run_before_it_begins(stubs, discs, tmp_path, monkeypatch) -> None:
     chosen = config(stubs, discs, tmp_path)
-    assert trained_run(chosen, tmp_path / "run", RUN, log=lambda row: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    with monkeypatch.context() as patch:
+        Epochs(patch, signal.SIGTERM)
+        assert trained_run(chosen, tmp_path / "run", RUN, Lab(), train=True) == 143
     assert not (tmp_path / "run").exists()
-    heard = []
-    assert trained_run(chosen, tmp_path / "run", RUN, log=lambda row: heard.append(row["epoch"])) == 0
-    assert heard == [2, 3]
+    epochs = Epochs(monkeypatch)
+    assert trained_run(chosen, tmp_path / "run", RUN, Lab(), train=True) == 0
+    assert epochs.heard == [2, 3]
 
 
 def test_one_command_trains_and_scores(stubs, discs, tmp_path, capsys) -> None:
     folder, command = tmp_path / "run", [*stubs.COMMAND, "outputs=x"]
-    assert train(stubs.config(discs), folder, command) == 0
+    assert train.command(stubs.config(discs), folder, command) == 0
     split = json.loads((folder / "split.json").read_text())
     assert scored(folder / "test") == set(split["test"]["cases"])
     said = capsys.readouterr().out
     assert f"unet.weights={folder / 'unet.safetensors'}" in said.replace("\n", "")
     assert manifest(folder / "test")["command"].startswith("python -m salip_exp method=unet dataset=discs")
     summary = (folder / "test" / "summary.json").stat().st_mtime_ns
-    assert train(stubs.config(discs), folder, command) == 0
+    assert train.command(stubs.config(discs), folder, command) == 0
     assert (folder / "test" / "summary.json").stat().st_mtime_ns == summary
 
 
@@ -132,5 +155,5 @@ def test_commands_lead_from_one_task_to_the_other() -> None:
     command = ["python", "-m", "salip_exp", "task=train", "method=unet", "dataset=hc18", "hydra.run.dir=x"]
     scoring = scoring_command(command, Path("w.safetensors"))
     assert scoring == ["python", "-m", "salip_exp", "method=unet", "dataset=hc18", "unet.weights=w.safetensors"]
-    assert training_command(scoring) == "python -m salip_exp task=train method=unet dataset=hc18"
-    assert training_command(["salip-exp", "resume=true"]) == "salip-exp task=train"
+    assert module._training_command(scoring) == "python -m salip_exp task=train method=unet dataset=hc18"
+    assert module._training_command(["salip-exp", "resume=true"]) == "salip-exp task=train"

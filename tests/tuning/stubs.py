@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from salip_exp.cache.store import open_store
 from salip_exp.config import (
     AreaSpace,
     CacheConfig,
@@ -44,9 +43,9 @@ from salip_exp.config import (
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.tuning.study import Material, draw
-from salip_exp.tuning.tune import tune
-from salip_exp.tuning.worker import Workbench
+from salip_exp.reports.study_page import StudyPage
+from salip_exp.runs.lab import Lab, Loaded
+from salip_exp.tuning.tune import study_in
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]
@@ -93,19 +92,23 @@ def dataset(some: list[Case]) -> Dataset:
     return Dataset("stub", refs, [], len(some))
 
 
-def gatherer(sam: Any, clip: Any, some: list[Case] | None = None, store: Any = None) -> Any:
-    """What `gather` gives, from networks at hand."""
+class StubLab(Lab):
+    """Lends pictures, and networks at hand; the store is the configured one unless another is given."""
 
-    def gather(config: Config) -> Material:
-        data = dataset(cases() if some is None else some)
-        drawn = draw(data.refs, config.tuning.images, [config.seed], config.tuning.objective == "dsc")
-        kept = open_store(config.cache) if store is None else store
-        workbench = Workbench(
-            config, LoadedSam(sam, "stub", "0", CPU), LoadedClip(clip, "stub", "1", CPU), SENTENCES, kept
-        )
-        return Material(workbench, data, drawn, {"sam": ("stub", "0"), "clip": ("stub", "1")})
+    def __init__(self, sam: Any, clip: Any, some: list[Case] | None = None, store: Any = None) -> None:
+        super().__init__()
+        self.pictures, self.kept = dataset(cases() if some is None else some), store
+        loaded = LoadedSam(sam, "stub", "0", CPU), LoadedClip(clip, "stub", "1", CPU)
+        self.lent = Loaded(*loaded, None, SENTENCES, "cpu", "fp32")
 
-    return gather
+    def dataset(self, config: Config) -> Dataset:
+        return self.pictures
+
+    def loaded(self, config: Config) -> Loaded:
+        return self.lent
+
+    def store(self, config: CacheConfig) -> Any:
+        return super().store(config) if self.kept is None else self.kept
 
 
 def blob_networks() -> tuple[Any, Any]:
@@ -124,7 +127,7 @@ def study(folder: Path, trials: int, storage: str | None = None, outputs: str = 
     chosen.cache = CacheConfig(folder=str(folder.parent / "cache"))
     chosen.outputs = outputs
     with redirect_stdout(io.StringIO()):
-        return tune(chosen, folder, gatherer(*blob_networks()))
+        return study_in(chosen, folder, StubLab(*blob_networks()), [StudyPage()]).code
 
 
 def forked(work: Callable[[], int]) -> int:

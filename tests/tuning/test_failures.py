@@ -19,8 +19,8 @@ from salip_exp.tuning.worker import Workbench
 
 
 @pytest.fixture
-def gather(stubs, blob_sam, random_clip):
-    return stubs.gatherer(blob_sam, random_clip, store=MemoryStore(2**28))
+def lab(stubs, blob_sam, random_clip):
+    return stubs.StubLab(blob_sam, random_clip, store=MemoryStore(2**28))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, when) -> None:
@@ -39,23 +39,21 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.fault("S4")
-def test_when_all_trials_fail_their_reasons_are_counted(stubs, gather, tmp_path, monkeypatch) -> None:
+def test_when_all_trials_fail_their_reasons_are_counted(stubs, lab, tmp_path, monkeypatch) -> None:
     failing(monkeypatch, lambda config: True)
     with pytest.raises(
         TooManyFailures, match=r"no trial has a value .* all 4 failed: 4 x E_SCORE: a score is"
     ) as error:
-        study_in(stubs.config(n_trials=4), tmp_path, gather)
+        study_in(stubs.config(n_trials=4), tmp_path, lab)
     assert error.value.exit_code == 5
     assert [(each["state"], each["reason"]) for each in rows(tmp_path)] == [
         ("failed", "E_SCORE: a score is not finite")
     ] * 4
 
 
-def test_trials_that_fail_are_noted_with_their_reason_and_the_others_count(
-    stubs, gather, tmp_path, monkeypatch
-) -> None:
+def test_trials_that_fail_are_noted_with_their_reason_and_the_others_count(stubs, lab, tmp_path, monkeypatch) -> None:
     failing(monkeypatch, lambda config: config.sam.points_per_side == 2)
-    result = study_in(stubs.config(n_trials=8), tmp_path, gather)
+    result = study_in(stubs.config(n_trials=8), tmp_path, lab)
     table = rows(tmp_path)
     failed = [each for each in table if each["sam.points_per_side"] == "2"]
     assert 0 < len(failed) < 8
@@ -64,7 +62,7 @@ def test_trials_that_fail_are_noted_with_their_reason_and_the_others_count(
     assert any("trials failed" in note for note in result.report["notes"])
 
 
-def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, gather, tmp_path) -> None:
+def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, lab, tmp_path) -> None:
     space = SpaceConfig(
         points_per_side=WholeSpace(choices=[4]),
         pred_iou_thresh=RealSpace(choices=[0.1, 1.0]),
@@ -72,7 +70,7 @@ def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, ga
         box_nms_thresh=RealSpace(),
         area=AreaSpace(pools=False),
     )
-    result = study_in(stubs.config(n_trials=6, space=space), tmp_path, gather)
+    result = study_in(stubs.config(n_trials=6, space=space), tmp_path, lab)
     empty = [each for each in rows(tmp_path) if each["sam.pred_iou_thresh"] == "1.0"]
     assert empty
     assert all((each["value"], each["statuses"]) == ("0.0", "no_masks:5") for each in empty)
@@ -80,27 +78,27 @@ def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, ga
 
 
 @pytest.mark.fault("S3")
-def test_a_locked_database_is_waited_for_and_then_named(stubs, gather, tmp_path) -> None:
+def test_a_locked_database_is_waited_for_and_then_named(stubs, lab, tmp_path) -> None:
     config = stubs.config(n_trials=3, lock_wait_s=0.5)
-    study_in(config, tmp_path, gather)
+    study_in(config, tmp_path, lab)
     path = tmp_path / "study.db"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")
         start = time.monotonic()
         with pytest.raises(EnvironmentFault) as error:
-            study_in(stubs.config(n_trials=5, lock_wait_s=0.5), tmp_path, gather)
+            study_in(stubs.config(n_trials=5, lock_wait_s=0.5), tmp_path, lab)
     assert str(path) in str(error.value)
     assert "tuning.lock_wait_s=0.5" in str(error.value)
     assert time.monotonic() - start < 20
-    assert study_in(stubs.config(n_trials=5), tmp_path, gather).report["trials"]["total"] == 5
+    assert study_in(stubs.config(n_trials=5), tmp_path, lab).report["trials"]["total"] == 5
 
 
 @pytest.mark.fault("S2")
-def test_a_file_that_is_no_database_is_named(stubs, gather, tmp_path) -> None:
+def test_a_file_that_is_no_database_is_named(stubs, lab, tmp_path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database" * 100)
     with pytest.raises(EnvironmentFault, match=r"study\.db cannot be used \(file is not a database\)"):
-        study_in(stubs.config(n_trials=3), tmp_path, gather)
+        study_in(stubs.config(n_trials=3), tmp_path, lab)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "strange://host/db", "postgresql+nodriver://u:secret@host/db"])
@@ -114,16 +112,16 @@ def test_objectives_without_labels_tune_without_targets(stubs, blob_sam, random_
     from dataclasses import replace
 
     unlabelled = [replace(each, mask=None) for each in stubs.cases()]
-    gather = stubs.gatherer(blob_sam, random_clip, unlabelled, MemoryStore(2**28))
-    result = study_in(stubs.config(n_trials=4, objective=Objective.agreement, draws=2), tmp_path, gather)
+    lab = stubs.StubLab(blob_sam, random_clip, unlabelled, MemoryStore(2**28))
+    result = study_in(stubs.config(n_trials=4, objective=Objective.agreement, draws=2), tmp_path, lab)
     report = json.loads((tmp_path / "study.json").read_text())
     assert report == result.report
     assert report["best"]["value"] is not None
     assert report["winner"]["held_out"]["mean"] is None
 
 
-def test_a_complete_study_leaves_all_its_files(stubs, gather, tmp_path) -> None:
-    result = study_in(stubs.config(n_trials=12, draws=3, held_out=None), tmp_path, gather)
+def test_a_complete_study_leaves_all_its_files(stubs, lab, tmp_path) -> None:
+    result = study_in(stubs.config(n_trials=12, draws=3, held_out=None), tmp_path, lab)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     plots = {"history", "importances", "slices", "parallel_coordinates", "area_and_dsc"}
     assert names >= {"study.db", "images.txt", "trials.csv", "tuned.yaml", "study.json", "study.html", "config.yaml"}

@@ -79,13 +79,13 @@ def test_the_same_dsc_of_every_trial_and_the_same_winner(stubs, blob_sam, random
     config = stubs.config(n_trials=TRIALS, space=SPACE)
     config.view = ViewConfig(fit=ViewFit.center_crop)
     config.retrieval = RetrievalConfig(max_overlap=1.0)
-    study = make_study(config, tmp_path, stubs.gatherer(blob_sam, random_clip, store=MemoryStore(2**28)))
+    study = make_study(config, tmp_path, stubs.StubLab(blob_sam, random_clip, store=MemoryStore(2**28)))
     database = Database(study.url, study.name, config.tuning)
     database.make_slots(study.total)
     study.worker(database).run(lambda number, value: None)
     trials = read_trials(database, study.space, study.total)
     database.close()
-    cases = study.material.drawn.cases
+    cases = study.drawn.cases
     naive = [
         np.mean([naive_dsc(blob_sam, random_clip, stubs.SENTENCES, case, each.values) for case in cases])
         for each in trials

@@ -14,7 +14,7 @@ from salip_exp.runs.summary import notes
 from salip_exp.settings.compose import compose
 from salip_exp.settings.tuned import Tuned, read_tuned, tuned_yaml
 from salip_exp.settings.validate import typed
-from salip_exp.tuning.tuned_run import left_out, refuse_both, tuned_run
+from salip_exp.tuning.tuned_run import _refuse_both, tuned_run
 from salip_exp.tuning.worker import applied, tried
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}
@@ -24,7 +24,7 @@ VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold
 def tuned_file(stubs, tmp_path: Path) -> Path:
     config = applied(stubs.config(), VALUES)
     path = tmp_path / "tuned.yaml"
-    path.write_text(tuned_yaml(config, list(VALUES), ["case 1", "case 3"], ["python -m salip_exp tuned=FILE"]))
+    path.write_text(tuned_yaml(config, list(VALUES), ["case 1"], ["python -m salip_exp tuned=FILE"]))
     return path
 
 
@@ -33,7 +33,7 @@ def test_what_was_found_is_what_a_run_uses(tuned_file: Path) -> None:
     assert (config.sam.points_per_side, config.sam.pred_iou_thresh) == (8, 0.25)
     assert (config.area.threshold, config.area.unit) == (0.3, AreaUnit.fraction)
     assert config.sam.stability_score_thresh == plain.sam.stability_score_thresh
-    assert read_tuned(tuned_file).images == ("case 1", "case 3")
+    assert read_tuned(tuned_file).images == ("case 1",)
     assert quoted(f"+tuned={tuned_file}") == f"tuned={tuned_file}"
 
 
@@ -53,11 +53,11 @@ def test_another_file_is_one_sentence(tmp_path: Path, text: str) -> None:
 
 def test_a_setting_that_is_typed_and_in_the_file_is_refused() -> None:
     found = Tuned({"pred_iou_thresh": 0.5}, None, "stub", ())
-    refuse_both(found, ["salip-exp", "tuned=FILE", "sam.box_nms_thresh=0.7", "area.threshold=0.3"])
+    _refuse_both(found, ["salip-exp", "tuned=FILE", "sam.box_nms_thresh=0.7", "area.threshold=0.3"])
     with pytest.raises(ConfigError, match=r"sam\.pred_iou_thresh is typed"):
-        refuse_both(found, ["salip-exp", "tuned=FILE", "sam.pred_iou_thresh=0.7"])
+        _refuse_both(found, ["salip-exp", "tuned=FILE", "sam.pred_iou_thresh=0.7"])
     with pytest.raises(ConfigError, match=r"area\.threshold"):
-        refuse_both(Tuned({}, (0.3, AreaUnit.fraction), "stub", ()), ["salip-exp", "++area.threshold=0.3"])
+        _refuse_both(Tuned({}, (0.3, AreaUnit.fraction), "stub", ()), ["salip-exp", "++area.threshold=0.3"])
 
 
 def test_values_of_a_file_are_checked_as_if_they_were_typed(tuned_file: Path) -> None:
@@ -72,38 +72,45 @@ def test_trials_alone_take_the_minimal_region_of_trials(stubs) -> None:
     assert applied(config, VALUES).sam.min_mask_region_area == config.sam.min_mask_region_area
 
 
+@pytest.fixture
+def ran(stubs, tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs with settings of a file, and gives the data set that is left to run on."""
+    taken = []
+
+    def run(config, folder, command, lab, listeners, choose) -> int:
+        taken.append(choose(lab.dataset(config)))
+        return 0
+
+    monkeypatch.setattr("salip_exp.tuning.tuned_run.run", run)
+
+    def start(config, cases=None):
+        chosen = replace(config, tuned=str(tuned_file), task="run")
+        assert tuned_run(chosen, tmp_path, [], stubs.StubLab(0, 0, cases)) == 0
+        return taken.pop()
+
+    return start
+
+
 @pytest.mark.fault("C6")
-def test_tuning_images_leave_the_data_set_with_their_reason(stubs) -> None:
-    config = stubs.config()
-    data = left_out(stubs.dataset(stubs.cases()), ["case 1", "elsewhere"], config)
+def test_tuning_images_leave_the_data_set_with_their_reason(stubs, ran) -> None:
+    data = ran(stubs.config(sampler=Sampler.none))
     assert [ref.case_id for ref in data.refs] == [f"case {i}" for i in (0, *range(2, 9))]
     assert list(data.excluded) == [("case 1", "used for tuning")]
 
 
 @pytest.mark.fault("C6")
-def test_a_list_of_ids_that_asks_for_tuning_images_is_refused(stubs) -> None:
-    config = stubs.config()
+def test_a_list_of_ids_that_asks_for_tuning_images_is_refused(stubs, ran) -> None:
+    config = stubs.config(sampler=Sampler.none)
     config.dataset.subset = "ids.txt"
     with pytest.raises(ConfigError, match=r"holds 1 tuning images \(case 1\): .* tuning.score_tuning_images=true"):
-        left_out(stubs.dataset(stubs.cases()), ["case 1"], config)
+        ran(config)
     with pytest.raises(DataError, match="stub: none is left to score beside 1 tuning images"):
-        left_out(stubs.dataset(stubs.cases()[:1]), ["case 0"], stubs.config())
+        ran(stubs.config(sampler=Sampler.none), stubs.cases()[1:2])
 
 
 @pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.fault("C6")
-def test_a_run_leaves_them_out_or_says_so(
-    stubs, tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scored: bool
-) -> None:
-    config = replace(stubs.config(sampler=Sampler.none, score_tuning_images=scored), tuned=str(tuned_file), task="run")
-    taken = []
-
-    def run(config, folder, command, prepare) -> int:
-        taken.append(prepare(config, None)[0])
-        return 0
-
-    monkeypatch.setattr("salip_exp.tuning.tuned_run.run", run)
-    data = stubs.dataset(stubs.cases())
-    assert tuned_run(config, tmp_path, [], lambda config, stages: (data, None)) == 0
-    assert len(taken[0].refs) == (9 if scored else 7)
-    assert any("tuned on test" in note for note in notes([], config, {})) == scored
+def test_a_run_leaves_them_out_or_says_so(stubs, tuned_file: Path, ran, scored: bool) -> None:
+    config = stubs.config(sampler=Sampler.none, score_tuning_images=scored)
+    assert len(ran(config).refs) == (9 if scored else 8)
+    assert any("tuned on test" in note for note in notes([], replace(config, tuned=str(tuned_file)), {})) == scored

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
+from salip_exp.reports.listeners import Pictures
+from salip_exp.runs.folder import read_pictures
+from salip_exp.runs.lab import Lab
 from salip_exp.runs.runner import run
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
@@ -16,7 +18,6 @@ OVERRIDES = ["dataset=phantom_xray", "dataset.limit=6"]
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as outputs:
         folder = Path(outputs) / "run"
-        run(typed(compose(OVERRIDES)), folder, ["python", "-m", "salip_exp", *OVERRIDES])
-        strips = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["strips"]
-        median = next(entry for entry in strips if entry["rule"] == "median")
+        run(typed(compose(OVERRIDES)), folder, ["python", "-m", "salip_exp", *OVERRIDES], Lab(), [Pictures()])
+        median = next(entry for entry in read_pictures(folder)["strips"] if entry["rule"] == "median")
         shutil.copyfile(folder / median["file"], Path(__file__).parents[2] / "docs" / "pictures" / "strip.png")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from salip_exp.cache.base import Stage
 from salip_exp.cache.files import Item, Removed, entries, leftovers, stages_folder, tidy
 from salip_exp.cache.store import folder_of
 from salip_exp.config import CacheConfig, Config
+from salip_exp.console import wide_console
 from salip_exp.errors import EnvironmentFault
-from salip_exp.reports.terminal import wide_console
 
 HINTS = {
     "cache.prune=true": "damaged entries, leftovers, and what exceeds cache.disk_gb",
@@ -25,26 +25,26 @@ HINTS = {
 }
 
 
-def cache(config: Config) -> int:
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Remove what the configuration asks for, and print what is there by stage; returns 0, also where there is nothing.
 
     Raises:
         EnvironmentFault: the folder cannot be read, or files could not be removed.
     """
-    folder = folder_of(config.cache).absolute()
+    kept = folder_of(config.cache).absolute()
     console = wide_console()
-    if not stages_folder(folder).is_dir():
-        console.print(Text(f"nothing is kept: {stages_folder(folder)} does not exist; a run with cache=disk makes it"))
+    if not stages_folder(kept).is_dir():
+        console.print(Text(f"nothing is kept: {stages_folder(kept)} does not exist; a run with cache=disk makes it"))
         return 0
     try:
-        refused = _tidied(folder, config)
-        console.print(table(entries(folder), config.cache))
-        for line in _notes(folder):
+        refused = _tidied(kept, config)
+        console.print(table(entries(kept), config.cache))
+        for line in _notes(kept):
             console.print(Text(line))
     except OSError as fault:
-        raise EnvironmentFault(f"the cache folder {folder} cannot be read ({fault}): get access to it") from fault
+        raise EnvironmentFault(f"the cache folder {kept} cannot be read ({fault}): get access to it") from fault
     if refused:
-        raise EnvironmentFault(f"{refused} files in {folder} could not be removed: get access to them")
+        raise EnvironmentFault(f"{refused} files in {kept} could not be removed: get access to them")
     return 0
 
 

@@ -12,37 +12,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from salip_exp.commands.run import run_listeners, study_pages
 from salip_exp.config import Config
+from salip_exp.console import shown, wide_console
 from salip_exp.errors import TooManyFailures
-from salip_exp.experiments.cell_runs import Conductor, Stopped, Unfinished
-from salip_exp.experiments.cells import Cell, Cells, Finished, figures_of, plan, tables_of
+from salip_exp.experiments.cell_runs import CellRunner, Unfinished, run_cells
+from salip_exp.experiments.cells import Finished, figures_of, plan, tables_of
 from salip_exp.experiments.composing import told
 from salip_exp.experiments.counting import COUNTED, totals
 from salip_exp.experiments.results import Outcomes, Result, result_of
-from salip_exp.experiments.study import environment, notes, study_json, write_table
+from salip_exp.experiments.study import environment, notes, study_json
 from salip_exp.experiments.verdict import reading
 from salip_exp.paper import table
 from salip_exp.reports.experiment_page import write_experiment
-from salip_exp.reports.paper_tables import grid, to_rich
-from salip_exp.reports.terminal import shown, wide_console
-from salip_exp.runs.folder import claim
-from salip_exp.runs.manifest import write_json
-from salip_exp.runs.process import Stop, stoppable
-from salip_exp.wording import number
-
-Done = dict[tuple[str, str], Finished | Unfinished]
+from salip_exp.reports.paper_figures import draw_figures
+from salip_exp.reports.paper_tables import grid, to_rich, write_table
+from salip_exp.runs.folder import claim, write_json
+from salip_exp.runs.process import stoppable
+from salip_exp.settings.folders import File
 
 
-def experiment(config: Config, folder: Path, command: Sequence[str]) -> int:
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Run the cells of the configured parts and fill the study folder.
 
     Args:
         config: checked, with `experiment.name` and `experiment.parts`.
         folder: the study folder.
-        command: what to type to get this experiment again.
+        typed: what to type to get this experiment again.
 
     Returns:
         0 where every cell is finished, or missing for a reason that is stated; 5 where one failed; 130 or 143 where a
@@ -53,9 +51,9 @@ def experiment(config: Config, folder: Path, command: Sequence[str]) -> int:
         EnvironmentFault: the folder is in use or cannot be written.
     """
     start = time.monotonic()
-    typed = told(command)
+    runner = CellRunner(config, told(typed), run_listeners, study_pages)
     with claim(folder), stoppable() as stop:
-        outcomes, code = conduct(config, typed, stop)
+        outcomes, code = run_cells(runner, plan(config.experiment.parts), stop)
         finished = {key: each for key, each in outcomes.items() if isinstance(each, Finished)}
         said = notes(finished.values(), config)
         results = [result_of(table(name), outcomes, config) for name in tables_of(config.experiment.parts)]
@@ -63,12 +61,12 @@ def experiment(config: Config, folder: Path, command: Sequence[str]) -> int:
         for result, sentence in tables:
             write_table(folder, result, config, [*said, sentence])
         more: dict[str, Any] = {
-            "figures": [] if code else _figures(config, finished, folder),
+            "figures": [] if code else draw_figures(figures_of(config.experiment.parts), finished, folder),
             "counters": totals(finished.values()),
             "environment": environment(finished.values()),
             "seconds": round(time.monotonic() - start, 1),
         }
-        write_json(folder / "study.json", study_json(config, shlex.join(command), said, tables, more))
+        write_json(folder / File.study, study_json(config, shlex.join(typed), said, tables, more))
         write_experiment(folder, Path(config.outputs).absolute())
     _present(folder, tables, said, more)
     return code or _verdict(outcomes, results)
@@ -86,43 +84,6 @@ def _verdict(outcomes: Outcomes, results: Sequence[Result]) -> int:
     for each in sorted(failed):
         sys.stderr.write(f"failed: {each}\n")
     return TooManyFailures.exit_code if failed else 0
-
-
-def conduct(config: Config, typed: Sequence[str], stop: Stop) -> tuple[Done, int]:
-    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none)."""
-    cells = plan(config.experiment.parts)
-    conductor = Conductor(config, typed)
-    done: Done = {}
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not config.progress)
-    for position, cell in enumerate(cells, start=1):
-        start = time.monotonic()
-        try:
-            if stop.code is not None:
-                raise Stopped(stop.code)
-            outcome = conductor.outcome(cell)
-        except Stopped as stopped:
-            sys.stderr.write(f"stopped after {len(done)} of {len(cells)} cells; the same command continues\n")
-            return done, stopped.code
-        done[cell.dataset, cell.column] = outcome
-        console.print(f"{position}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")
-    return done, 0
-
-
-def _line(cell: Cell, outcome: Finished | Unfinished) -> str:
-    name = f"{cell.dataset} {cell.column}"
-    if isinstance(outcome, Unfinished):
-        return f"{name}: {outcome.state}: {outcome.why}"
-    scores = [record.dsc for record in outcome.records if record.dsc is not None]
-    return f"{name}: DSC {number(sum(scores) / len(scores) if scores else None)} (n={len(scores)})"
-
-
-def _figures(config: Config, finished: Cells, folder: Path) -> list[dict[str, Any]]:
-    parts = figures_of(config.experiment.parts)
-    if not parts:
-        return []
-    from salip_exp.reports.paper_figures import draw_figures
-
-    return draw_figures(parts, finished, folder)
 
 
 def _present(folder: Path, tables: Sequence[tuple[Result, str]], said: Sequence[str], more: dict[str, Any]) -> None:

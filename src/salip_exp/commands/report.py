@@ -8,16 +8,17 @@ from pathlib import Path
 from rich.text import Text
 
 from salip_exp.config import Config
+from salip_exp.console import shown, wide_console
 from salip_exp.errors import DataError, TooManyFailures
 from salip_exp.reports.experiment_page import write_experiment_page
-from salip_exp.reports.index_page import INDEX, address, write_index
+from salip_exp.reports.index_page import address, write_index
 from salip_exp.reports.run_page import write_run_page
 from salip_exp.reports.serve import watch
-from salip_exp.reports.terminal import shown, wide_console
 from salip_exp.runs.on_disk import Label, RunFolder, StudyFolder, find_runs, find_studies
+from salip_exp.settings.folders import File
 
 
-def report(config: Config) -> int:
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Write `index.html` and `compare.html` below `outputs`, and the page of every run and experiment there.
 
     With `report.watch` the pages are served and written again as runs go on, until Ctrl-C.
@@ -41,7 +42,7 @@ def report(config: Config) -> int:
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
     many = "study" if len(studies) == 1 else "studies"
     found = [f"{len(runs)} runs ({counts})"] * bool(runs) + [f"{len(studies)} {many}"] * bool(studies)
-    wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / INDEX)}"))
+    wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / File.all_runs)}"))
     if config.report.strict:
         _refuse_damage(runs)
     return 0
@@ -50,7 +51,7 @@ def report(config: Config) -> int:
 def write_all(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyFolder]) -> None:
     """Write every page."""
     for run in runs:
-        write_run_page(run, address(outputs / INDEX, run.folder))
+        write_run_page(run, address(outputs / File.all_runs, run.folder))
     for study in studies:
         if study.kind == "experiment" and study.content:
             write_experiment_page(study, outputs)

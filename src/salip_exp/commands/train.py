@@ -9,24 +9,27 @@ from pathlib import Path
 
 from rich.text import Text
 
+from salip_exp.commands.run import run_listeners
 from salip_exp.config import Config, Task
+from salip_exp.console import shown, wide_console
 from salip_exp.networks.unet import build_unet
-from salip_exp.reports.terminal import shown, wide_console
-from salip_exp.runs.on_disk import read_json
-from salip_exp.runs.runner import prepare, run
+from salip_exp.reports.listeners import RunTable
+from salip_exp.runs.folder import read_json
+from salip_exp.runs.lab import Lab
+from salip_exp.runs.listener import heard_to_the_end
+from salip_exp.settings.folders import File
+from salip_exp.tracking.trainings import TrainingTracker
+from salip_exp.tracking.wandb_tracker import WandbTracker
 from salip_exp.training.data import gather
-from salip_exp.training.trained_run import held_out_only, ignore, using
-from salip_exp.training.training import REPORT, WEIGHTS, Log, train_in
-
-TEST = "test"
+from salip_exp.training.trained_run import held_out_run, using
+from salip_exp.training.training import train_in
 
 
-def train(config: Config, folder: Path, command: Sequence[str], log: Log = ignore) -> int:
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Make or continue the training in the folder, and a run over its test part in the folder's `test/`.
 
     Args:
-        command: what to type to get this training again; what is typed to score it follows from it.
-        log: hears the row of every epoch.
+        typed: what to type to get this training again; what is typed to score it follows from it.
 
     Returns:
         0, or 130 or 143 when a signal ended training or run; the same command continues.
@@ -35,27 +38,35 @@ def train(config: Config, folder: Path, command: Sequence[str], log: Log = ignor
         What `gather`, `train_in` and `run` raise.
     """
     build_unet(config.unet.channels)  # without MONAI nothing needs to be read
-    code = train_in(config, gather(config), folder, command, log)
-    if code:
-        return code
-    weights = folder / WEIGHTS
-    scoring = scoring_command(command, weights)
-    if not (folder / TEST / "summary.json").exists():
-        chosen = replace(using(config, weights), task=Task.run, resume=True)
-        code = run(chosen, folder / TEST, scoring, held_out_only(prepare))
+    lab = Lab()
+    trackers = [TrainingTracker(WandbTracker(config.tracker, folder))] if config.tracker.used else []
+
+    def work() -> int:
+        code = train_in(config, gather(config, lab), folder, typed, trackers)
+        return code or _tested(config, folder, typed, lab)
+
+    return heard_to_the_end(trackers, work)
+
+
+def scoring_command(typed: Sequence[str], weights: Path) -> list[str]:
+    """What to type to score the weights: the command of the training as a run."""
+    said = [each for each in typed if not each.startswith(("task=", "hydra.", "resume="))]
+    return [*said, f"unet.weights={weights}"]
+
+
+def _tested(config: Config, folder: Path, typed: Sequence[str], lab: Lab) -> int:
+    """The run over the test part, unless it is there."""
+    code, place, scoring = 0, folder / File.test, scoring_command(typed, folder / File.weights)
+    if not (place / File.summary).exists():
+        chosen = replace(using(config, folder / File.weights), task=Task.run, resume=True)
+        code = held_out_run(chosen, place, scoring, lab, [*run_listeners(chosen, place), RunTable()])
     if not code:
         _say(folder, scoring)
     return code
 
 
-def scoring_command(command: Sequence[str], weights: Path) -> list[str]:
-    """What to type to score the weights: the command of the training as a run."""
-    said = [each for each in command if not each.startswith(("task=", "hydra.", "resume="))]
-    return [*said, f"unet.weights={weights}"]
-
-
 def _say(folder: Path, scoring: Sequence[str]) -> None:
-    report = read_json(folder / REPORT) or {}
+    report = read_json(folder / File.training) or {}
     n = report["n"]
     console = wide_console()
     console.print(
@@ -64,5 +75,5 @@ def _say(folder: Path, scoring: Sequence[str]) -> None:
             f"{report['val_dice']:.4f} (n={n['val']}) in epoch {report['best_epoch']}; scored on {n['test']} held out"
         )
     )
-    console.print(Text(f"weights       {shown(folder / WEIGHTS)}"))
+    console.print(Text(f"weights       {shown(folder / File.weights)}"))
     console.print(Text(f"again         {shlex.join(scoring)}", "bold"))

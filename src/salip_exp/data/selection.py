@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.data.paths import natural, safe
-from salip_exp.errors import CaseError, DataError
+from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.files import read_small
 
 
@@ -98,6 +98,33 @@ def choose(found: Found, config: DatasetConfig, seed: int) -> Dataset:
         picked = np.random.default_rng(seed).choice(len(refs), config.sample, replace=False)
         refs = [refs[i] for i in sorted(picked)]
     return Dataset(config.name, refs[: config.limit], excluded, count)
+
+
+def without_cases(
+    dataset: Dataset, ids: Collection[str], what: str, reason: str, subset: str | None, remedy: str = ""
+) -> Dataset:
+    """The data set without some of its cases, each among the excluded; ids of no case are no matter.
+
+    Args:
+        ids: of the cases to leave out.
+        what: they are, for errors.
+        reason: of their exclusion.
+        subset: file that the cases were chosen by, if one was.
+        remedy: what else can be done about a file that asks for them.
+
+    Raises:
+        ConfigError: that file asks for some of them.
+        DataError: nothing is left.
+    """
+    used = [ref.case_id for ref in dataset.refs if ref.case_id in ids]
+    if used and subset is not None:
+        raise ConfigError(
+            f"dataset.subset={subset} holds {len(used)} {what} ({', '.join(used[:5])}): take them out of it{remedy}"
+        )
+    refs = [ref for ref in dataset.refs if ref.case_id not in ids]
+    if not refs:
+        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}")
+    return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, reason) for each in used)])
 
 
 def _subset(refs: Sequence[CaseRef], excluded: Mapping[str, str], path: Path) -> list[CaseRef]:

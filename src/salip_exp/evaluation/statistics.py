@@ -44,6 +44,18 @@ class Estimate:
         return asdict(self)
 
 
+class RunningMean:
+    """The mean of the scores so far."""
+
+    def __init__(self) -> None:
+        self.sum, self.n = 0.0, 0
+
+    def add(self, score: float) -> float:
+        """Take one more score, and say the mean."""
+        self.sum, self.n = self.sum + score, self.n + 1
+        return self.sum / self.n
+
+
 def estimate(
     scores: Sequence[float | None],
     clusters: Sequence[str] | None = None,

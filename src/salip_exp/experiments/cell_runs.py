@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
 
 from salip_exp.config import Config
 from salip_exp.errors import SalipError, TooManyFailures, WeightsError
+from salip_exp.execute import execute
 from salip_exp.experiments.cells import Cell, Finished
 from salip_exp.experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
-from salip_exp.methods.traits import METHODS
-from salip_exp.runs.lab import Shared
-from salip_exp.runs.manifest import write_manifest
+from salip_exp.runs.folder import read_json, write_json
+from salip_exp.runs.lab import Lab
+from salip_exp.runs.listener import Listener
 from salip_exp.runs.on_disk import Label, read_run
-from salip_exp.settings.run_name import label
-from salip_exp.settings.tuning import searches
+from salip_exp.runs.process import Stop
+from salip_exp.settings.folders import File, label
+from salip_exp.wording import number
+
+if TYPE_CHECKING:
+    from salip_exp.tuning.tune import StudyListener
 
 log = logging.getLogger(__name__)
 
-CELLS = "cells"
 PICTURES = "figures='worst:1,median:1,best:1'"
 """Of a cell, unless the user says otherwise: there are many, and each can be run again with more."""
 
@@ -49,6 +54,16 @@ class Unfinished:
     folder: Path | None = None
 
 
+Done = dict[tuple[str, str], Finished | Unfinished]
+Listen = Callable[[Config, Path], Sequence[Listener]]
+OfStudy = Callable[[Config], Sequence["StudyListener"]]
+
+
+def unheard(*_: object) -> tuple[()]:
+    """Nobody."""
+    return ()
+
+
 class Stopped(Exception):
     """A signal ended the cell at hand, after the case at hand."""
 
@@ -57,19 +72,24 @@ class Stopped(Exception):
         self.code = code
 
 
-class Conductor:
+class CellRunner:
     """Runs the cells of one experiment, each content once.
 
     Args:
         config: of the experiment.
         typed: what the user typed for all cells.
+        listen: who hears of the run of a cell, from its configuration and its folder.
+        of_study: who hears of a study that such a run makes first.
     """
 
-    def __init__(self, config: Config, typed: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, typed: Sequence[str], listen: Listen = unheard, of_study: OfStudy = unheard
+    ) -> None:
         self.config = config
         self.typed = [*typed] if any(each.startswith("figures=") for each in typed) else [*typed, PICTURES]
-        self.shared = Shared(config.cache.memory_mb)
-        self.cells = Path(config.outputs) / CELLS
+        self.lab = Lab(config.cache.memory_mb)
+        self.listen, self.of_study = listen, of_study
+        self.cells = Path(config.outputs) / File.experiment_cells
         self._composed: dict[tuple[str, ...], Config] = {}
 
     def outcome(self, cell: Cell) -> Finished | Unfinished:
@@ -104,7 +124,7 @@ class Conductor:
             reason = f"the weights of {option} are not on this machine, and download=false"
         if reason is not None:
             return Unfinished(cell, "missing", reason)
-        key = cell_key(config, self.shared.data_sha256(config.dataset, config.seed))
+        key = cell_key(config, self.lab.data_sha256(config))
         folder = self._folder(config, key, overrides_of(cell, self.config, self.typed))
         if _key_in(folder) == key:
             return self._finished(cell, config, folder)
@@ -127,21 +147,21 @@ class Conductor:
     def _run(self, cell: Cell, config: Config, folder: Path, key: str) -> None:
         overrides = overrides_of(cell, self.config, self.typed)
         command = ["python", "-m", "salip_exp", *overrides]
-        with redirect_stdout(io.StringIO()):  # the experiment has its own tables
-            code = _run(config, folder, command, self.shared)
+        listeners = self.listen(config, folder)
+        code = execute(config, folder, command, self.lab, listeners, self.of_study, train=True)
         if code:
             raise Stopped(code)
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        write_manifest(folder, manifest | {"cell": {"key": key, "command": shlex.join(command)}})
+        manifest = read_json(folder / File.manifest) or {}
+        write_json(folder / File.manifest, manifest | {"cell": {"key": key, "command": shlex.join(command)}})
 
     def _finished(self, cell: Cell, config: Config, folder: Path) -> Finished | Unfinished:
         run = read_run(folder)
         if run.label is not Label.finished:
             return Unfinished(cell, "failed", f"{folder} is {run.label}: {run.why}", folder=folder)
         records = {record.case_id: record for record in run.records}
-        refs = [ref for ref in self.shared.dataset(config.dataset, config.seed).refs if ref.case_id in records]
+        refs = [ref for ref in self.lab.dataset(config).refs if ref.case_id in records]
         ordered = [records[ref.case_id] for ref in refs]
-        return Finished(cell, config, folder, ordered, refs, lambda: self.shared.engine(config).method)
+        return Finished(cell, config, folder, ordered, refs, lambda: self.lab.method(config))
 
     def _with_failures(self, cell: Cell, folder: Path, why: str) -> Unfinished:
         log.warning("cell %s %s: %s", cell.dataset, cell.column, why)
@@ -150,29 +170,38 @@ class Conductor:
         return Unfinished(cell, "failed", " ".join(why.split()), done, len(records), folder)
 
 
-def _run(config: Config, folder: Path, command: Sequence[str], shared: Shared) -> int:
-    """The cell as the ordinary run that its configuration asks for."""
-    from salip_exp.runs.runner import run
-
-    if METHODS[config.method].trained:
-        from salip_exp.training.trained_run import trained_run
-
-        return trained_run(config, folder, command, shared.prepare)
-    if searches(config) or config.tuned is not None:
-        from salip_exp.tuning.tuned_run import tuned_run
-
-        return tuned_run(config, folder, command, shared.prepare)
-    return run(config, folder, command, shared.prepare)
-
-
 def _said(overrides: Sequence[str]) -> list[str]:
     return [each for each in overrides if each != PICTURES]
 
 
 def _key_in(folder: Path) -> str | None:
     """The key that a finished cell was stamped with."""
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return str(manifest["cell"]["key"]) if (folder / "summary.json").exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    cell = (read_json(folder / File.manifest) or {}).get("cell")
+    return str(cell.get("key")) if isinstance(cell, dict) and (folder / File.summary).exists() else None
+
+
+def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop) -> tuple[Done, int]:
+    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none); a line for each."""
+    done: Done = {}
+    progress = runner.config.progress
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not progress)
+    for position, cell in enumerate(cells, start=1):
+        start = time.monotonic()
+        try:
+            if stop.code is not None:
+                raise Stopped(stop.code)
+            outcome = runner.outcome(cell)
+        except Stopped as stopped:
+            sys.stderr.write(f"stopped after {len(done)} of {len(cells)} cells; the same command continues\n")
+            return done, stopped.code
+        done[cell.dataset, cell.column] = outcome
+        console.print(f"{position}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")
+    return done, 0
+
+
+def _line(cell: Cell, outcome: Finished | Unfinished) -> str:
+    name = f"{cell.dataset} {cell.column}"
+    if isinstance(outcome, Unfinished):
+        return f"{name}: {outcome.state}: {outcome.why}"
+    scores = [record.dsc for record in outcome.records if record.dsc is not None]
+    return f"{name}: DSC {number(sum(scores) / len(scores) if scores else None)} (n={len(scores)})"

@@ -1,4 +1,4 @@
-"""What the result of a cell depends on, as one key: a finished cell with this key need not be run again."""
+"""From a cell to its configuration, and to the key of all that its result depends on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from salip_exp.networks.weights import location, sha256_of
 from salip_exp.paper import sources
 from salip_exp.runs.identity import recipe
 from salip_exp.settings.compose import compose
-from salip_exp.settings.run_name import key_of
+from salip_exp.settings.folders import key_of
 from salip_exp.settings.tuned import read_tuned
 from salip_exp.settings.validate import typed
 
@@ -36,7 +36,7 @@ def cell_key(config: Config, data_sha256: str) -> str:
 
     Args:
         config: of the cell.
-        data_sha256: over the fingerprints of its cases (`Shared.data_sha256`).
+        data_sha256: over the fingerprints of its cases (`Lab.data_sha256`).
 
     Raises:
         ConfigError, WeightsError, DataError: the text, the weights' names or a file of settings cannot be used.

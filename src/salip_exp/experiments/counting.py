@@ -11,7 +11,8 @@ from salip_exp.cascade.everything import sampling_of
 from salip_exp.config import SamConfig
 from salip_exp.experiments.cells import Finished
 from salip_exp.methods.traits import METHODS
-from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.folder import read_json
+from salip_exp.settings.folders import File
 
 COUNTED = ("encoder_calls", "decoded_points", "clip_images")
 NAIVE = (
@@ -23,7 +24,7 @@ NAIVE = (
 
 def computed(cell: Finished) -> dict[str, int]:
     """What the networks did for the cell, in whichever process and experiment that was."""
-    counts = (read_json(cell.folder / "manifest.json") or {}).get("counters", {})
+    counts = (read_json(cell.folder / File.manifest) or {}).get("counters", {})
     return {name: int(counts.get(name, 0)) for name in COUNTED}
 
 

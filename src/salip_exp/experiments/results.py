@@ -13,8 +13,9 @@ from salip_exp.evaluation.statistics import Comparison, compare, holm
 from salip_exp.experiments.cell_runs import Unfinished
 from salip_exp.experiments.cells import Finished
 from salip_exp.paper import SALIP, Row, Score, Table
-from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.folder import read_json
 from salip_exp.runs.records import CaseRecord, volumes_of
+from salip_exp.settings.folders import File
 
 Outcomes = Mapping[tuple[str, str], Finished | Unfinished]
 """Results of cells by data set and column."""
@@ -99,7 +100,7 @@ def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
         return Entry(paper, "missing", "it was not run yet: the same command continues")
     if isinstance(cell, Unfinished):
         return Entry(paper, cell.state, cell.why, cell.n, cell.of, folder=cell.folder)
-    summary = read_json(cell.folder / "summary.json") or {}
+    summary = read_json(cell.folder / File.summary) or {}
     part = summary.get("overall") if row.group is None else summary.get("groups", {}).get(row.group)
     if part is None:
         return Entry(paper, "missing", f"no case of the group {row.group}", 0, 0, folder=cell.folder)

@@ -1,4 +1,4 @@
-"""The study folder: `study.json`, and every table as text, CSV, Markdown and LaTeX."""
+"""What an experiment came to, as its `study.json` holds it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from salip_exp.config import Config, Data
 from salip_exp.experiments.cells import Finished
 from salip_exp.experiments.results import Entry, Result
 from salip_exp.experiments.verdict import ENOUGH
-from salip_exp.files import atomic_write
 from salip_exp.paper import Score, sources
-from salip_exp.reports.paper_tables import to_csv, to_latex, to_markdown, to_text
-from salip_exp.runs.on_disk import read_json
+from salip_exp.runs.folder import read_json
 from salip_exp.runs.summary import EMBEDDED_NOTE
+from salip_exp.settings.folders import File
 
 VERSION = 1
 PHANTOMS = "phantoms: drawn images stand for the data sets of the paper"
@@ -28,7 +27,7 @@ def notes(cells: Iterable[Finished], config: Config) -> list[str]:
     """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on."""
     said = [PHANTOMS] if config.data is Data.phantoms else []
     for cell in cells:
-        summary = read_json(cell.folder / "summary.json") or {}
+        summary = read_json(cell.folder / File.summary) or {}
         said += [note for note in summary.get("notes", ()) if note.startswith(LABELS)]
     return list(dict.fromkeys(said))
 
@@ -48,24 +47,6 @@ def table_notes(result: Result, config: Config) -> list[str]:
             "pairs or more; slices of one volume are one pair."
         )
     return [*said, *result.table.footnotes]
-
-
-def write_table(folder: Path, result: Result, config: Config, below: Sequence[str]) -> None:
-    """Write a table in its four forms.
-
-    Args:
-        below: what is said below it: of all tables, and its reading.
-
-    Raises:
-        EnvironmentFault: the folder cannot be written.
-    """
-    below = [*table_notes(result, config), *below]
-    rois = {name: source.roi for name, source in sources().items()}
-    name = result.table.name
-    atomic_write(folder / f"{name}.csv", to_csv(result, rois, lambda entry: run_of(entry, config)))
-    atomic_write(folder / f"{name}.md", to_markdown(result, below))
-    atomic_write(folder / f"{name}.tex", to_latex(result, below))
-    atomic_write(folder / f"{name}.txt", to_text(result, below))
 
 
 def table_json(result: Result, reading: str, config: Config) -> dict[str, Any]:
@@ -118,7 +99,7 @@ def environment(cells: Iterable[Finished]) -> dict[str, Any]:
     found: dict[str, list[Any]] = {"commit": [], "packages": [], "machine": [], "device": []}
     weights: dict[str, str] = {}
     for cell in cells:
-        manifest = read_json(cell.folder / "manifest.json") or {}
+        manifest = read_json(cell.folder / File.manifest) or {}
         for name, seen in found.items():
             value = manifest.get(name)
             seen += [value] if value is not None and value not in seen else []

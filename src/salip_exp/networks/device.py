@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+import cv2
 import torch
 
 from salip_exp.cache.base import content_key
@@ -14,6 +15,13 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.networks.unet import LoadedUnet
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch and OpenCV compute on so many threads; None leaves it to them (as many as there are cores)."""
+    if count is not None:
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
 
 
 def pick_device(device: Device) -> torch.device:

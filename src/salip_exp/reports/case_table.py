@@ -14,8 +14,7 @@ from salip_exp.files import atomic_write
 from salip_exp.reports.inline import pictures_by_case
 from salip_exp.runs.on_disk import RunFolder
 from salip_exp.runs.records import CaseRecord
-
-CASES = "cases.js"
+from salip_exp.settings.folders import File
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def write_cases(run: RunFolder) -> None:
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    files = pictures_by_case(run.summary)
+    files = pictures_by_case(run.pictures)
     cases = [
         {
             "id": each.case_id,
@@ -92,7 +91,7 @@ def write_cases(run: RunFolder) -> None:
         for each in run.records
     ]
     content = {"dataset": run.records[0].dataset if run.records else "", "cases": cases}
-    atomic_write(run.folder / CASES, f"salip.cases({safe_json(content)});\n")
+    atomic_write(run.folder / File.case_script, f"salip.cases({safe_json(content)});\n")
 
 
 def safe_json(content: Any) -> Markup:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from salip_exp.errors import ConfigError
 from salip_exp.settings.compose import compose
-from salip_exp.settings.run_name import FREE
+from salip_exp.settings.folders import FREE
 from salip_exp.settings.validate import typed
 
 UNSAID = {"task", *FREE}

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from salip_exp.reports.index_page import INDEX, address
+from salip_exp.reports.index_page import address
 from salip_exp.reports.inline import STRIP, data_uri
-from salip_exp.reports.run_page import REPORT, write_html
+from salip_exp.reports.run_page import write_html
 from salip_exp.runs.on_disk import StudyFolder, read_study
-
-PAGE = "study.html"
+from salip_exp.settings.folders import File
 
 
 def write_experiment(folder: Path, outputs: Path) -> None:
@@ -32,12 +31,12 @@ def write_experiment_page(study: StudyFolder, outputs: Path) -> None:
     figures = [_figure(study.folder, entry) for entry in study.content["figures"]]
     cells = [cell for table in study.content["tables"] for row in table["rows"] for cell in row["cells"]]
     write_html(
-        study.folder / PAGE,
+        study.folder / File.study_page,
         "experiment.html.j2",
         study=study.content,
         cells=len(cells),
         finished=sum(cell["state"] == "finished" for cell in cells),
-        index=address(outputs / INDEX, study.folder),
+        index=address(outputs / File.all_runs, study.folder),
         figures=figures,
         pages=_pages(cells, study.folder, outputs),
     )
@@ -51,4 +50,4 @@ def _figure(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 def _pages(cells: Sequence[Mapping[str, Any]], folder: Path, outputs: Path) -> dict[str, str]:
     """The address of the page of every run that a cell was read from, where there is one."""
     runs = {cell["run"] for cell in cells if cell["run"]}
-    return {run: address(outputs / run / REPORT, folder) for run in runs if (outputs / run / REPORT).exists()}
+    return {run: address(outputs / run / File.report, folder) for run in runs if (outputs / run / File.report).exists()}

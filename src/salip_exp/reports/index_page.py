@@ -11,10 +11,10 @@ from urllib.parse import quote
 from salip_exp import wording
 from salip_exp.reports.inline import thumbnails
 from salip_exp.reports.paired import LATEST, paired_differences
-from salip_exp.reports.run_page import REPORT, write_html
+from salip_exp.reports.run_page import write_html
 from salip_exp.runs.on_disk import RunFolder, StudyFolder
+from salip_exp.settings.folders import File
 
-INDEX, COMPARE = "index.html", "compare.html"
 PICTURES = 3  # of each run on the index
 
 
@@ -32,10 +32,10 @@ def write_index(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[Stud
     latest = sorted(runs, key=lambda run: str(run.manifest.get("started", "")), reverse=True)
     rows = [_row(run, outputs) for run in latest]
     listed = [_study(each, outputs) for each in studies]
-    write_html(outputs / INDEX, "index.html.j2", rows=rows, studies=listed)
+    write_html(outputs / File.all_runs, "index.html.j2", rows=rows, studies=listed)
     choices = [{key: row[key] for key in ("name", "title", "folder")} for row in rows]
     paired = paired_differences([(row["name"], row["run"]) for row in rows])
-    write_html(outputs / COMPARE, "compare.html.j2", runs=choices, paired=paired, latest=LATEST)
+    write_html(outputs / File.comparison, "compare.html.j2", runs=choices, paired=paired, latest=LATEST)
 
 
 def address(place: Path, start: Path) -> str:
@@ -49,12 +49,12 @@ def _row(run: RunFolder, outputs: Path) -> dict[str, Any]:
         "run": run,
         "name": os.path.relpath(run.folder, outputs),
         "folder": address(run.folder, outputs),
-        "link": address(run.folder / REPORT, outputs),
+        "link": address(run.folder / File.report, outputs),
         "title": _title(run),
         "weights": wording.weights(run.summary) if run.summary else "",
         "dataset": told.get("dataset", ""),
         "method": told.get("method", ""),
-        "thumbnails": thumbnails(run.folder, run.summary, PICTURES),
+        "thumbnails": thumbnails(run.folder, run.pictures, PICTURES),
     }
 
 
@@ -69,6 +69,6 @@ def _title(run: RunFolder) -> str:
 
 
 def _study(study: StudyFolder, outputs: Path) -> dict[str, Any]:
-    page = study.folder / "study.html"
+    page = study.folder / File.study_page
     link = address(page, outputs) if page.exists() else None
     return {"study": study, "name": os.path.relpath(study.folder, outputs), "link": link}

@@ -16,8 +16,8 @@ from typing import Any
 from salip_exp.errors import DataError, SalipError
 from salip_exp.experiments.counting import COUNTED
 from salip_exp.files import atomic_write
-from salip_exp.runs.on_disk import read_json
-from salip_exp.settings.run_name import key_of
+from salip_exp.runs.folder import read_json
+from salip_exp.settings.folders import File, key_of
 
 PLACES = ("outputs", "cache", "hydra", "progress", "resume", "threads")
 """Keys of a command that say where and how it ran, and change no number."""
@@ -41,7 +41,7 @@ def write_ledger(study: Path, ledger: Path) -> list[Path]:
         DataError: there is no study.
         EnvironmentFault: the ledger cannot be written.
     """
-    found = read_json(study / "study.json")
+    found = read_json(study / File.study)
     if found is None or found.get("kind") != "experiment":
         raise DataError(f"{study} holds no experiment: run python -m salip_exp +experiment=everything first")
     folders = [_write_table(study, ledger / table["name"], table, found) for table in found["tables"]]

@@ -16,6 +16,7 @@ from salip_exp.errors import CaseError
 from salip_exp.files import atomic_write, png
 from salip_exp.reports.drawing import BOX, INK, PAPER, PREDICTION, TARGET, Color, dashed, outline, resized, words
 from salip_exp.runs.records import CaseRecord, prediction_path
+from salip_exp.settings.folders import File
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def write_figures(
     chosen = choose(records, rules, seed)
     entries: dict[str, Entry] = {}
     for rule, record, case in read_chosen(refs, chosen):
-        file = f"figures/{rule}_{record.name}.png"
+        file = f"{File.figures}/{rule}_{record.name}.png"
         atomic_write(folder / file, png(np.asarray(draw(case, read_prediction(folder, record), record))))
         entries[rule] = {"file": file, "rule": rule, **identity(record)}
     return [entries[rule] for rule, _ in chosen if rule in entries]

@@ -7,14 +7,19 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from salip_exp.config import Config
 from salip_exp.experiments.results import Entry, Result
-from salip_exp.paper import Row
+from salip_exp.experiments.study import run_of, table_notes
+from salip_exp.files import atomic_write
+from salip_exp.paper import Row, sources
 from salip_exp.wording import MISSING
 
 HEADER = (
@@ -136,8 +141,6 @@ def to_rich(result: Result) -> RichTable:
 
 def to_text(result: Result, notes: Sequence[str]) -> str:
     """As on a terminal without colours, wide enough for every line; notes below."""
-    from rich.console import Console
-
     stream = io.StringIO()
     console = Console(file=stream, width=400, color_system=None, highlight=False)
     console.print(to_rich(result))
@@ -228,3 +231,21 @@ def _fields(entry: Entry, run_of: Any) -> list[Any]:
     numbers = [dsc.get("mean"), dsc.get("low"), dsc.get("high"), iou.get("mean"), *differs, entry.p]
     rounded = ["" if each is None else f"{each:.6g}" for each in numbers]
     return [*entry.paper, entry.state, entry.n, entry.of, *rounded, entry.why, run_of(entry) or ""]
+
+
+def write_table(folder: Path, result: Result, config: Config, below: Sequence[str]) -> None:
+    """Write a table in its four forms.
+
+    Args:
+        below: what is said below it: of all tables, and its reading.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    below = [*table_notes(result, config), *below]
+    rois = {name: source.roi for name, source in sources().items()}
+    name = result.table.name
+    atomic_write(folder / f"{name}.csv", to_csv(result, rois, lambda entry: run_of(entry, config)))
+    atomic_write(folder / f"{name}.md", to_markdown(result, below))
+    atomic_write(folder / f"{name}.tex", to_latex(result, below))
+    atomic_write(folder / f"{name}.txt", to_text(result, below))

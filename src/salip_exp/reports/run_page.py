@@ -21,8 +21,7 @@ from salip_exp.reports.difference import difference
 from salip_exp.reports.distribution import distribution
 from salip_exp.reports.inline import embedded
 from salip_exp.runs.on_disk import RunFolder, read_run
-
-REPORT = "report.html"
+from salip_exp.settings.folders import File
 
 
 def write_page(folder: Path) -> None:
@@ -44,12 +43,12 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    pictures = embedded(run.folder, run.summary)
+    pictures = embedded(run.folder, run.pictures)
     numbers = {entry["case_id"]: entry["number"] for kind in ("strips", "figures") for entry in pictures[kind]}
-    named = sum(len(run.summary.get(kind, ())) for kind in pictures)
-    config = run.folder / "config.yaml"
+    named = sum(map(len, run.pictures.values()))
+    config = run.folder / File.config
     write_html(
-        run.folder / REPORT,
+        run.folder / File.report,
         "run.html.j2",
         run=run,
         index=index,

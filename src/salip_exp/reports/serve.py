@@ -16,18 +16,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from rich.text import Text
 
+from salip_exp.console import wide_console
 from salip_exp.errors import EnvironmentFault
 from salip_exp.reports.experiment_page import write_experiment_page
-from salip_exp.reports.index_page import INDEX, address, write_index
+from salip_exp.reports.index_page import address, write_index
 from salip_exp.reports.run_page import write_run_page
-from salip_exp.reports.terminal import wide_console
 from salip_exp.runs.folder import in_use
-from salip_exp.runs.on_disk import STUDY, RunFolder, find_studies, read_run, run_folders
+from salip_exp.runs.on_disk import RunFolder, find_studies, read_run, run_folders
+from salip_exp.settings.folders import File
 
 HOST = "127.0.0.1"
 INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
-SIGNS = ("summary.json", "status.json", "manifest.json", "cases", STUDY)
+SIGNS = (File.summary, File.status, File.manifest, File.cases, File.study)
 """Files whose time changes when there is something new to show."""
 Signs = tuple[int | bool | None, ...]
 
@@ -107,7 +108,7 @@ class Pages:
         runs = [self.runs[each] for each in folders if each in changed]
         shown = [each for each in studies if each.folder in changed and each.kind == "experiment" and each.content]
         for run in runs:
-            write_run_page(run, address(self.outputs / INDEX, run.folder))
+            write_run_page(run, address(self.outputs / File.all_runs, run.folder))
         for study in shown:
             write_experiment_page(study, self.outputs)
         write_index(self.outputs, list(self.runs.values()), studies)
@@ -125,7 +126,7 @@ def servable(root: Path, path: str) -> Path | None:
         root: resolved.
         path: as requested, percent-encoded.
     """
-    name = unquote(path).lstrip("/") or INDEX
+    name = unquote(path).lstrip("/") or File.all_runs
     if "\0" in name or any(part.startswith(".") for part in Path(name).parts):
         return None
     file = (root / name).resolve()

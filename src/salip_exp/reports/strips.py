@@ -37,6 +37,7 @@ from salip_exp.reports.drawing import (
 )
 from salip_exp.reports.overlays import Choice, Entry, choose, identity, legend, read_chosen, verdict
 from salip_exp.runs.records import CaseRecord
+from salip_exp.settings.folders import File
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def write_strips(
         except Exception:  # the case was finished once: a picture must not cost the run its results
             log.exception("no strip of case %s", record.case_id)
             continue
-        file = f"figures/strip_{record.name}.png"
+        file = f"{File.figures}/strip_{record.name}.png"
         atomic_write(folder / file, png(np.asarray(strip)))
         entries[rule] = {"file": file, "rule": rule, **identity(record), "failure": record.failure}
     return [entries[rule] for rule, _ in chosen if rule in entries]

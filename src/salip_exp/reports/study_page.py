@@ -11,13 +11,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from salip_exp.console import shown, wide_console
 from salip_exp.files import atomic_write
-from salip_exp.reports.index_page import INDEX, address
+from salip_exp.reports.index_page import address
 from salip_exp.reports.run_page import write_html
-from salip_exp.reports.terminal import shown, wide_console
+from salip_exp.settings.folders import File
 from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.space import Space
 from salip_exp.tuning.trials import TrialRow
+from salip_exp.tuning.tune import Result, StudyListener
 from salip_exp.wording import number, spread
 
 SCALE = "Viridis"
@@ -111,11 +113,11 @@ def say(folder: Path, report: Mapping[str, Any]) -> None:
     for line in (*report["notes"], *remarks(report)):
         console.print(Text(f"  {line}", style="dim"))
     console.print(Text(f"study folder  {shown(folder)}"))
-    console.print(Text(f"its page      {shown(folder / 'study.html')}"))
+    console.print(Text(f"its page      {shown(folder / File.study_page)}"))
     console.print(Text(f"dashboard     {report['dashboard']}"))
     console.print(
         Text(
-            f"next          python -m salip_exp dataset={report['dataset']} tuned={shown(folder / 'tuned.yaml')}",
+            f"next          python -m salip_exp dataset={report['dataset']} tuned={shown(folder / File.tuned)}",
             "bold",
         )
     )
@@ -170,9 +172,6 @@ def _cells(name: str, each: Mapping[str, Any], share: str) -> list[Text]:
     return [Text(cell) for cell in (*cells, share)]
 
 
-PLOTS = "plots"
-
-
 def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, Any], outputs: Path) -> None:
     """Write the page, and every figure as a file that shares one copy of Plotly's program with the others.
 
@@ -188,12 +187,30 @@ def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, An
     from plotly.offline import get_plotlyjs
 
     program = get_plotlyjs()
-    atomic_write(folder / PLOTS / "plotly.min.js", program)
+    atomic_write(folder / File.plots / "plotly.min.js", program)
     for name, figure in figures.items():
-        atomic_write(folder / PLOTS / f"{name}.html", figure.to_html(include_plotlyjs="directory"))
+        atomic_write(folder / File.plots / f"{name}.html", figure.to_html(include_plotlyjs="directory"))
     fragments = [
         figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
     ]
-    index = address(outputs / INDEX, folder)
+    index = address(outputs / File.all_runs, folder)
     values = {"report": report, "program": program, "fragments": fragments}
-    write_html(folder / "study.html", "tuning.html.j2", index=index, **values)
+    write_html(folder / File.study_page, "tuning.html.j2", index=index, **values)
+
+
+class StudyPage(StudyListener):
+    """The plots of a study, and the page that shows them."""
+
+    def finished(self, folder: Path, result: Result) -> None:
+        """Write them."""
+        write_page(
+            folder, plots(result.trials, result.space, result.report), result.report, Path(result.config.outputs)
+        )
+
+
+class StudyTable(StudyListener):
+    """The table of settings on stdout, and what to type next."""
+
+    def finished(self, folder: Path, result: Result) -> None:
+        """Print it."""
+        say(folder, result.report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from salip_exp.console import shown, wide_console
 from salip_exp.evaluation import scores
+from salip_exp.runs.folder import read_json
+from salip_exp.settings.folders import File
 from salip_exp.wording import failed, heading, mean, tally, title, work
 
 
@@ -27,22 +29,16 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
         command: what this run was started by.
         console: instead of stdout.
     """
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(folder / File.summary) or {}
     console = console or wide_console()
     console.print(table(summary))
     for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"]):
         console.print(Text(f"  {note}", style="dim"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_json(folder / File.manifest) or {}
     console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
-    console.print(Text(f"its page    {shown(folder / 'report.html')}"))
+    console.print(Text(f"its page    {shown(folder / File.report)}"))
     console.print(Text("next        " + next_command(command, outputs), style="bold"))
-
-
-def wide_console() -> Console:
-    """Stdout; wide enough for a whole row where it is not a terminal, so that nothing is cut in a file."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
 
 
 def table(summary: Mapping[str, Any]) -> Table:
@@ -79,9 +75,3 @@ def next_command(command: Sequence[str], outputs: str) -> str:
     program = list(command[:1] if command[:1] == ["salip-exp"] else ["python", "-m", "salip_exp"])
     place = [] if outputs == "outputs" else [f"outputs={outputs}"]
     return shlex.join([*program, "task=report", *place])
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be given from here."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from salip_exp.cascade.work import out_of_memory
 from salip_exp.config import Config
-from salip_exp.console import progress
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.loading import Load, read_ahead
 from salip_exp.errors import CaseError, SalipError
@@ -22,113 +21,74 @@ from salip_exp.files import png
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS
 from salip_exp.runs.identity import fingerprint, record_key
+from salip_exp.runs.listener import Listener, Run
 from salip_exp.runs.process import Stop
 from salip_exp.runs.records import CaseRecord, StaleRecord, record_path, reusable, sha256, write_record
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Session:
-    """What the cases of a run share, and what happened to them.
-
-    Attributes:
-        recipe: hash of all that makes a prediction other than the case (`identity.recipe`).
-        dataset: name of the data set.
-        reused: cases whose record was there already.
-        redone: (id, reason) of records that were there and could not be used.
-    """
-
-    config: Config
-    folder: Path
-    method: Method
-    recipe: str
-    dataset: str
-    reused: int = 0
-    redone: list[tuple[str, str]] = field(default_factory=list)
-
-
-class MeanDsc:
-    """DSC so far, over the cases that have one."""
-
-    def __init__(self) -> None:
-        self.sum, self.n = 0.0, 0
-
-    def add(self, record: CaseRecord) -> str:
-        """Take one more case, and say the mean."""
-        if record.dsc is not None:
-            self.sum, self.n = self.sum + record.dsc, self.n + 1
-        return f"mean DSC {self.sum / self.n:.3f} (n={self.n})" if self.n else "no score yet"
-
-
-def run_cases(
-    session: Session, refs: Sequence[CaseRef], stop: Stop, told: Callable[[CaseRecord], None]
-) -> list[CaseRecord]:
+def run_cases(run: Run, stop: Stop, listeners: Sequence[Listener]) -> None:
     """Finish every case, in order, or those before a signal; one that fails never touches another.
 
     Args:
-        session: of the run.
-        refs: of the data set.
+        run: gets a record for each.
         stop: whether to stop after the case at hand.
-        told: hears of every case when it is finished.
+        listeners: hear of every case when it is finished.
 
     Raises:
         EnvironmentFault: a record cannot be written.
     """
-    records = []
-    mean = MeanDsc()
-    with progress(len(refs), session.config.progress, "case") as report:
-        for ref, load in read_ahead(refs):
-            if stop.code is not None:
-                break
-            records.append(run_case(session, ref, load))
-            told(records[-1])
-            report(mean.add(records[-1]))
-    return records
+    for ref, load in read_ahead(run.dataset.refs):
+        if stop.code is not None:
+            break
+        run.records.append(run_case(run, ref, load))
+        for each in listeners:
+            each.case(run)
 
 
-def run_case(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
+def run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     """The record of one case, on disk when this returns; a failure is a record too.
 
     Raises:
         EnvironmentFault: the record cannot be written.
     """
     try:
-        return _finished(session, ref, load)
+        return _finished(run, ref, load)
     except CaseError as error:
         log.warning("case %s: %s %s", ref.case_id, error.code, error)
-        record = _failed(session, ref, error.code, str(error))
+        record = _failed(run, ref, error.code, str(error))
     except SalipError:
         raise
     except Exception as error:
         log.exception("case %s", ref.case_id)
-        code = "E_OOM" if _lacks_memory(error) else "E_INTERNAL"
-        record = _failed(session, ref, code, f"{type(error).__name__}: {error}")
-    write_record(session.folder, record, None)
+        code = "E_OOM" if out_of_memory(error) else "E_INTERNAL"
+        record = _failed(run, ref, code, f"{type(error).__name__}: {error}")
+    write_record(run.folder, record, None)
     return record
 
 
-def _finished(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
+def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     start = time.perf_counter()
     loaded = load()
     case = loaded.case
     case_hash = fingerprint(case)
-    key = record_key(session.recipe, case_hash)
+    key = record_key(run.recipe, case_hash)
     try:
-        record = reusable(session.folder, ref.case_id, key)
+        record = reusable(run.folder, ref.case_id, key)
     except StaleRecord as reason:
-        if record_path(session.folder, ref.case_id).exists():
+        if record_path(run.folder, ref.case_id).exists():
             log.warning("case %s is done again: its record %s", ref.case_id, reason)
-            session.redone.append((ref.case_id, str(reason)))
+            run.redone.append((ref.case_id, str(reason)))
     else:
-        session.reused += 1
+        run.reused += 1
         return record
-    before = session.method.counters.to_dict()
-    prediction = _predict(session.method, case)
-    after = session.method.counters.to_dict()
+    before = run.method.counters.to_dict()
+    prediction = _predict(run.method, case)
+    after = run.method.counters.to_dict()
     picture = png(prediction.mask.astype(np.uint8) * 255)
     record = replace(
-        _scored(session.config, case, prediction),
+        _scored(run.config, case, prediction),
         key=key,
         fingerprint=case_hash,
         work={name: after[name] - before[name] for name in after},
@@ -136,7 +96,7 @@ def _finished(session: Session, ref: CaseRef, load: Load) -> CaseRecord:
     )
     seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
     record = replace(record, seconds={name: round(value, 6) for name, value in seconds.items()})
-    write_record(session.folder, record, picture)
+    write_record(run.folder, record, picture)
     return record
 
 
@@ -186,29 +146,20 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
 
 
 def _cause(config: Config, case: Case, prediction: Prediction) -> Attribution | None:
-    """What lost the organ; None without a target, and for a U-Net, which has no stages to blame."""
-    if case.mask is None or config.method is MethodName.unet:
-        return None
-    return attribute(prediction, case.mask, config.dataset.k, by_clip=config.method is not MethodName.oracle)
+    """What lost the organ; None without a target, and for a method that has no stages to blame."""
+    return None if case.mask is None else attribute(prediction, case.mask, config.dataset.k, METHODS[config.method])
 
 
-def _failed(session: Session, ref: CaseRef, code: str, message: str) -> CaseRecord:
+def _failed(run: Run, ref: CaseRef, code: str, message: str) -> CaseRecord:
     return CaseRecord(
         key="",
         fingerprint="",
         case_id=ref.case_id,
-        dataset=session.dataset,
+        dataset=run.dataset.name,
         group=ref.group,
         volume=ref.volume,
         slice=ref.slice,
-        method=str(session.config.method),
+        method=str(run.config.method),
         status=f"failed({code})",
         message=" ".join(message.split()),
     )
-
-
-def _lacks_memory(error: Exception) -> bool:
-    # Imported here: it needs torch, and a run says what is wrong with its folder before it waits for that.
-    from salip_exp.cascade.work import out_of_memory
-
-    return out_of_memory(error)

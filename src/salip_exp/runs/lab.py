@@ -1,116 +1,161 @@
-"""Networks in memory: runs of one process that ask for the same one share it."""
+"""What is made once and lent to runs, studies, trainings and experiments: data, networks, text, stage cache, device."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
-import torch
-
-from salip_exp.cache.base import tallies
 from salip_exp.cache.store import Store, open_store
-from salip_exp.config import Config, DatasetConfig
+from salip_exp.cascade.cached_sam import SamStages
+from salip_exp.cascade.sentences import read_sentences
+from salip_exp.cascade.work import Counters
+from salip_exp.config import CacheConfig, Config
 from salip_exp.data.case import Album, CaseRef, Dataset
 from salip_exp.data.registry import open_dataset
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, DataError
+from salip_exp.methods.base import Method
+from salip_exp.methods.registry import build_method
+from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip, load_clip
-from salip_exp.networks.device import sped_up
+from salip_exp.networks.device import arithmetic_of, pick_device, sped_up, use_threads
 from salip_exp.networks.sam import LoadedSam, load_sam
 from salip_exp.networks.unet import LoadedUnet, load_unet
 from salip_exp.runs.identity import data_hash, fingerprint
-from salip_exp.runs.manifest import Engine
-from salip_exp.runs.runner import load_engine, prepare
-from salip_exp.timing import Stages
+
+Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 
 
+@dataclass(frozen=True)
 class Loaded:
-    """The SAM and the CLIP that were asked for last; another one takes the place of the one before it.
+    """The networks that a method asks, None for one it does not, with its text and how they compute.
 
-    So memory never holds two large networks of a kind, and runs that are ordered by network load each once.
+    Attributes:
+        sentences: as CLIP reads them; empty for a method that reads none.
+        device: type of the device that they run on.
+        arithmetic: precision, and whether they are compiled.
     """
 
-    def __init__(self) -> None:
-        self._sam: tuple[Hashable, LoadedSam] | None = None
-        self._clip: tuple[Hashable, LoadedClip] | None = None
+    sam: LoadedSam | None
+    clip: LoadedClip | None
+    unet: LoadedUnet | None
+    sentences: Sequence[str]
+    device: str
+    arithmetic: str
 
-    def sam(self, config: Config, device: torch.device) -> LoadedSam:
-        """The configured SAM; raises what `load_sam` raises."""
-        chosen = config.sam
-        key = (chosen.name, chosen.weights, chosen.sha256, str(device), config.precision, config.compile)
-        if self._sam is None or self._sam[0] != key:
-            self._sam = None
-            loaded = sped_up(load_sam(chosen, device, config.download), config.precision, config.compile)
-            self._sam = key, loaded
-        return self._sam[1]
+    @property
+    def names(self) -> dict[str, str]:
+        """Name of the weights by network."""
+        return {network: each.name for network, each in self._loaded.items()}
 
-    def clip(self, config: Config, device: torch.device) -> LoadedClip:
-        """The configured CLIP; raises what `load_clip` raises."""
-        chosen = config.clip
-        arithmetic = chosen.precision, config.precision, config.compile
-        key = (chosen.name, chosen.weights, chosen.sha256, str(device), *arithmetic)
-        if self._clip is None or self._clip[0] != key:
-            self._clip = None
-            loaded = sped_up(load_clip(chosen, device, config.download), config.precision, config.compile)
-            self._clip = key, loaded
-        return self._clip[1]
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights by network."""
+        return {network: each.sha256 for network, each in self._loaded.items()}
+
+    @property
+    def _loaded(self) -> dict[str, LoadedSam | LoadedClip | LoadedUnet]:
+        loaded = {"sam": self.sam, "clip": self.clip, "unet": self.unet}
+        return {network: each for network, each in loaded.items() if each is not None}
 
 
-def loaded_unet(config: Config, device: torch.device) -> LoadedUnet:
-    """The configured U-Net, small enough to be read by every run; raises what `load_unet` raises."""
-    return sped_up(load_unet(config.unet.weights, device), config.precision, config.compile)
+class Lab:
+    """Data sets, networks and stage caches of a process, each made when it is first asked for.
 
+    Of SAM, CLIP and U-Net it holds the one that was asked for last; another one takes the place of the one before. So
+    memory never holds two large networks of a kind, and runs that are ordered by network load each once.
+    """
 
-class Shared:
-    """Data sets, networks and stage cache of a process, each made once."""
-
-    def __init__(self, memory_mb: int) -> None:
-        """memory_mb: bound of the images in memory."""
-        self.loaded = Loaded()
-        self.album = Album(memory_mb << 20)
-        self._stores: dict[str, Store] = {}
+    def __init__(self, memory_mb: int = 0) -> None:
+        """memory_mb: bound of the images in memory, for who goes over the same data set again and again."""
+        self._album = Album(memory_mb << 20)
         self._datasets: dict[str, Dataset] = {}
-        self._hashes: dict[str, str] = {}
+        self._data_hashes: dict[str, str] = {}
+        self._stores: dict[str, Store] = {}
+        self._networks: dict[type, tuple[Hashable, LoadedSam | LoadedClip | LoadedUnet]] = {}
 
-    def dataset(self, config: DatasetConfig, seed: int) -> Dataset:
-        """The configured data set, opened once; its cases are read once.
+    def dataset(self, config: Config) -> Dataset:
+        """The configured data set; no image is decoded before its case is loaded.
 
         Raises:
-            DataError: it cannot be used.
+            DataError: it cannot be used, or holds nothing to run on.
         """
-        key = _text(config, seed)
+        key = _text(config.dataset, config.seed)
         if key not in self._datasets:
-            found = open_dataset(config, seed)
-            self._datasets[key] = replace(found, refs=self.album.remembering(found.refs))
+            found = open_dataset(config.dataset, config.seed)
+            if not found.refs:
+                raise DataError(f"{found.name}: none of {found.found} images is left to run on; see its exclusions")
+            self._datasets[key] = replace(found, refs=self._album.remembering(found.refs))
         return self._datasets[key]
 
-    def data_sha256(self, config: DatasetConfig, seed: int) -> str:
+    def data_sha256(self, config: Config) -> str:
         """SHA-256 over the fingerprints of all cases; a case that cannot be read counts by its error.
 
         Raises:
             DataError: the data set cannot be used.
         """
-        key = _text(config, seed)
-        if key not in self._hashes:
-            self._hashes[key] = data_hash(_fingerprint(ref) for ref in self.dataset(config, seed).refs)
-        return self._hashes[key]
+        key = _text(config.dataset, config.seed)
+        if key not in self._data_hashes:
+            self._data_hashes[key] = data_hash(map(_fingerprint, self.dataset(config).refs))
+        return self._data_hashes[key]
 
-    def store(self, config: Config) -> Store:
-        """The configured stage cache, opened once."""
-        key = _text(config.cache)
+    def store(self, config: CacheConfig) -> Store:
+        """The configured stage cache.
+
+        Raises:
+            EnvironmentFault: its folder cannot be written.
+        """
+        key = _text(config)
         if key not in self._stores:
-            self._stores[key] = open_store(config.cache)
+            self._stores[key] = open_store(config)
         return self._stores[key]
 
-    def prepare(self, config: Config, stages: Stages) -> tuple[Dataset, Engine]:
-        """As `running.runner.prepare`, around what is there already; the cache's tallies start anew."""
-        store = self.store(config)
-        store.stats.update(tallies())
-        return prepare(config, stages, store, self.loaded, self.dataset)
+    def loaded(self, config: Config) -> Loaded:
+        """The networks that the configured method asks, and no others.
 
-    def engine(self, config: Config) -> Engine:
-        """The configured method around networks that are there already."""
-        return load_engine(config, self.store(config), self.loaded)
+        Raises:
+            WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
+        """
+        use_threads(config.threads)
+        device, how = pick_device(config.device), (config.precision, config.compile)
+        traits = METHODS[config.method]
+
+        def one(kind: type[Network], asked: bool, key: Hashable, load: Callable[[], Network]) -> Network | None:
+            return self._network(kind, (key, str(device), how), lambda: sped_up(load(), *how)) if asked else None
+
+        sam, clip, unet = config.sam, config.clip, config.unet
+        of_sam, of_clip = (sam.name, sam.weights, sam.sha256), (clip.name, clip.weights, clip.sha256, clip.precision)
+        return Loaded(
+            sam=one(LoadedSam, traits.sam, of_sam, lambda: load_sam(sam, device, config.download)),
+            clip=one(LoadedClip, traits.clip, of_clip, lambda: load_clip(clip, device, config.download)),
+            unet=one(LoadedUnet, traits.trained, unet.weights, lambda: load_unet(unet.weights, device)),
+            sentences=read_sentences(config.vdt) if traits.clip else [],
+            device=device.type,
+            arithmetic=arithmetic_of(*how),
+        )
+
+    def method(self, config: Config) -> Method:
+        """The configured method, new; its text is encoded here.
+
+        Raises:
+            What `loaded` and `store` raise; ConfigError where a sentence is too long for CLIP.
+        """
+        loaded, store = self.loaded(config), self.store(config.cache)
+        return build_method(config, loaded.sam, loaded.clip, loaded.sentences, store, loaded.unet)
+
+    def asked_sam(self, config: Config) -> SamStages:
+        """The configured SAM with a memory, for who asks it beside a method; raises what `loaded` and `store` raise."""
+        sam = self.loaded(config).sam
+        assert sam is not None  # whoever asks has a method that does
+        return SamStages(sam, self.store(config.cache), Counters())
+
+    def _network(self, kind: type[Network], key: Hashable, load: Callable[[], Network]) -> Network:
+        known = self._networks.pop(kind, None)  # dropped before another is read
+        network = known[1] if known is not None and known[0] == key else load()
+        assert isinstance(network, kind)
+        self._networks[kind] = key, network
+        return network
 
 
 def _fingerprint(ref: CaseRef) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from salip_exp.files import from_json, read_small
-from salip_exp.runs.folder import State, in_use, read_status
+from salip_exp.runs.folder import State, in_use, read_json, read_pictures, read_status
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import VERSION, is_whole
+from salip_exp.settings.folders import File
 
 MARKS = {"summary.json", "status.json", "manifest.json", "cases"}
 STUDY, EXPERIMENTS = "study.json", "experiments"
@@ -46,6 +46,7 @@ class RunFolder:
         manifest: empty if there is none that can be read.
         records: the cases that can be read, by file name.
         unreadable: case files that cannot.
+        pictures: of a finished run (`folder.read_pictures`).
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class RunFolder:
     manifest: Mapping[str, Any]
     records: tuple[CaseRecord, ...]
     unreadable: int
+    pictures: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class StudyFolder:
             return Label.running
         if self.content:
             return Label.finished
-        return Label.damaged if (self.folder / STUDY).exists() else Label.interrupted
+        return Label.damaged if (self.folder / File.study).exists() else Label.interrupted
 
 
 def find_runs(outputs: Path) -> list[RunFolder]:
@@ -100,7 +102,7 @@ def find_studies(outputs: Path) -> list[StudyFolder]:
 
 def read_study(folder: Path, outputs: Path) -> StudyFolder:
     """What can be read of one study below `outputs`."""
-    content = read_json(folder / STUDY) or {}
+    content = read_json(folder / File.study) or {}
     # By what it says, too: hydra.run.dir may put an experiment anywhere.
     kind = "experiment" if _is_experiment(folder, outputs) or content.get("kind") == "experiment" else "tuning"
     return StudyFolder(folder, kind, content if set(content) >= STUDY_KEYS[kind] else {})
@@ -111,7 +113,7 @@ def _walk(outputs: Path) -> Iterator[tuple[Path, set[str]]]:
     for place, inner, files in os.walk(outputs):
         names = {*inner, *files}
         if _is_run(Path(place), names, outputs):
-            inner[:] = [name for name in inner if name == "study"]
+            inner[:] = [name for name in inner if name == File.own_study]
         yield Path(place), names
 
 
@@ -120,27 +122,19 @@ def _is_run(folder: Path, names: set[str], outputs: Path) -> bool:
 
 
 def _is_experiment(folder: Path, outputs: Path) -> bool:
-    return folder.parent == outputs / EXPERIMENTS
+    return folder.parent == outputs / File.experiments
 
 
 def read_run(folder: Path) -> RunFolder:
     """What can be read of one run folder; whatever cannot be makes it `damaged`."""
-    summary, manifest = read_json(folder / "summary.json"), _manifest(folder)
+    summary, manifest = read_json(folder / File.summary), _manifest(folder)
     records, unreadable = _records(folder)
     label, why = _label(folder, summary, manifest)
     if unreadable and label in (Label.finished, Label.killed, Label.interrupted):
         label, why = Label.damaged, f"{unreadable} case files cannot be read"
     usable = summary if label is Label.finished else None
-    return RunFolder(folder, label, why, usable or {}, manifest or {}, records, unreadable)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if the file is absent or is no such thing."""
-    try:
-        content = from_json(read_small(path))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    drawn = read_pictures(folder) if usable else {"figures": [], "strips": []}
+    return RunFolder(folder, label, why, usable or {}, manifest or {}, records, unreadable, drawn)
 
 
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[Label, str]:
@@ -148,7 +142,7 @@ def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[st
     state = status.get("state")
     if state != State.finished and in_use(folder):
         return Label.running, ""
-    if (folder / "summary.json").exists():
+    if (folder / File.summary).exists():
         return _finished(summary, manifest)
     if state in (State.failed, State.interrupted):
         return Label(state), str(
@@ -183,7 +177,7 @@ def _is_whole(summary: Mapping[str, Any]) -> bool:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_json(folder / File.manifest)
     if manifest is None or not {"command", "commit", "data"} <= set(manifest):
         return None
     return manifest if isinstance(manifest["data"], dict) and "n_used" in manifest["data"] else None
@@ -191,7 +185,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def _records(folder: Path) -> tuple[tuple[CaseRecord, ...], int]:
     records, unreadable = [], 0
-    for path in sorted((folder / "cases").glob("[!.]*.json")):
+    for path in sorted((folder / File.cases).glob("[!.]*.json")):
         try:
             records.append(read_record(path))
         except StaleRecord:

@@ -33,16 +33,6 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) for name, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, PAD)))
 
 
-def use_threads(count: int | None) -> None:
-    """Let torch and OpenCV compute on so many threads; None leaves it to them (as many as there are cores)."""
-    import cv2
-    import torch
-
-    if count is not None:
-        torch.set_num_threads(count)
-        cv2.setNumThreads(count)
-
-
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 

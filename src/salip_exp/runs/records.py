@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.files import atomic_write, from_json, read_small
 from salip_exp.runs.identity import safe_name
+from salip_exp.settings.folders import File
 
 RECORD_VERSION = 5
 """Version of a case file's form; those of the version before are read too."""
@@ -100,12 +101,12 @@ class StaleRecord(Exception):
 
 def record_path(folder: Path, case_id: str) -> Path:
     """Where the record of a case lies in a run folder."""
-    return folder / "cases" / f"{safe_name(case_id)}.json"
+    return folder / File.cases / f"{safe_name(case_id)}.json"
 
 
 def prediction_path(folder: Path, case_id: str) -> Path:
     """Where the predicted mask of a case lies in a run folder: an 8-bit PNG of 0 and 255 at working size."""
-    return folder / "predictions" / f"{safe_name(case_id)}.png"
+    return folder / File.predictions / f"{safe_name(case_id)}.png"
 
 
 def sha256(content: bytes) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from salip_exp.evaluation.scores import scores
 from salip_exp.files import atomic_write
 from salip_exp.runs.records import CaseRecord
+from salip_exp.settings.folders import File
 
 IDENTITY: dict[str, pa.DataType] = {
     "case_id": pa.string(),
@@ -60,9 +61,9 @@ def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
     table = pd.DataFrame([_row(record) for record in records], columns=schema.names, dtype=object)
     stream = io.BytesIO()
     table.to_parquet(stream, index=False, schema=schema)
-    atomic_write(folder / "cases.parquet", stream.getvalue())
+    atomic_write(folder / File.case_columns, stream.getvalue())
     lists = {name: table[name].map(_json) for name in schema.names if pa.types.is_list(schema.field(name).type)}
-    atomic_write(folder / "cases.csv", table.assign(**lists).to_csv(index=False, lineterminator="\n"))
+    atomic_write(folder / File.case_table, table.assign(**lists).to_csv(index=False, lineterminator="\n"))
 
 
 def _row(record: CaseRecord) -> dict[str, Any]:

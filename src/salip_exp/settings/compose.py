@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
-from salip_exp.settings import run_name  # noqa: F401  (config.yaml names runs by its resolver)
+from salip_exp.settings import folders  # noqa: F401  (config.yaml names runs by its resolver)
 from salip_exp.settings.keys import unknown_key, wrong_value
 from salip_exp.settings.validate import first_line
 

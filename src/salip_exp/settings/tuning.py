@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
-from salip_exp.config import AreaSpace, AreaUnit, Config, MethodName, RealSpace, SamConfig, Sampler, Task, WholeSpace
+from salip_exp.config import AreaSpace, AreaUnit, Config, RealSpace, SamConfig, Sampler, Task, WholeSpace
+from salip_exp.methods.traits import METHODS
 
 AREA = "area.threshold"
 GENERATOR = (

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from salip_exp.cascade.pool import Pool
-from salip_exp.config import CacheMode, Config
+from salip_exp.config import CacheMode
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.methods.base import Method, Prediction
+from salip_exp.runs.folder import read_pictures
+from salip_exp.runs.listener import Run
 from salip_exp.runs.records import CaseRecord, prediction_path
 from salip_exp.tracking.events import Layer, Picture, Pictures
 
@@ -27,29 +28,18 @@ CANDIDATES = BACKGROUND | {number: f"candidate {number}" for number in range(1, 
 """Names of regions; wandb keeps one set of names for a layer of all pictures, so none can speak of one picture."""
 
 
-def pictures(
-    folder: Path,
-    config: Config,
-    refs: Sequence[CaseRef],
-    records: Sequence[CaseRecord],
-    method: Method,
-    figures: Sequence[Mapping[str, Any]],
-) -> Pictures:
+def pictures(run: Run) -> Pictures:
     """The cases that the run drew, `tracker.images` of them at most.
 
-    Args:
-        folder: of the run, with its predictions.
-        config: of the run.
-        refs: of the data set.
-        records: of the run.
-        method: asked again for the candidates where the stage cache still has them.
-        figures: entries of the summary, each with `case_id` and `rule`.
+    The method is asked again for the candidates where the stage cache still has them.
     """
-    places = {ref.case_id: ref for ref in refs}
-    known = {record.case_id: record for record in records}
-    asked = method if config.cache.mode is CacheMode.disk else None
-    chosen = [(str(each["rule"]), str(each["case_id"])) for each in figures[: config.tracker.images]]
-    found = (_picture(folder, rule, places[name], known[name], asked, config.dataset.roi) for rule, name in chosen)
+    config = run.config
+    places = {ref.case_id: ref for ref in run.dataset.refs}
+    known = {record.case_id: record for record in run.records}
+    asked = run.method if config.cache.mode is CacheMode.disk else None
+    drawn = read_pictures(run.folder)["figures"]
+    chosen = [(str(each["rule"]), str(each["case_id"])) for each in drawn[: config.tracker.images]]
+    found = (_picture(run.folder, rule, places[name], known[name], asked, config.dataset.roi) for rule, name in chosen)
     return Pictures("pictures", [each for each in found if each is not None])
 
 

@@ -4,63 +4,41 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from salip_exp.config import Config
-from salip_exp.data.case import Dataset
-from salip_exp.methods.base import Method
-from salip_exp.runs.records import CaseRecord
+from salip_exp.evaluation.statistics import RunningMean
+from salip_exp.runs.listener import Listener, Run
+from salip_exp.settings.folders import File
 from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp.tracking.pictures import pictures
 from salip_exp.tracking.studies import trials
 from salip_exp.tracking.tracker import Tracker, started
 
-STUDY = "study"  # below the folder of a run that tuned its settings first
 Value = TypeVar("Value")
 RENAMED = {"iou": "miou"}
 """Scores whose mean has a name of its own."""
 
 
-def beginning(config: Config, folder: Path, manifest: Mapping[str, Any]) -> Iterator[Event]:
-    """What is known before the first case: the run itself, and the trials where it tuned its settings first.
-
-    Args:
-        config: of the run.
-        folder: of the run.
-        manifest: as far as it is known.
-    """
-    yield started(config, folder, str(config.method), manifest)
-    if (folder / STUDY / "study.json").exists():
-        yield from trials(folder / STUDY)
-
-
-class Mean:
-    """The mean of the numbers so far."""
-
-    def __init__(self) -> None:
-        self.sum, self.n = 0.0, 0
-
-    def add(self, number: float) -> float:
-        """Take one more number, and say the mean."""
-        self.sum, self.n = self.sum + number, self.n + 1
-        return self.sum / self.n
-
-
-class CaseLog:
-    """Tells of every case: its scores, and their running means."""
+class RunTracker(Listener):
+    """Tells a tracker of a run: how it began, its cases one by one with their running means, and what they came to."""
 
     def __init__(self, tracker: Tracker) -> None:
-        self.tracker, self.number, self.failed = tracker, 0, 0
-        self.means: defaultdict[str, Mean] = defaultdict(Mean)
+        self.tracker, self.failed = tracker, 0
+        self.means: defaultdict[str, RunningMean] = defaultdict(RunningMean)
 
-    def __call__(self, record: CaseRecord) -> None:
-        """Take one more case."""
-        self.number, self.failed = self.number + 1, self.failed + record.failed
-        values: dict[str, float] = {"case/number": self.number, "running/failed": self.failed}
+    def began(self, run: Run) -> None:
+        """The run itself, and the trials where it tuned its settings first."""
+        self.tracker.tell(beginning(run))
+
+    def case(self, run: Run) -> None:
+        """The scores of one more case."""
+        record = run.records[-1]
+        self.failed += record.failed
+        values: dict[str, float] = {"case/number": len(run.records), "running/failed": self.failed}
         for name, score in renamed(record.scores).items():
             if score is not None:
                 values |= {f"case/{name}": score, f"running/{name}": self.means[name].add(score)}
@@ -68,32 +46,30 @@ class CaseLog:
             values["case/seconds"] = record.seconds["total"]
         self.tracker.tell([Log(values)])
 
+    def finished(self, run: Run) -> None:
+        """What it came to."""
+        self.tracker.tell(results(run))
 
-def results(
-    folder: Path,
-    config: Config,
-    dataset: Dataset,
-    records: Sequence[CaseRecord],
-    method: Method,
-    summary: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-) -> Iterator[Event]:
-    """What a finished run came to.
+    def ended(self, code: int) -> None:
+        """It is over."""
+        self.tracker.end(code)
 
-    Args:
-        folder: with `cases.parquet`, `cases.csv`, `summary.json` and predictions.
-        config: of the run.
-        dataset: that it went over.
-        records: of all cases.
-        method: of the run.
-        summary: what `summary.json` holds.
-        manifest: what `manifest.json` holds.
-    """
-    yield Summary(headline(summary) | effort(manifest))
-    yield pictures(folder, config, dataset.refs, records, method, summary["figures"])
-    yield groups(summary)
-    yield cases(folder)
-    yield Artefact("cases", [folder / name for name in ("cases.parquet", "cases.csv", "summary.json")])
+
+def beginning(run: Run) -> Iterator[Event]:
+    """What is known before the first case."""
+    yield started(run.config, run.folder, str(run.config.method), run.manifest)
+    study = run.folder / File.own_study
+    if (study / File.study).exists():
+        yield from trials(study)
+
+
+def results(run: Run) -> Iterator[Event]:
+    """What a finished run came to."""
+    yield Summary(headline(run.summary) | effort(run.manifest))
+    yield pictures(run)
+    yield groups(run.summary)
+    yield cases(run.folder)
+    yield Artefact("cases", [run.folder / name for name in (File.case_columns, File.case_table, File.summary)])
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -153,7 +129,7 @@ def groups(summary: Mapping[str, Any]) -> Table:
 
 def cases(folder: Path) -> Table:
     """A row per case, as in `cases.parquet`; lists are JSON."""
-    found = pq.read_table(folder / "cases.parquet")
+    found = pq.read_table(folder / File.case_columns)
     rows = [[_cell(value) for value in row.values()] for row in found.to_pylist()]
     return Table("cases", found.column_names, rows)
 

@@ -11,8 +11,10 @@ from pyarrow import csv
 
 from salip_exp.config import Config
 from salip_exp.runs.manifest import commit, machine, versions
+from salip_exp.settings.folders import File
 from salip_exp.tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp.tracking.tracker import Tracker, started
+from salip_exp.tuning.tune import Result, StudyListener
 
 
 class Best:
@@ -29,35 +31,43 @@ class Best:
         return Log({"tuning/number": number, "tuning/value": value, "tuning/best": self.best})
 
 
-class TrialLog:
-    """Tells of every finished trial: its value, and the best so far."""
+class StudyTracker(StudyListener):
+    """Tells a tracker of a study that is a run of its own."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker, self.best = tracker, Best()
 
-    def __call__(self, number: int, value: float | None) -> None:
-        """Take one more trial."""
+    def began(self, config: Config, folder: Path) -> None:
+        """The study itself."""
+        facts = {"packages": versions(), "commit": commit(), "machine": machine()}
+        self.tracker.tell([started(config, folder, "tune", facts)])
+
+    def trial(self, number: int, value: float | None) -> None:
+        """The value of one more trial, and the best so far."""
         self.tracker.tell([self.best.add(number, value)])
 
+    def finished(self, folder: Path, result: Result) -> None:
+        """What it came to."""
+        self.tracker.tell(study_results(folder))
 
-def study_started(config: Config, folder: Path) -> Iterator[Event]:
-    """The start of a study that is a run of its own."""
-    yield started(config, folder, "tune", {"packages": versions(), "commit": commit(), "machine": machine()})
+    def ended(self, code: int) -> None:
+        """It is over."""
+        self.tracker.end(code)
 
 
 def study_results(folder: Path) -> Iterator[Event]:
     """What a finished study came to, from its folder: `study.json`, `trials.csv`, `tuned.yaml`."""
-    report = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    table = csv.read_csv(folder / "trials.csv")
+    report = json.loads((folder / File.study).read_text(encoding="utf-8"))
+    table = csv.read_csv(folder / File.trials)
     yield Table("trials", table.column_names, [list(row.values()) for row in table.to_pylist()])
     yield Summary(dict(_headline(report)))
-    yield Artefact("tuned", [folder / name for name in ("tuned.yaml", "trials.csv", "study.json")])
+    yield Artefact("tuned", [folder / name for name in (File.tuned, File.trials, File.study)])
 
 
 def trials(folder: Path) -> Iterator[Event]:
     """A finished study from its folder: all trials, then what they came to."""
     log = Best()
-    for row in csv.read_csv(folder / "trials.csv").to_pylist():
+    for row in csv.read_csv(folder / File.trials).to_pylist():
         yield log.add(row["trial"], row["value"])
     yield from study_results(folder)
 

@@ -1,23 +1,21 @@
-"""How a run introduces itself: its id, group, tags and configuration."""
+"""What a tracker is, and how a run introduces itself to it: id, group, tags and configuration."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import OmegaConf
 
-from salip_exp.config import Config, TrackerMode, TrackerName
-from salip_exp.errors import SalipError
+from salip_exp.config import Config
 from salip_exp.files import atomic_write
+from salip_exp.settings.folders import File
 from salip_exp.tracking.events import Event, Start
 
-RUN_ID = "wandb_id.txt"
 FACTS = ("started", "command", "commit", "packages", "machine", "device", "arithmetic", "weights", "sentences")
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 
@@ -51,7 +49,7 @@ def started(config: Config, folder: Path, job_type: str, manifest: Mapping[str, 
 
 def run_id(folder: Path) -> str:
     """The id of the run in this folder; made on first use, so that a resumed run is the same run."""
-    path = folder / RUN_ID
+    path = folder / File.tracker_id
     if not path.exists():
         atomic_write(path, secrets.token_hex(4) + "\n")
     return path.read_text(encoding="utf-8").strip()
@@ -86,34 +84,3 @@ class Tracker(Protocol):
     def end(self, exit_code: int) -> None:
         """The run is over; what is told after the first end is not heard."""
         ...
-
-
-class NoTracker:
-    """Hears nothing, and so asks for nothing to be made."""
-
-    def tell(self, events: Iterable[Event]) -> None:
-        """Leave the events unmade."""
-
-    def end(self, exit_code: int) -> None:
-        """Nothing to end."""
-
-
-def open_tracker(config: Config, folder: Path) -> Tracker:
-    """The configured tracker; what it keeps itself goes below the run folder."""
-    if config.tracker.name is TrackerName.none or config.tracker.mode is TrackerMode.disabled:
-        return NoTracker()
-    from salip_exp.tracking.wandb_tracker import WandbTracker
-
-    return WandbTracker(config.tracker, folder)
-
-
-@contextmanager
-def tracking(config: Config, folder: Path) -> Iterator[Tracker]:
-    """The configured tracker for a `with` block; however the block ends, so does the run in the tracker's eyes."""
-    tracker = open_tracker(config, folder)
-    try:
-        yield tracker
-    except BaseException as error:
-        tracker.end(error.exit_code if isinstance(error, SalipError) else 1)
-        raise
-    tracker.end(0)

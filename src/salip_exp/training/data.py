@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.loading import read_ahead
 from salip_exp.data.paths import natural
-from salip_exp.data.registry import open_dataset
 from salip_exp.data.resize import resize_mask
-from salip_exp.errors import CaseError, ConfigError, DataError, TooManyFailures
+from salip_exp.data.selection import without_cases
+from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
 from salip_exp.runs.identity import data_hash, fingerprint
+from salip_exp.runs.lab import Lab
 
 PARTS = ("train", "val", "test")
 REASON = "used for training"
@@ -109,33 +110,6 @@ def held_out(dataset: Dataset, name: str, seen: Collection[str], subset: str | N
         return dataset
     used = {ref.case_id for ref in dataset.refs if ref.subject in seen}
     return without_cases(dataset, used, "images that the U-Net was trained on", REASON, subset)
-
-
-def without_cases(
-    dataset: Dataset, ids: Collection[str], what: str, reason: str, subset: str | None, remedy: str = ""
-) -> Dataset:
-    """The data set without some of its cases, each among the excluded; ids of no case are no matter.
-
-    Args:
-        ids: of the cases to leave out.
-        what: they are, for errors.
-        reason: of their exclusion.
-        subset: file that the cases were chosen by, if one was.
-        remedy: what else can be done about a file that asks for them.
-
-    Raises:
-        ConfigError: that file asks for some of them.
-        DataError: nothing is left.
-    """
-    used = [ref.case_id for ref in dataset.refs if ref.case_id in ids]
-    if used and subset is not None:
-        raise ConfigError(
-            f"dataset.subset={subset} holds {len(used)} {what} ({', '.join(used[:5])}): take them out of it{remedy}"
-        )
-    refs = [ref for ref in dataset.refs if ref.case_id not in ids]
-    if not refs:
-        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}")
-    return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, reason) for each in used)])
 
 
 def _described(refs: Sequence[CaseRef]) -> dict[str, Any]:
@@ -242,13 +216,13 @@ class Material:
     key: str
 
 
-def gather(config: Config) -> Material:
-    """Open the configured data set, read all of it, and split it.
+def gather(config: Config, lab: Lab) -> Material:
+    """Read all of the configured data set, and split it.
 
     Raises:
         DataError, TooManyFailures: what cannot be used.
     """
-    dataset = open_dataset(config.dataset, config.seed)
+    dataset = lab.dataset(config)
     examples = read_examples(dataset.refs, config.unet.side, config.max_failed)
     split = split_cases(examples.refs, config.unet.val, config.unet.test, config.seed)
     return Material(examples, split, [*dataset.excluded, *examples.left_out], training_key(config, examples.sha256))

@@ -1,4 +1,4 @@
-"""Learning curves, as a table and as a picture."""
+"""One training in its folder: split, weights, curves, and `training.json`, which says that it is complete."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import csv
 import io
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from salip_exp.config import Config, Task
 from salip_exp.errors import EnvironmentFault
 from salip_exp.files import atomic_write
-from salip_exp.networks.device import arithmetic_of, pick_device
+from salip_exp.networks.device import arithmetic_of, pick_device, use_threads
 from salip_exp.networks.unet import Trained, weights_file
 from salip_exp.networks.weights import sha256_of
-from salip_exp.runs.folder import claim
-from salip_exp.runs.manifest import commit, machine, versions, write_json
-from salip_exp.runs.on_disk import read_json
-from salip_exp.runs.process import stoppable, use_threads
+from salip_exp.runs.folder import claim, read_json, write_json
+from salip_exp.runs.manifest import commit, machine, versions
+from salip_exp.runs.process import stoppable
+from salip_exp.settings.folders import File
 from salip_exp.training.data import Material
-from salip_exp.training.fit import Progress, fit
+from salip_exp.training.fit import Progress, Row, fit
 
-CSV, PNG = "curves.csv", "curves.png"
+VERSION = 1
+
 COLUMNS = ("epoch", "rate", "train_loss", "val_loss", "val_dice", "seconds")
 
 
@@ -42,8 +44,6 @@ def table(history: Sequence[Mapping[str, float]]) -> str:
 
 def picture(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:
     """Losses and validation Dice as the bytes of a PNG; a line marks the epoch whose weights were kept."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 3), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
@@ -61,18 +61,34 @@ def picture(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:
     return stream.getvalue()
 
 
-WEIGHTS, SPLIT, REPORT, CHECKPOINT = "unet.safetensors", "split.json", "training.json", "checkpoint.pt"
-VERSION = 1
+class TrainingListener:
+    """Hears of a training; a listener overrides what it wants to hear."""
 
-Log = Callable[[Mapping[str, float]], None]
+    def began(self, config: Config, folder: Path, command: Sequence[str]) -> None:
+        """The first epoch is about to begin, or the next one of a training that goes on; or it is complete already."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is over, and its row is on disk."""
+
+    def finished(self, folder: Path) -> None:
+        """The training is complete: weights and report are in its folder."""
+
+    def ended(self, code: int) -> None:
+        """It is over, with this exit code, whether or not it ever began."""
 
 
-def train_in(config: Config, material: Material, folder: Path, command: Sequence[str], log: Log) -> int:
+def train_in(
+    config: Config,
+    material: Material,
+    folder: Path,
+    command: Sequence[str],
+    listeners: Sequence[TrainingListener] = (),
+) -> int:
     """Train in the folder, or go on with what is there; a complete training is left as it is.
 
     Args:
         command: what to type to get this training again.
-        log: hears the row of every epoch.
+        listeners: hear of it, but for its end, which is that of the command.
 
     Returns:
         0, or 130 or 143 when a signal ended it after the epoch at hand.
@@ -83,38 +99,49 @@ def train_in(config: Config, material: Material, folder: Path, command: Sequence
         ConfigError: the loss is no number any more.
     """
     with claim(folder):
-        if found_in(folder, material.key) is not None:
-            return 0
-        if (folder / REPORT).exists():
+        complete = found_in(folder, material.key) is not None
+        if not complete and (folder / File.training).exists():
             raise EnvironmentFault(
                 f"{folder} holds a training with other settings or data: delete it, or train elsewhere by "
                 "hydra.run.dir=DIR"
             )
-        use_threads(config.threads)
-        device = pick_device(config.device)
-        split = material.split
-        write_json(folder / SPLIT, split.to_dict() | {"excluded": [list(each) for each in material.excluded]})
-        parts = material.examples.part(split.train), material.examples.part(split.val)
+        for each in listeners:
+            each.began(config, folder, command)
+        code = 0 if complete else _train(config, material, folder, command, listeners)
+        for each in listeners if not code else ():
+            each.finished(folder)
+    return code
 
-        def ended(state: Progress) -> None:
-            atomic_write(folder / CSV, table(state.history))
-            log(state.history[-1])
 
-        with stoppable() as stop:
-            state = fit(config, *parts, folder / CHECKPOINT, material.key, device, stop, ended)
-        atomic_write(folder / PNG, picture(state.history, state.best_epoch))
-        if not state.is_over(config.unet):
-            how = "" if config.task is Task.train else " with resume=true"
-            epochs = f"{len(state.history)} of at most {config.unet.epochs} epochs"
-            sys.stderr.write(f"stopped after {epochs}, in {folder}; the same command{how} continues\n")
-            return stop.code or 0
-        _conclude(config, material, state, folder, command, device)
+def _train(
+    config: Config, material: Material, folder: Path, command: Sequence[str], listeners: Sequence[TrainingListener]
+) -> int:
+    use_threads(config.threads)
+    device = pick_device(config.device)
+    split = material.split
+    write_json(folder / File.parts, split.to_dict() | {"excluded": [list(each) for each in material.excluded]})
+    parts = material.examples.part(split.train), material.examples.part(split.val)
+
+    def ended(state: Progress) -> None:
+        atomic_write(folder / File.curves, table(state.history))
+        for each in listeners:
+            each.epoch(state.history[-1])
+
+    with stoppable() as stop:
+        state = fit(config, *parts, folder / File.checkpoint, material.key, device, stop, ended)
+    atomic_write(folder / File.curves_picture, picture(state.history, state.best_epoch))
+    if not state.is_over(config.unet):
+        how = "" if config.task is Task.train else " with resume=true"
+        epochs = f"{len(state.history)} of at most {config.unet.epochs} epochs"
+        sys.stderr.write(f"stopped after {epochs}, in {folder}; the same command{how} continues\n")
+        return stop.code or 0
+    _conclude(config, material, state, folder, command, device)
     return 0
 
 
 def found_in(folder: Path, key: str) -> Path | None:
     """Weights of a complete training in the folder, if it is that of the key and its file is as it was written."""
-    report, weights = read_json(folder / REPORT), folder / WEIGHTS
+    report, weights = read_json(folder / File.training), folder / File.weights
     if report is None or report.get("key") != key or not weights.is_file():
         return None
     return weights if report.get("weights_sha256") == sha256_of(weights) else None
@@ -125,8 +152,8 @@ def _conclude(
 ) -> None:
     unet = config.unet
     trained = Trained(unet.side, tuple(unet.channels), config.dataset.name, material.split.seen, material.key)
-    atomic_write(folder / WEIGHTS, weights_file(state.best, trained))
-    write_json(folder / REPORT, _report(config, material, state, command, device, folder / WEIGHTS))
+    atomic_write(folder / File.weights, weights_file(state.best, trained))
+    write_json(folder / File.training, _report(config, material, state, command, device, folder / File.weights))
 
 
 def _report(

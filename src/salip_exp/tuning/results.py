@@ -11,13 +11,14 @@ from typing import Any
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.files import atomic_write
-from salip_exp.runs.manifest import write_config, write_json
+from salip_exp.runs.folder import write_json
+from salip_exp.runs.manifest import write_config
 from salip_exp.runs.summary import EMBEDDED_NOTE
+from salip_exp.settings.folders import File
 from salip_exp.settings.tuned import tuned_yaml
 from salip_exp.settings.tuning import sampler_of
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.search import Searched
-from salip_exp.tuning.space import Space
 from salip_exp.tuning.study import VERSION, Study
 from salip_exp.tuning.trials import TrialRow, winner
 from salip_exp.tuning.trust import comparison, draws, importances, spread
@@ -35,13 +36,13 @@ def write_results(
         "version": VERSION,
         "study": study.name,
         "dataset": config.dataset.name,
-        "networks": {network: name for network, (name, _) in study.material.weights.items()},
+        "networks": study.loaded.names,
         "notes": notes(study, trials),
         "sampler": str(sampler_of(config)),
         "seed": config.seed,
         "objective": str(config.tuning.objective),
         "space": study.space.to_dict(),
-        "images": list(study.material.drawn.ids),
+        "images": list(study.drawn.ids),
         "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
         "best": {"trial": best.number, "value": best.value, "values": best.values},
         **compared,
@@ -52,21 +53,19 @@ def write_results(
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},
         "trial_seconds": sum(each.seconds for each in trials),
         "dashboard": dashboard_command(study.url),
-        "tuned": str(folder / "tuned.yaml"),
+        "tuned": str(folder / File.tuned),
     }
     write_config(folder, config)
-    write_json(folder / "study.json", report)
-    atomic_write(folder / "tuned.yaml", _tuned(study, folder, best, report))
+    write_json(folder / File.study, report)
+    atomic_write(folder / File.tuned, _tuned(study, folder, best, report))
     return report
 
 
 def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
-    said = [EMBEDDED_NOTE] if any(name == "tiny" for name, _ in study.material.weights.values()) else []
+    said = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
     if study.config.tuning.score_tuning_images:
-        said.append(
-            f"tuned on {len(study.material.drawn.ids)} of the images that runs score (tuning.score_tuning_images)"
-        )
+        said.append(f"tuned on {len(study.drawn.ids)} of the images that runs score (tuning.score_tuning_images)")
     failed = [each for each in trials if each.value is None]
     if failed:
         said.append(
@@ -86,13 +85,6 @@ def dashboard_command(url: str) -> str:
     return shlex.join(["optuna-dashboard", url])
 
 
-def write_pages(folder: Path, trials: Sequence[TrialRow], space: Space, report: dict[str, Any], outputs: Path) -> None:
-    """Write the plots and the page that shows them."""
-    from salip_exp.reports.study_page import plots, write_page
-
-    write_page(folder, plots(trials, space, report), report, outputs)
-
-
 def _rate(searched: Searched) -> float | None:
     return searched.done / searched.seconds if searched.done and searched.seconds else None
 
@@ -107,4 +99,4 @@ def _tuned(study: Study, folder: Path, best: TrialRow, report: dict[str, Any]) -
         f"Study {study.name}. Runs on the same data set leave its tuning images out of every score.",
         *report["notes"],
     ]
-    return tuned_yaml(config, names, study.material.drawn.ids, said)
+    return tuned_yaml(config, names, study.drawn.ids, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from salip_exp.config import Config
 from salip_exp.console import Report, progress
 from salip_exp.errors import EnvironmentFault, SalipError
+from salip_exp.runs.lab import Lab
 from salip_exp.runs.process import stoppable
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.study import Study, make_study
@@ -100,12 +102,10 @@ def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
 
 def _work(config: Config, folder: Path, number: int) -> None:
     """A worker's process; it ends when the one that started it is gone."""
-    import logging
-
     parent = os.getppid()
     logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
     try:
-        study = make_study(config, folder)
+        study = make_study(config, folder, Lab())
         database = Database(study.url, study.name, config.tuning)
         with stoppable() as stop:
             study.worker(database).run(lambda *_: None, lambda: stop.code is not None or os.getppid() != parent)

@@ -1,22 +1,23 @@
-"""The images that a study tunes on: drawn with the seed, from every group in turn; and those that it is checked on."""
+"""A study from its configuration to its trials: tuning images, networks, search space, database, workers."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from salip_exp.cache.store import open_store
 from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.errors import CaseError, ConfigError, DataError
+from salip_exp.errors import CaseError, DataError
 from salip_exp.runs.identity import fingerprint, recipe
+from salip_exp.runs.lab import Lab, Loaded
+from salip_exp.settings.folders import File
 from salip_exp.settings.tuning import sampler_of
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.space import Space, proposal, space_of
@@ -82,48 +83,6 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
 
 
 VERSION = 1
-DATABASE = "study.db"
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a study is made from.
-
-    Attributes:
-        workbench: networks and cache.
-        dataset: all images.
-        drawn: the tuning images.
-        weights: name and SHA-256 of each network.
-        device: where the networks run.
-    """
-
-    workbench: Workbench
-    dataset: Dataset
-    drawn: Drawn
-    weights: dict[str, tuple[str, str]] = field(default_factory=dict)
-    device: str = "cpu"
-
-
-Gather = Callable[[Config], Material]
-
-
-def gather(config: Config) -> Material:
-    """Open the data set, draw the tuning images, load the networks.
-
-    Raises:
-        DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
-    """
-    from salip_exp.data.registry import open_dataset
-    from salip_exp.runs.runner import load_networks
-
-    store = open_store(config.cache)
-    dataset = open_dataset(config.dataset, config.seed)
-    drawn = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
-    networks = load_networks(config)
-    if networks.sam is None or networks.clip is None:
-        raise ConfigError(f"method={config.method} cannot be tuned: use method=salip or sam_clip")
-    workbench = Workbench(config, networks.sam, networks.clip, networks.sentences, store)
-    return Material(workbench, dataset, drawn, networks.names, networks.device)
 
 
 @dataclass(frozen=True)
@@ -131,13 +90,20 @@ class Study:
     """A study that can be worked on.
 
     Attributes:
+        workbench: to try settings on.
+        dataset: all images.
+        drawn: the tuning images.
+        loaded: the networks that the method asks.
         name: the same for the same study, on whatever machine.
         total: number of trials.
         url: of its database.
     """
 
     config: Config
-    material: Material
+    workbench: Workbench
+    dataset: Dataset
+    drawn: Drawn
+    loaded: Loaded
     space: Space
     name: str
     total: int
@@ -146,31 +112,34 @@ class Study:
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""
         plan = proposal(sampler_of(self.config), self.space, self.config.seed)
-        return Worker(self.config, self.material.workbench, self.material.drawn.cases, database, plan, self.total)
+        return Worker(self.config, self.workbench, self.drawn.cases, database, plan, self.total)
 
 
-def make_study(config: Config, folder: Path, gather: Gather = gather) -> Study:
+def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     """Everything but the trials; two machines with the same configuration and data make the same study.
 
     Raises:
         DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
     """
-    material = gather(config)
-    areas = material.workbench.areas(material.drawn.cases) if config.tuning.space.area.pools else None
+    lab.store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
+    dataset = lab.dataset(config)
+    drawn = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
+    loaded, workbench = lab.loaded(config), Workbench(config, lab)
+    areas = workbench.areas(drawn.cases) if config.tuning.space.area.pools else None
     space = space_of(config.tuning.space, areas)
     total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
-    url = config.tuning.storage or f"sqlite:///{(folder / DATABASE).absolute()}"
-    return Study(config, material, space, study_name(config, material, space), total, url)
+    url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
+    name = study_name(config, loaded, drawn, space)
+    return Study(config, workbench, dataset, drawn, loaded, space, name, total, url)
 
 
-def study_name(config: Config, material: Material, space: Space) -> str:
+def study_name(config: Config, loaded: Loaded, drawn: Drawn, space: Space) -> str:
     """Data set and sampler, with a hash over all that a trial's value depends on; the number of trials is no part."""
-    hashes = {network: sha for network, (_, sha) in material.weights.items()}
     made_of = [
         VERSION,
         version("optuna") if sampler_of(config) is Sampler.tpe else None,  # its proposals change with its versions
-        recipe(config, hashes, material.workbench.sentences, material.device),
-        [fingerprint(case) for case in material.drawn.cases],
+        recipe(config, loaded.hashes, loaded.sentences, loaded.device),
+        [fingerprint(case) for case in drawn.cases],
         space.to_dict(),
         [sampler_of(config), config.seed, config.tuning.objective],
         [config.tuning.min_mask_region_area, config.tuning.space.area.unit],

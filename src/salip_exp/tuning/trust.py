@@ -24,8 +24,8 @@ DSC = "dsc"
 
 def held_out(study: Study) -> list[CaseRef]:
     """The images that are no tuning images; at most `tuning.held_out` of them, drawn with the seed."""
-    config, refs = study.config, study.material.dataset.refs
-    left = [ref for ref in refs if ref.case_id not in study.material.drawn.ids]
+    config, refs = study.config, study.dataset.refs
+    left = [ref for ref in refs if ref.case_id not in study.drawn.ids]
     n = config.tuning.held_out
     if n is None or n >= len(left):
         return left
@@ -57,9 +57,9 @@ def comparison(study: Study, trials: Sequence[TrialRow]) -> dict[str, Any]:
 
 def draws(study: Study, trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
     """What other draws of the tuning images would have chosen among the same trials, and how good that is elsewhere."""
-    config, refs = study.config, study.material.dataset.refs
+    config, refs = study.config, study.dataset.refs
     scored = [each for each in trials if each.value is not None]
-    judge = _Judge(study.material.workbench)
+    judge = _Judge(study.workbench)
     rest = held_out(study)
     rows = []
     for number in range(1, config.tuning.draws + 1):
@@ -138,9 +138,9 @@ class _Judge:
 
 
 def _both(study: Study, config: Config, refs: Sequence[CaseRef]) -> tuple[dict[str, Any], dict[str, Any]]:
-    workbench, drawn = study.material.workbench, study.material.drawn
+    workbench, drawn = study.workbench, study.drawn
     ours = [_scores(workbench, config, case, [DSC]).get(DSC) for case in drawn.cases]
-    chosen = [ref for ref in study.material.dataset.refs if ref.case_id in drawn.ids]
+    chosen = [ref for ref in study.dataset.refs if ref.case_id in drawn.ids]
     rest: dict[str, float | None] = {}
     for case in _loaded(refs):
         rest[case.case_id] = _scores(workbench, config, case, [DSC]).get(DSC)

@@ -1,8 +1,9 @@
-"""`task=tune`: search, judge the winner, and leave all of it in the study's folder."""
+"""One study in its folder: search, judge the winner, and leave all that it came to."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,57 +11,62 @@ from typing import Any
 from salip_exp.config import Config, Task
 from salip_exp.files import atomic_write
 from salip_exp.runs.folder import claim
-from salip_exp.tracking.studies import TrialLog, study_results, study_started
-from salip_exp.tracking.tracker import NoTracker, Tracker, tracking
+from salip_exp.runs.lab import Lab
+from salip_exp.settings.folders import File
 from salip_exp.tuning.database import Database
-from salip_exp.tuning.results import write_pages, write_results
-from salip_exp.tuning.search import Searched, search
-from salip_exp.tuning.study import Gather, Study, gather, make_study
+from salip_exp.tuning.results import write_results
+from salip_exp.tuning.search import search
+from salip_exp.tuning.space import Space
+from salip_exp.tuning.study import make_study
 from salip_exp.tuning.trials import TrialRow, read_trials, trial_table, winner
 from salip_exp.tuning.worker import applied
-
-IMAGES, TRIALS = "images.txt", "trials.csv"
-UNHEARD = NoTracker()
 
 
 @dataclass(frozen=True)
 class Result:
-    """A study that is complete, or was stopped by a signal.
+    """What a study came to.
 
     Attributes:
-        code: exit code; 0 if it is complete.
+        code: 0 if it is complete, else of the signal that stopped it.
         config: with the winner's settings; the study's own where it was stopped.
         images: ids of the tuning images.
+        space: that was searched.
+        trials: finished, by number.
         report: what `study.json` holds; empty where it was stopped.
     """
 
     code: int
     config: Config
     images: tuple[str, ...]
-    report: dict[str, Any]
+    space: Space
+    trials: Sequence[TrialRow]
+    report: Mapping[str, Any]
 
 
-def tune(config: Config, folder: Path, gather: Gather = gather) -> int:
-    """Make or continue the study in the folder, and say how it went; returns 0, or the code of a signal."""
-    from salip_exp.reports.study_page import say
+class StudyListener:
+    """Hears of a study; a listener overrides what it wants to hear."""
 
-    with tracking(config, folder) as tracker:
-        result = study_in(config, folder, gather, tracker)
-        if result.code:
-            tracker.end(result.code)
-    if not result.code:
-        say(folder, result.report)
-    return result.code
+    def began(self, config: Config, folder: Path) -> None:
+        """The first trial is about to be claimed."""
+
+    def trial(self, number: int, value: float | None) -> None:
+        """A trial is finished, by whichever worker, now or before; None is the value of one that failed."""
+
+    def finished(self, folder: Path, result: Result) -> None:
+        """The study is complete, and what it came to is in its folder."""
+
+    def ended(self, code: int) -> None:
+        """The command is over, with this exit code, whether or not the study ever began."""
 
 
-def study_in(config: Config, folder: Path, gather: Gather = gather, tracker: Tracker = UNHEARD) -> Result:
+def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyListener] = ()) -> Result:
     """Make or continue the study in the folder.
 
     Args:
         config: checked.
         folder: of the study; made if absent.
-        gather: gives images and networks; the default takes what is configured.
-        tracker: of a study that is a run of its own; one inside a run is told to that run's, when it is complete.
+        lab: lends images, networks and stage cache.
+        listeners: hear of it, but for its end, which is that of the command.
 
     Raises:
         TooManyFailures: no trial has a value; the trials' table is written nevertheless.
@@ -68,30 +74,31 @@ def study_in(config: Config, folder: Path, gather: Gather = gather, tracker: Tra
         DataError, WeightsError, ConfigError: what is missing or wrong.
     """
     with claim(folder):
-        study = make_study(config, folder, gather)
-        ids = study.material.drawn.ids
-        atomic_write(folder / IMAGES, "".join(f"{each}\n" for each in ids))
+        study = make_study(config, folder, lab)
+        atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.drawn.ids))
         database = Database(study.url, study.name, config.tuning)
         try:
-            tracker.tell(study_started(config, folder))
-            searched = search(study, database, folder, TrialLog(tracker))
+            for each in listeners:
+                each.began(config, folder)
+
+            def heard(number: int, value: float | None) -> None:
+                for each in listeners:
+                    each.trial(number, value)
+
+            searched = search(study, database, folder, heard)
             trials = read_trials(database, study.space, study.total)
-            atomic_write(folder / TRIALS, trial_table(trials, study.space))
+            atomic_write(folder / File.trials, trial_table(trials, study.space))
             if searched.code:
                 how = "" if config.task is Task.tune else " with resume=true"
                 sys.stderr.write(
                     f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
                 )
-                return Result(searched.code, config, ids, {})
-            result = _judged(study, database, folder, trials, searched)
-            tracker.tell(study_results(folder))
-            return result
+                return Result(searched.code, config, study.drawn.ids, study.space, trials, {})
+            best = winner(trials, config)
+            report = write_results(study, database, folder, trials, searched)
         finally:
             database.close()
-
-
-def _judged(study: Study, database: Database, folder: Path, trials: list[TrialRow], searched: Searched) -> Result:
-    best = winner(trials, study.config)
-    report = write_results(study, database, folder, trials, searched)
-    write_pages(folder, trials, study.space, report, Path(study.config.outputs))
-    return Result(0, applied(study.config, best.values), study.material.drawn.ids, report)
+    result = Result(0, applied(config, best.values), study.drawn.ids, study.space, trials, report)
+    for each in listeners:
+        each.finished(folder, result)
+    return result

@@ -8,19 +8,27 @@ from pathlib import Path
 
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
+from salip_exp.data.selection import without_cases
 from salip_exp.errors import ConfigError
-from salip_exp.runs.manifest import Engine
-from salip_exp.runs.runner import Prepare, prepare, run
+from salip_exp.runs.lab import Lab
+from salip_exp.runs.listener import Listener
+from salip_exp.runs.runner import run
+from salip_exp.settings.folders import File
 from salip_exp.settings.tuned import Tuned, read_tuned
 from salip_exp.settings.tuning import searches
-from salip_exp.timing import Stages
-from salip_exp.training.data import without_cases
-from salip_exp.tuning.tune import study_in
+from salip_exp.tuning.tune import StudyListener, study_in
 
-STUDY = "study"
+REMEDY = ", or score them by tuning.score_tuning_images=true, and every table will say so"
 
 
-def tuned_run(config: Config, folder: Path, command: Sequence[str], prepare: Prepare = prepare) -> int:
+def tuned_run(
+    config: Config,
+    folder: Path,
+    command: Sequence[str],
+    lab: Lab,
+    listeners: Sequence[Listener] = (),
+    study_listeners: Sequence[StudyListener] = (),
+) -> int:
     """Tune where that is asked for, in the run folder's `study/`, then run without the tuning images.
 
     Returns:
@@ -29,21 +37,27 @@ def tuned_run(config: Config, folder: Path, command: Sequence[str], prepare: Pre
     Raises:
         What `study_in` and `run` raise.
     """
-    if not searches(config):
+    if searches(config):
+        result = study_in(config, folder / File.own_study, lab, study_listeners)
+        if result.code:
+            return result.code
+        config, images = result.config, result.images
+    else:
         assert config.tuned is not None
         found = read_tuned(Path(config.tuned).expanduser())
-        refuse_both(found, command)
+        _refuse_both(found, command)
+        images = found.images
         if found.dataset != config.dataset.name:  # nothing was tuned on these images
-            config = replace(config, tuning=replace(config.tuning, score_tuning_images=False))
-            return run(config, folder, command, prepare)
-        return run(config, folder, command, without(found.images, prepare))
-    result = study_in(config, folder / STUDY)
-    if result.code:
-        return result.code
-    return run(result.config, folder, command, without(result.images, prepare))
+            config, images = replace(config, tuning=replace(config.tuning, score_tuning_images=False)), ()
+
+    def untuned(dataset: Dataset) -> Dataset:
+        ids = () if config.tuning.score_tuning_images else images
+        return without_cases(dataset, ids, "tuning images", "used for tuning", config.dataset.subset, REMEDY)
+
+    return run(config, folder, command, lab, listeners, untuned)
 
 
-def refuse_both(found: Tuned, command: Sequence[str]) -> None:
+def _refuse_both(found: Tuned, command: Sequence[str]) -> None:
     """A setting of the file that is also typed: one of the two would lose without a word.
 
     Raises:
@@ -53,24 +67,3 @@ def refuse_both(found: Tuned, command: Sequence[str]) -> None:
     both = sorted(names & {each.lstrip("+").partition("=")[0] for each in command})
     if both:
         raise ConfigError(f"{both[0]} is typed and stands in the file of tuned=... too: leave it out, or edit the file")
-
-
-def without(images: Sequence[str], prepare: Prepare = prepare) -> Prepare:
-    """As `prepare`, with the images left out of the data set; unless the configuration says to score them."""
-
-    def prepared(config: Config, stages: Stages) -> tuple[Dataset, Engine]:
-        dataset, engine = prepare(config, stages)
-        return (dataset if config.tuning.score_tuning_images else left_out(dataset, images, config)), engine
-
-    return prepared
-
-
-def left_out(dataset: Dataset, images: Sequence[str], config: Config) -> Dataset:
-    """The data set without its tuning images, each among the excluded with this reason.
-
-    Raises:
-        ConfigError: a list of ids (`dataset.subset`) asks for one of them.
-        DataError: nothing is left.
-    """
-    remedy = ", or score them by tuning.score_tuning_images=true, and every table will say so"
-    return without_cases(dataset, images, "tuning images", "used for tuning", config.dataset.subset, remedy)

@@ -13,16 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cache.store import Store
-from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.work import Counters
 from salip_exp.config import AreaUnit, Config, Objective
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
-from salip_exp.methods.base import Method, Prediction
-from salip_exp.methods.registry import build_method
-from salip_exp.networks.clip import LoadedClip
-from salip_exp.networks.sam import LoadedSam
+from salip_exp.methods.base import Prediction
+from salip_exp.runs.lab import Lab
 from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.database import Database, Slot, pulse
 from salip_exp.tuning.objectives import score
@@ -59,22 +56,15 @@ class Workbench:
     """
 
     config: Config
-    sam: LoadedSam
-    clip: LoadedClip
-    sentences: Sequence[str]
-    store: Store
+    lab: Lab
     work: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
-        self._asked = SamStages(self.sam, self.store, Counters())  # for objectives that ask again
-
-    def method(self, config: Config) -> Method:
-        """The method of a configuration."""
-        return build_method(config, self.sam, self.clip, self.sentences, self.store)
+        self._asked = self.lab.asked_sam(self.config)  # for objectives that ask again
 
     def outcome(self, config: Config, cases: Iterable[Case], names: Sequence[str] = OBJECTIVES) -> Outcome:
         """The scores of a configuration on images; what it raises is the trial's failure."""
-        method = self.method(config)
+        method = self.lab.method(config)
         images: dict[str, dict[str, float | None]] = {}
         statuses: Counter[str] = Counter()
         try:
@@ -93,7 +83,7 @@ class Workbench:
 
     def areas(self, cases: Sequence[Case]) -> tuple[float, float]:
         """Smallest and largest useful area threshold for the pools that the configuration gives on the images."""
-        method = self.method(self.config)
+        method = self.lab.method(self.config)
         fraction = self.config.tuning.space.area.unit is AreaUnit.fraction
         found: list[float] = []
         for case in cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +14,13 @@ from salip_exp.checks.inputs import look, text_findings, weights_findings
 from salip_exp.checks.machine import device_findings, disk_findings, folder_findings
 from salip_exp.checks.settings import settings_findings, tracker_findings
 from salip_exp.config import Config
-from salip_exp.reports.terminal import wide_console
+from salip_exp.console import wide_console
 
 VERSION = 1
 STYLES = {Level.ok: "green", Level.warn: "yellow", Level.error: "bold red"}
 
 
-def check(config: Config) -> int:
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Look at everything a run with this configuration needs, and print what was found.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Names of run folders, `<dataset>/<overrides>/<time>`, and the folder that `resume=true` continues."""
+"""Names: of output folders, `<dataset>/<overrides>/<time>`, of all files in them, and of the one to continue."""
 
 from __future__ import annotations
 
@@ -7,11 +7,58 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from salip_exp.config import CacheConfig, Task, TrackerConfig
+
+
+class File(StrEnum):
+    """What lies in the folder of a run, a study, a training or an experiment: `folder / File.summary`."""
+
+    # of all
+    config = "config.yaml"  # as composed and checked
+    status = "status.json"
+    lock = ".lock"  # held by the process at work in the folder
+    log = "run.log"
+    tracker_id = "wandb_id.txt"
+    tracker = "wandb"  # what wandb keeps itself
+    # of a run
+    manifest = "manifest.json"  # where and with what it was made
+    cases = "cases"  # a record each
+    predictions = "predictions"  # a mask each
+    figures = "figures"
+    pictures = "pictures.json"  # which case is shown in which file of figures/, and why
+    case_table = "cases.csv"
+    case_columns = "cases.parquet"
+    summary = "summary.json"  # written last: a run that has it is finished
+    report = "report.html"
+    case_script = "cases.js"  # what compare.html needs of the run
+    own_study = "study"  # of a run that tunes its settings first
+    # of a study, and of an experiment
+    study = "study.json"
+    study_page = "study.html"
+    database = "study.db"
+    tuning_images = "images.txt"  # there from a study's beginning
+    trials = "trials.csv"
+    tuned = "tuned.yaml"
+    plots = "plots"
+    # of a training
+    training = "training.json"  # written last
+    weights = "unet.safetensors"
+    parts = "split.json"  # who trains, who decides, who is scored
+    checkpoint = "checkpoint.pt"
+    curves = "curves.csv"
+    curves_picture = "curves.png"
+    test = "test"  # the run over what it has not seen
+    # of `outputs` itself
+    all_runs = "index.html"
+    comparison = "compare.html"
+    experiments = "experiments"
+    experiment_cells = "cells"
+
 
 CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
 TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
@@ -44,7 +91,7 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
     if task in (Task.report, Task.cache, Task.check):
         return task.value
     if task is Task.experiment:
-        return str(Path("experiments", _experiment(overrides)))
+        return str(Path(File.experiments, _experiment(overrides)))
     if task is Task.tune:
         return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if key_of(e) not in TOTALS])))
     if task is Task.train:
@@ -67,8 +114,8 @@ def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | N
 
 def is_unfinished(folder: Path) -> bool:
     """Whether there is a finished case or a study here and no summary yet; without either, nothing to continue."""
-    begun = any((folder / "cases").glob("*.json")) or (folder / "study" / "study.db").exists()
-    return begun and not (folder / "summary.json").exists()
+    begun = any((folder / File.cases).glob("*.json")) or (folder / File.own_study / File.database).exists()
+    return begun and not (folder / File.summary).exists()
 
 
 def _experiment(overrides: Sequence[str]) -> str:
