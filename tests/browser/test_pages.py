@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select
 
 from salip_exp.evaluation.statistics import compare
 from salip_exp.reports.serve import Pages, serving
-from salip_exp.runs.on_disk import Label, find_runs, read_run
+from salip_exp.runs.folder import State, find_runs, read_run
 from salip_exp.runs.records import record_path
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def test_strips_are_shown_with_what_they_are(browser, outputs):
 def test_every_run_of_the_index_is_labelled_and_can_be_filtered(browser, outputs):
     browser.open(outputs / "index.html")
     labels = {run.label for run in find_runs(outputs)}
-    assert labels == {Label.finished, Label.killed, Label.damaged}
+    assert labels == {State.finished, State.killed, State.damaged}
     assert {each.split("\n")[0] for each in column(browser, 6)} == labels
     Select(browser.find("select[data-column='5']")).select_by_visible_text("killed")
     assert len(column(browser, 2)) == 1 and column(browser, 8) == ["missing (69/129)"]

@@ -41,7 +41,7 @@ from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.readers.hc18 import TABLE, load_head, read_measures
 from salip_exp.data.volumes import read_extent, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
-from salip_exp.runs.on_disk import Label, read_run
+from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import VERSION
 from salip_exp.settings.compose import compose
@@ -260,7 +260,7 @@ def read_summary(data: bytes, folder: Path) -> None:
     write(folder, "summary.json", data)
     write(folder, "manifest.json", b'{"command": "x", "data": {"n_used": 1}, "commit": null}')
     write(folder, "status.json", b'{"state": "finished"}')
-    if read_run(folder).label is Label.damaged:
+    if read_run(folder).label is State.damaged:
         raise Damaged("labelled damaged")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from salip_exp.reports.case_table import case_table, safe_json, write_cases
 from salip_exp.reports.run_page import write_run_page
-from salip_exp.runs.on_disk import read_run
+from salip_exp.runs.folder import read_run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from salip_exp.commands import report
 from salip_exp.reports.experiment_page import write_experiment
-from salip_exp.runs.on_disk import Label, find_runs, find_studies
+from salip_exp.runs.folder import State, find_runs, find_studies
 
 NOTHING = dict.fromkeys(("paper", "paper_iou", "run", "n", "of", "dsc", "iou", "p"))
 
@@ -75,13 +75,13 @@ def test_cells_are_runs_and_an_experiment_is_none(fakes, outputs):
     put(outputs, finished(outputs))
     (outputs / "experiments" / "table1" / "status.json").write_text("{}")
     assert [run.folder for run in find_runs(outputs)] == [outputs / "cells" / "one"]
-    assert [(each.kind, each.label) for each in find_studies(outputs)] == [("experiment", Label.finished)]
+    assert [(each.kind, each.label) for each in find_studies(outputs)] == [("experiment", State.finished)]
     assert report.command(fakes.config(outputs=str(outputs)), Path(), []) == 0
     index = (outputs / "index.html").read_text()
     assert "1 of 1 finished" in index and 'href="experiments/table1/study.html"' in index
 
 
-@pytest.mark.parametrize(("content", "label"), [("{}", Label.damaged), ("{", Label.damaged), (None, Label.interrupted)])
+@pytest.mark.parametrize(("content", "label"), [("{}", State.damaged), ("{", State.damaged), (None, State.interrupted)])
 def test_a_study_that_is_not_whole_is_listed_as_what_it_is(fakes, outputs, content, label):
     for place, mark in ((outputs / "experiments" / "table1", "run.log"), (outputs / "x" / "tune" / "y", "images.txt")):
         place.mkdir(parents=True)

@@ -14,7 +14,7 @@ from salip_exp.evaluation.statistics import compare, estimate
 from salip_exp.reports import paired
 from salip_exp.reports.index_page import write_index
 from salip_exp.reports.paired import LATEST, paired_differences
-from salip_exp.runs.on_disk import Label, RunFolder
+from salip_exp.runs.folder import RunFolder, State
 from salip_exp.runs.records import CaseRecord
 
 
@@ -25,7 +25,7 @@ def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
         CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", scores={"dsc": dsc})
         for i, (dsc, volume) in cases
     ]
-    return RunFolder(Path(name), Label.finished, "", {}, {}, tuple(records), 0, {})
+    return RunFolder(Path(name), State.finished, "", {}, {}, tuple(records), 0, {})
 
 
 def named(*runs: RunFolder) -> list[tuple[str, RunFolder]]:

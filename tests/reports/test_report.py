@@ -12,8 +12,7 @@ import pytest
 from salip_exp.commands import report
 from salip_exp.config import ReportConfig, Task
 from salip_exp.errors import DataError, TooManyFailures
-from salip_exp.runs.folder import claim, read_pictures
-from salip_exp.runs.on_disk import Label, find_runs, read_run
+from salip_exp.runs.folder import State, claim, find_runs, read_pictures, read_run
 from salip_exp.runs.records import record_path
 
 HOSTILE = "<script>alert(1)</script>"
@@ -44,17 +43,17 @@ def cut(path) -> None:
 @pytest.mark.parametrize(
     ("label", "change"),
     [
-        (Label.finished, lambda folder: None),
-        (Label.killed, lambda folder: set_state(folder, "running")),
-        (Label.interrupted, lambda folder: set_state(folder, "interrupted")),
-        (Label.failed, lambda folder: set_state(folder, "failed")),
-        (Label.damaged, lambda folder: cut(folder / "summary.json")),
-        (Label.damaged, lambda folder: cut(folder / "manifest.json")),
-        (Label.damaged, lambda folder: (folder / "summary.json").write_text("{}")),
-        (Label.damaged, lambda folder: (folder / "summary.json").write_text('{"version": 1, "overall": 3}')),
-        (Label.damaged, lambda folder: cut(record_path(folder, "c1"))),
-        (Label.damaged, lambda folder: (folder / "summary.json").unlink() or (folder / "status.json").unlink()),
-        (Label.damaged, lambda folder: (folder / "summary.json").unlink() or cut(folder / "status.json")),
+        (State.finished, lambda folder: None),
+        (State.killed, lambda folder: set_state(folder, "running")),
+        (State.interrupted, lambda folder: set_state(folder, "interrupted")),
+        (State.failed, lambda folder: set_state(folder, "failed")),
+        (State.damaged, lambda folder: cut(folder / "summary.json")),
+        (State.damaged, lambda folder: cut(folder / "manifest.json")),
+        (State.damaged, lambda folder: (folder / "summary.json").write_text("{}")),
+        (State.damaged, lambda folder: (folder / "summary.json").write_text('{"version": 1, "overall": 3}')),
+        (State.damaged, lambda folder: cut(record_path(folder, "c1"))),
+        (State.damaged, lambda folder: (folder / "summary.json").unlink() or (folder / "status.json").unlink()),
+        (State.damaged, lambda folder: (folder / "summary.json").unlink() or cut(folder / "status.json")),
     ],
 )
 @pytest.mark.fault("S5", "S6")
@@ -65,14 +64,14 @@ def test_a_run_is_labelled_as_what_it_is_and_reported_whatever_it_is(fakes, copy
     assert report.command(fakes.config(task=Task.report, outputs=str(outputs)), Path(), []) == 0
     index = (outputs / "index.html").read_text()
     assert f">{label}</span>" in index and f">{label}</span>" in (copy / "report.html").read_text()
-    assert (">missing" in index) is (label is not Label.finished)
+    assert (">missing" in index) is (label is not State.finished)
 
 
 def test_a_run_whose_process_lives_is_running(copy):
     set_state(copy, "running")
     with claim(copy):
-        assert read_run(copy).label is Label.running
-    assert read_run(copy).label is Label.killed
+        assert read_run(copy).label is State.running
+    assert read_run(copy).label is State.killed
 
 
 @pytest.mark.fault("D18", "R10")

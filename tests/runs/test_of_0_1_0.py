@@ -12,7 +12,7 @@ import pytest
 from salip_exp.commands import report
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT
-from salip_exp.runs.on_disk import Label, read_run
+from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import RECORD_VERSION, read_record, record_path
 
 OLD = Path(__file__).with_name("of_0.1.0")
@@ -53,7 +53,7 @@ def test_its_records_come_in_todays_form(folder):
 
 def test_it_is_finished_and_whole(folder):
     run = read_run(folder)
-    assert (run.label, len(run.records), run.unreadable) == (Label.finished, 6, 0)
+    assert (run.label, len(run.records), run.unreadable) == (State.finished, 6, 0)
 
 
 def test_it_is_continued_from_its_records_to_the_same_bytes(fakes, folder):

@@ -14,7 +14,7 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.scores import Score
 from salip_exp.reports.run_page import write_page
 from salip_exp.reports.terminal import show
-from salip_exp.runs.on_disk import Label, read_run
+from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import read_record, record_path
 from salip_exp.tracking.runs import groups, headline
 
@@ -119,7 +119,7 @@ def test_a_run_resumed_after_a_score_was_installed_or_updated_measures_its_cases
 def test_a_run_made_before_the_score_was_known_shows_it_as_missing(fakes, tmp_path, install_score):
     run_of(fakes, tmp_path / "run")
     install_score(COVERED)
-    assert read_run(tmp_path / "run").label is Label.finished
+    assert read_run(tmp_path / "run").label is State.finished
     write_page(tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text()
     assert '<th scope="col">Covered (n)</th>' in page and '<td class="nowrap">missing</td>' in page
@@ -129,7 +129,7 @@ def test_a_run_made_before_the_score_was_known_shows_it_as_missing(fakes, tmp_pa
 def test_a_run_whose_score_is_not_installed_any_more_is_read(folder, monkeypatch):
     monkeypatch.setattr("salip_exp.plugins.installed", lambda kind: {})
     run = read_run(folder)
-    assert run.label is Label.finished and len(run.records) == 3
+    assert run.label is State.finished and len(run.records) == 3
     write_page(folder)
     assert "Covered" not in terminal(folder)
 

@@ -14,7 +14,7 @@ from salip_exp.reports.experiment_page import write_experiment_page
 from salip_exp.reports.index_page import address, write_index
 from salip_exp.reports.run_page import write_run_page
 from salip_exp.reports.serve import watch
-from salip_exp.runs.on_disk import Label, RunFolder, StudyFolder, find_runs, find_studies
+from salip_exp.runs.folder import RunFolder, State, StudyFolder, find_runs, find_studies
 from salip_exp.settings.folders import File
 
 
@@ -59,7 +59,7 @@ def write_all(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyF
 
 
 def _refuse_damage(runs: Sequence[RunFolder]) -> None:
-    damaged = [run for run in runs if run.unreadable or run.label is Label.damaged]
+    damaged = [run for run in runs if run.unreadable or run.label is State.damaged]
     if damaged:
         first = damaged[0]
         raise TooManyFailures(

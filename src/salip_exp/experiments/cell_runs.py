@@ -18,10 +18,9 @@ from salip_exp.errors import SalipError, TooManyFailures, WeightsError
 from salip_exp.execute import execute
 from salip_exp.experiments.cells import Cell, Finished
 from salip_exp.experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
-from salip_exp.runs.folder import read_json, write_json
+from salip_exp.runs.folder import State, read_json, read_run, write_json
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener
-from salip_exp.runs.on_disk import Label, read_run
 from salip_exp.runs.process import Stop
 from salip_exp.settings.folders import File, label
 from salip_exp.wording import number
@@ -156,7 +155,7 @@ class CellRunner:
 
     def _finished(self, cell: Cell, config: Config, folder: Path) -> Finished | Unfinished:
         run = read_run(folder)
-        if run.label is not Label.finished:
+        if run.label is not State.finished:
             return Unfinished(cell, "failed", f"{folder} is {run.label}: {run.why}", folder=folder)
         records = {record.case_id: record for record in run.records}
         refs = [ref for ref in self.lab.dataset(config).refs if ref.case_id in records]

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from salip_exp.evaluation.scores import Score, scores
 from salip_exp.files import atomic_write
 from salip_exp.reports.inline import pictures_by_case
-from salip_exp.runs.on_disk import RunFolder
+from salip_exp.runs.folder import RunFolder
 from salip_exp.runs.records import CaseRecord
 from salip_exp.settings.folders import File
 

@@ -9,7 +9,7 @@ from typing import Any
 from salip_exp.reports.index_page import address
 from salip_exp.reports.inline import STRIP, data_uri
 from salip_exp.reports.run_page import write_html
-from salip_exp.runs.on_disk import StudyFolder, read_study
+from salip_exp.runs.folder import StudyFolder, read_study
 from salip_exp.settings.folders import File
 
 

@@ -12,7 +12,7 @@ from salip_exp import wording
 from salip_exp.reports.inline import thumbnails
 from salip_exp.reports.paired import LATEST, paired_differences
 from salip_exp.reports.run_page import write_html
-from salip_exp.runs.on_disk import RunFolder, StudyFolder
+from salip_exp.runs.folder import RunFolder, StudyFolder
 from salip_exp.settings.folders import File
 
 PICTURES = 3  # of each run on the index

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from salip_exp.evaluation.statistics import Comparison, compare
-from salip_exp.runs.on_disk import RunFolder
+from salip_exp.runs.folder import RunFolder
 from salip_exp.runs.records import CaseRecord, volumes_of
 
 LATEST = 30  # runs of a data set: hundreds, two by two, would take minutes

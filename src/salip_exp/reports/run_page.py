@@ -20,7 +20,7 @@ from salip_exp.reports.case_table import case_table, safe_json, write_cases
 from salip_exp.reports.difference import difference
 from salip_exp.reports.distribution import distribution
 from salip_exp.reports.inline import embedded
-from salip_exp.runs.on_disk import RunFolder, read_run
+from salip_exp.runs.folder import RunFolder, read_run
 from salip_exp.settings.folders import File
 
 

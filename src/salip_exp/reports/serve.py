@@ -21,8 +21,7 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.reports.experiment_page import write_experiment_page
 from salip_exp.reports.index_page import address, write_index
 from salip_exp.reports.run_page import write_run_page
-from salip_exp.runs.folder import in_use
-from salip_exp.runs.on_disk import RunFolder, find_studies, read_run, run_folders
+from salip_exp.runs.folder import RunFolder, find_studies, in_use, read_run, run_folders
 from salip_exp.settings.folders import File
 
 HOST = "127.0.0.1"

@@ -71,32 +71,40 @@ def run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
 def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     start = time.perf_counter()
     loaded = load()
-    case = loaded.case
-    case_hash = fingerprint(case)
+    case_hash = fingerprint(loaded.case)
     key = record_key(run.recipe, case_hash)
-    try:
-        record = reusable(run.folder, ref.case_id, key)
-    except StaleRecord as reason:
-        if record_path(run.folder, ref.case_id).exists():
-            log.warning("case %s is done again: its record %s", ref.case_id, reason)
-            run.redone.append((ref.case_id, str(reason)))
-    else:
-        run.reused += 1
-        return record
+    known = _known(run, ref.case_id, key)
+    if known is not None:
+        return known
     before = run.method.counters.to_dict()
-    prediction = _predict(run.method, case)
+    prediction = _predict(run.method, loaded.case)
     after = run.method.counters.to_dict()
+    record = _scored(run.config, loaded.case, prediction)
     picture = png(prediction.mask.astype(np.uint8) * 255)
+    seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
     record = replace(
-        _scored(run.config, case, prediction),
+        record,
         key=key,
         fingerprint=case_hash,
         work={name: after[name] - before[name] for name in after},
         png_sha256=sha256(picture),
+        seconds={name: round(value, 6) for name, value in seconds.items()},
     )
-    seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
-    record = replace(record, seconds={name: round(value, 6) for name, value in seconds.items()})
     write_record(run.folder, record, picture)
+    return record
+
+
+def _known(run: Run, case_id: str, key: str) -> CaseRecord | None:
+    """The record that is on disk, if it can be used; one that cannot is noted."""
+    if not record_path(run.folder, case_id).exists():
+        return None
+    try:
+        record = reusable(run.folder, case_id, key)
+    except StaleRecord as reason:
+        log.warning("case %s is done again: its record %s", case_id, reason)
+        run.redone.append((case_id, str(reason)))
+        return None
+    run.reused += 1
     return record
 
 

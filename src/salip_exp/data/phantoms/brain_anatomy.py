@@ -52,7 +52,7 @@ _SIZE: Point = (186.0, 232.0, 216.0)
 
 
 def anatomy(rng: np.random.Generator, voxel_mm: float | Point = 1.5) -> NDArray[np.uint8]:
-    """Label volume of one random head, whole down to the upper neck.
+    """State volume of one random head, whole down to the upper neck.
 
     Shape (X, Y, Z) in RAS+ axes over a field of view of 186 x 232 x 216 mm; values are those of `LABELS`. The same
     generator state gives the same head at any voxel size.

@@ -60,7 +60,7 @@ PARTS: dict[str, tuple[int, ...]] = {
     "maternal_tissue": tuple(LABELS[k] for k in ("abdominal_wall", "muscle", "uterine_wall", "maternal_tissue")),
     "body": (LABELS["body"], LABELS["limb"]),
 }
-"""Label numbers of each part a network may be asked for; `fetal_head` is the organ: the filled ellipse."""
+"""State numbers of each part a network may be asked for; `fetal_head` is the organ: the filled ellipse."""
 
 
 HALF_LENGTHS = {"early": (0.15, 0.28), "middle": (0.25, 0.45), "late": (0.38, 0.58)}
