@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
 from salip_exp.runs.process import keep_freed_memory
-from salip_exp.settings.compose import FAULTS, compose, explain
+from salip_exp.settings.compose import FAULTS, VERSION_BASE, compose, explain
 from salip_exp.settings.folders import is_unfinished, unfinished
 from salip_exp.settings.foreign import refuse_foreign_code
 from salip_exp.settings.validate import typed
@@ -131,7 +131,7 @@ def _hydra(codes: list[int]) -> None:
             raise JobEnded(code)
 
     try:
-        hydra.main(version_base="1.3", config_path="pkg://salip_exp.conf", config_name="config")(job)()
+        hydra.main(config_path="pkg://salip_exp.conf", config_name="config", **VERSION_BASE)(job)()
     except FAULTS as error:
         raise explain(error) from error
     except OSError as error:

@@ -26,6 +26,9 @@ ConfigStore.instance().store("config_schema", node=Config)
 FAULTS = (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError, TypeError, AssertionError)
 """What Hydra raises while it composes; the last three where an override is odd in a way that it does not foresee."""
 
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""What Hydra 1.3 must be told, whose own defaults are those of 1.1; 1.4 has one set of defaults and complains of it."""
+
 SENTENCES = {
     r"append to your default list use \+(\S+)": "{0} needs a plus: write +{0}",
     r"Multiple values for (\w+)": "{0}=... takes no plus: it is chosen already, so write {0}=OPTION",
@@ -43,7 +46,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     state = GlobalHydra.instance()
     job, state.hydra = state.hydra, None  # inside a job Hydra refuses to compose until the job's own is put aside
     try:
-        with hydra.initialize_config_module("salip_exp.conf", version_base="1.3"):
+        with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
             return hydra.compose("config", list(overrides))
     except FAULTS as error:
         raise explain(error) from error

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+import omegaconf
 from omegaconf import OmegaConf
 
 from salip_exp.config import CacheConfig, Task, TrackerConfig
@@ -153,4 +154,6 @@ def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")
 
 
-OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+# OmegaConf 2.4 gives the name of what 2.3 had deprecated to what 2.3 calls the new one.
+_REGISTER = "register_new_resolver" if omegaconf.__version__.startswith("2.3.") else "register_resolver"
+getattr(OmegaConf, _REGISTER)("run_name", run_name, replace=True)

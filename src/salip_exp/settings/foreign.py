@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import FAULTS
+from salip_exp.settings.compose import FAULTS, VERSION_BASE
 
 RUN_BY_HYDRA = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 OWN = {
@@ -79,7 +79,7 @@ def _choices(override: Override, text: str) -> list[str]:
 
 def _foreign(overrides: list[str]) -> Iterator[tuple[str, Any]]:
     try:
-        with hydra.initialize_config_module("salip_exp.conf", version_base="1.3"):
+        with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
             cfg = hydra.compose("config", overrides, return_hydra_config=True)
     except FAULTS:
         return  # Hydra will say so, and run nothing
