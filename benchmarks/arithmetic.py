@@ -19,7 +19,7 @@ from processes import Answer, Conditions, fresh
 from rows import Row
 
 from salip_exp.cache.store import NoStore
-from salip_exp.cascade.masks import Masks, mask_iou
+from salip_exp.cascade.pool import Masks, mask_iou
 from salip_exp.config import Arithmetic, Config
 from salip_exp.data.case import Case
 from salip_exp.evaluation.metrics import overlap

@@ -31,7 +31,7 @@ from rows import Results, Row
 from torch.utils.flop_counter import FlopCounterMode
 
 from salip_exp.cache.store import NoStore
-from salip_exp.cascade.masks import Masks, mask_iou, pack
+from salip_exp.cascade.pool import Masks, mask_iou, pack
 from salip_exp.config import Arithmetic, Config
 from salip_exp.data.case import Case
 from salip_exp.networks.device import sped_up

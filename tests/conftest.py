@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from salip_exp import plugins
-from salip_exp.cascade.masks import pack
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import SamConfig
 from salip_exp.networks.embedded.architecture import build_clip, build_sam
 from salip_exp.networks.packages import CLIP, Sam

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from segment_anything.utils.amg import batched_mask_to_box
 
-from salip_exp.cascade.masks import concatenate, mask_iou, pack, place
+from salip_exp.cascade.pool import concatenate, mask_iou, pack, place
 
 stacks = hnp.arrays(bool, st.tuples(st.integers(0, 6), st.integers(1, 20), st.integers(1, 20)))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from salip_exp.cascade.masks import mask_iou
+from salip_exp.cascade.pool import mask_iou
 from salip_exp.cascade.retrieval import embed_views, preprocess, retrieve, similarities, text_prototype
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Prototype, Ties, ViewFit

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from salip_exp.cascade.masks import pack
-from salip_exp.cascade.pool import Pool, candidate_ious
+from salip_exp.cascade.pool import Pool, candidate_ious, pack
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import iou

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from salip_exp.cache.store import MemoryStore
-from salip_exp.cascade.masks import pack
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Phantom, SamConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
@@ -23,8 +22,7 @@ from salip_exp.methods.base import Prediction, Status
 from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.reports.choosing import RULES, lowest, most_changed, nearest_to_median
-from salip_exp.reports.paper_figures import draw_figures
+from salip_exp.reports.paper_figures import RULES, draw_figures, lowest, most_changed, nearest_to_median
 from salip_exp.reports.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
 from salip_exp.runs.records import CaseRecord, prediction_path
 

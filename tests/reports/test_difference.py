@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salip_exp.reports.difference import difference
+from salip_exp.reports.run_page import difference
 from salip_exp.runs.manifest import write_config
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from salip_exp.evaluation.statistics import compare, estimate
-from salip_exp.reports import paired
-from salip_exp.reports.index_page import write_index
-from salip_exp.reports.paired import LATEST, paired_differences
+from salip_exp.reports import index_page as paired
+from salip_exp.reports.index_page import LATEST, paired_differences, write_index
 from salip_exp.runs.folder import RunFolder, State
 from salip_exp.runs.records import CaseRecord
 

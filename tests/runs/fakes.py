@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from salip_exp.cache.store import NoStore
-from salip_exp.cascade.masks import pack
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Pool, pack
 from salip_exp.cascade.work import Counters
 from salip_exp.commands.run import run_listeners
 from salip_exp.config import CacheConfig, ClipConfig, Config, DatasetConfig, SamConfig, ScoreConfig, VdtConfig

@@ -12,8 +12,7 @@ from salip_exp.cache.base import content_key
 from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
-from salip_exp.cascade.masks import DIGEST_BYTES
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import DIGEST_BYTES, Pool
 from salip_exp.cascade.retrieval import embed_views, similarities, text_prototype
 from salip_exp.cascade.views import settings_of, views
 from salip_exp.cascade.work import Counters, Limits

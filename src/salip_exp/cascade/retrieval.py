@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-from salip_exp.cascade.masks import mask_iou
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Pool, mask_iou
 from salip_exp.cascade.work import SAME_BITS, Counters, Limits, in_chunks
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError

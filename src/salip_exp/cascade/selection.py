@@ -12,8 +12,7 @@ from segment_anything.utils.amg import remove_small_regions
 from torchvision.ops.boxes import batched_nms, box_area
 
 from salip_exp.cascade.candidates import Candidates, Floor, confident, joined, stable
-from salip_exp.cascade.masks import Mask, Masks, concatenate, pack
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Mask, Masks, Pool, concatenate, pack
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from salip_exp.config import Config
 from salip_exp.console import shown, wide_console
 from salip_exp.errors import DataError, TooManyFailures
 from salip_exp.reports.experiment_page import write_experiment_page
-from salip_exp.reports.index_page import address, write_index
+from salip_exp.reports.index_page import write_index
+from salip_exp.reports.page import address
 from salip_exp.reports.run_page import write_run_page
 from salip_exp.reports.serve import watch
 from salip_exp.runs.folder import RunFolder, State, StudyFolder, find_runs, find_studies

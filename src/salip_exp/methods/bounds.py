@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.cached_sam import Picture
-from salip_exp.cascade.masks import Masks
 from salip_exp.cascade.organ import usable_boxes
-from salip_exp.cascade.pool import Pool, candidate_ious, keep_small, mask_ious
+from salip_exp.cascade.pool import Masks, Pool, candidate_ious, keep_small, mask_ious
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from salip_exp.reports.index_page import address
-from salip_exp.reports.inline import STRIP, data_uri
-from salip_exp.reports.run_page import write_html
+from salip_exp.reports.page import STRIP, address, data_uri, write_html
 from salip_exp.runs.folder import StudyFolder, read_study
 from salip_exp.settings.folders import File
 

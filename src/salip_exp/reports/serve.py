@@ -19,7 +19,8 @@ from rich.text import Text
 from salip_exp.console import wide_console
 from salip_exp.errors import EnvironmentFault
 from salip_exp.reports.experiment_page import write_experiment_page
-from salip_exp.reports.index_page import address, write_index
+from salip_exp.reports.index_page import write_index
+from salip_exp.reports.page import address
 from salip_exp.reports.run_page import write_run_page
 from salip_exp.runs.folder import RunFolder, find_studies, in_use, read_run, run_folders
 from salip_exp.settings.folders import File

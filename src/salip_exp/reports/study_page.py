@@ -13,8 +13,7 @@ from rich.text import Text
 
 from salip_exp.console import shown, wide_console
 from salip_exp.files import atomic_write
-from salip_exp.reports.index_page import address
-from salip_exp.reports.run_page import write_html
+from salip_exp.reports.page import address, write_html
 from salip_exp.settings.folders import File
 from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.space import Space

@@ -1,21 +1,75 @@
-"""Pictures inside pages: shrunk to what a page shows, as data URIs, and no more of them than a page can hold."""
+"""What all pages have: templates in which everything is escaped, addresses, and pictures inside the page."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 from PIL import Image
 
+from salip_exp import wording
+from salip_exp.files import atomic_write
+
 OVERLAY, STRIP, THUMBNAIL = 480, 1600, 96  # long sides in pixels
+
 QUALITY = 82
+
 BUDGET = 10_000_000  # characters of all data URIs of a page, so that a page stays one that opens at once
 
 Pictures = Mapping[str, Sequence[Mapping[str, Any]]]
+
 """Entries of `figures` and `strips` (`runs.folder.read_pictures`)."""
+
+
+def write_html(path: Path, template: str, **values: Any) -> None:
+    """Write one page.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    atomic_write(path, environment().get_template(template).render(made=now(), **values))
+
+
+def environment() -> Environment:
+    """Jinja with everything escaped and no variable silently empty."""
+    environment = Environment(
+        loader=PackageLoader("salip_exp.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(wording, name) for name in ("number", "interval", "spread", "mean", "heading", "tally")
+    }
+    environment.filters |= {"json": safe_json, "pretty": partial(json.dumps, indent=1, ensure_ascii=False)}
+    return environment
+
+
+def now() -> str:
+    """The time, to the second."""
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def safe_json(content: Any) -> Markup:
+    """JSON that may stand in a script of a page: what could end the script is written as escapes."""
+    return htmlsafe_json_dumps(content, separators=(",", ":"), allow_nan=False)
+
+
+def address(place: Path, start: Path) -> str:
+    """The relative address of a file or folder, for links in a page that lies in `start`."""
+    return quote(os.path.relpath(place, start).replace(os.sep, "/"))
 
 
 def embedded(folder: Path, pictures: Pictures) -> dict[str, list[dict[str, Any]]]:
