@@ -113,6 +113,29 @@ def test_code_that_a_yaml_names_is_refused_and_not_run(
 
 
 @pytest.mark.fault("C5", "R10")
+@pytest.mark.parametrize("name", ["with a blank", 'it\'s "quoted"', "100%", "ä,[b]"])
+def test_code_that_a_yaml_names_is_refused_whatever_its_folder_is_called(typed: Any, tmp_path: Path, name: str) -> None:
+    group = tmp_path / name / "study"
+    group.mkdir(parents=True)
+    (group / "evil.yaml").write_text(TARGETS)
+    ended = typed("--config-dir", name, "+study=evil", "task=cache")
+    assert ended.code == 2
+    assert "is not run" in ended.complaint
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.fault("C5", "R10")
+def test_a_folder_behind_another_hides_no_code(typed: Any, tmp_path: Path) -> None:
+    group = tmp_path / "mine" / "study"
+    group.mkdir(parents=True)
+    (group / "evil.yaml").write_text(TARGETS)
+    ended = typed("--config-dir", "mine", f"hydra.searchpath=[file://{tmp_path}]", "+study=evil", "task=cache")
+    assert ended.code == 2
+    assert "exclude each other" in ended.complaint
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.fault("C5", "R10")
 @pytest.mark.parametrize(
     "overrides",
     [

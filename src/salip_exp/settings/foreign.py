@@ -6,6 +6,7 @@ The rest of the configuration is only ever read as plain values (`validate.py`),
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import FAULTS, VERSION_BASE
+from salip_exp.plugins import config_folders
+from salip_exp.settings.compose import FAULTS, VERSION_BASE, explain
 
 RUN_BY_HYDRA = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 OWN = {
@@ -40,26 +44,39 @@ def refuse_foreign_code(arguments: Sequence[str]) -> None:
         ConfigError: a key of Hydra's names code that is not Hydra's, or another configuration is to take the place of
             the program's.
     """
+    # Hydra has no public way to read its flags, and a reading of our own could differ: what differs would slip through.
     told = get_args_parser().parse_args(list(arguments))
     if told.config_path is not None or told.config_name is not None:
         raise ConfigError(
             "--config-path and --config-name would replace the configuration of salip_exp: add files of your own by "
             "--config-dir=DIR, and choose them as GROUP=OPTION"
         )
-    if told.config_dir is None and not any(each.lstrip("+~").startswith("hydra") for each in told.overrides):
+    overrides = [*told.overrides, *_searchpath(told.config_dir, told.overrides)]
+    if not _of_hydra(overrides, "") and not config_folders():
         return  # the program's own files name nothing foreign, and plain keys never reach Hydra's section
-    if told.config_dir is not None:
-        told.overrides.append(f"hydra.searchpath=[{Path(told.config_dir).absolute().as_uri()}]")
-    for overrides in _each(told.overrides):
-        for key, value in _foreign(overrides):
+    for each in _each(overrides):
+        for key, value in _foreign(each):
             raise ConfigError(f"{key}={value} names code that is not Hydra's own, and is not run: leave it out")
+
+
+def _searchpath(config_dir: str | None, overrides: Sequence[str]) -> list[str]:
+    """The override that has the effect of --config-dir."""
+    if config_dir is None:
+        return []
+    if _of_hydra(overrides, ".searchpath"):
+        raise ConfigError("--config-dir and hydra.searchpath exclude each other: list all folders in the latter")
+    return [f"hydra.searchpath={json.dumps([f'file://{Path(config_dir).absolute()}'], ensure_ascii=False)}"]
+
+
+def _of_hydra(overrides: Sequence[str], key: str) -> bool:
+    return any(each.lstrip("+~").startswith(f"hydra{key}") for each in overrides)
 
 
 def _each(overrides: Sequence[str]) -> Iterator[list[str]]:
     """Overrides with one value for each key. Of several (`-m`) every value comes once, beside the first of the others:
     none of them can name code that it does not hold."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = _parser(overrides).parse_overrides(list(overrides))
     except FAULTS:
         return  # Hydra says what it cannot read
     choices = [_choices(each, text) for each, text in zip(parsed, overrides, strict=True)]
@@ -70,19 +87,30 @@ def _each(overrides: Sequence[str]) -> Iterator[list[str]]:
             yield [*firsts[:position], value, *firsts[position + 1 :]]
 
 
+def _parser(overrides: Sequence[str]) -> OverridesParser:
+    """One that knows the options that `glob(...)` stands for, unless there are folders in which it would not look."""
+    if _of_hydra(overrides, ".searchpath"):
+        return OverridesParser.create()
+    with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
+        return OverridesParser.create(GlobalHydra.instance().config_loader())
+
+
 def _choices(override: Override, text: str) -> list[str]:
     if not override.is_sweep_override():
         return [text]
     key = text.partition("=")[0]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    try:
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    except HydraException as error:
+        raise ConfigError(f"{text} cannot be looked at beside folders of your own: list its values") from error
 
 
 def _foreign(overrides: list[str]) -> Iterator[tuple[str, Any]]:
     try:
         with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
             cfg = hydra.compose("config", overrides, return_hydra_config=True)
-    except FAULTS:
-        return  # Hydra will say so, and run nothing
+    except FAULTS as error:
+        raise explain(error) from error  # what cannot be looked at is not run
     for name in RUN_BY_HYDRA:
         yield from _walk(_plain(cfg, name), f"hydra.{name}")
 
