@@ -15,6 +15,7 @@ from segment_anything.utils.amg import build_all_layer_point_grids, coco_encode_
 
 from salip_exp.cascade.candidates import Candidates, Sampling, candidates
 from salip_exp.cascade.embedding import Embedding, embed
+from salip_exp.cascade.limits import no_point
 from salip_exp.cascade.pool import Mask
 from salip_exp.cascade.selection import Thresholds, select
 from salip_exp.cascade.work import Counters
@@ -60,12 +61,8 @@ def point_grids(points_per_side: int, crop_n_layers: int, downscale: int) -> lis
     Raises:
         ConfigError: a layer would be left without a point.
     """
-    deepest = int(points_per_side / downscale**crop_n_layers)
-    if deepest < 1:
-        raise ConfigError(
-            f"sam.points_per_side={points_per_side} with sam.crop_n_points_downscale_factor={downscale} leaves no "
-            f"point in crop layer {crop_n_layers}: use at least {downscale**crop_n_layers} points per side."
-        )
+    for sentence in no_point("sam.points_per_side", points_per_side, crop_n_layers, downscale):
+        raise ConfigError(sentence)
     grids: list[NDArray[np.float64]] = build_all_layer_point_grids(points_per_side, crop_n_layers, downscale)
     return grids
 

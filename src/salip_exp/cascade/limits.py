@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 MASKS_PER_POINT = 3
 MAX_CANDIDATES = 2_000_000
 """Masks that SAM may be asked for in one image; 32 points a side are 3,072."""
@@ -21,3 +23,27 @@ def most_candidates(points_per_side: int, crop_n_layers: int, downscale: int) ->
     """Masks that SAM decodes at most: three for each point of every crop box."""
     layers = range(crop_n_layers + 1)
     return MASKS_PER_POINT * sum(crop_boxes(layer) * points(points_per_side, layer, downscale) for layer in layers)
+
+
+def no_point(key: str, points_per_side: int, crop_n_layers: int, downscale: int) -> Iterator[str]:
+    """A sentence for a grid of which the smallest crops have no point; none for any other.
+
+    Args:
+        key: that sets the points, for the sentence.
+    """
+    if not points(points_per_side, crop_n_layers, downscale):
+        yield (
+            f"{key}={points_per_side} leaves no point in crop layer {crop_n_layers}: with "
+            f"sam.crop_n_points_downscale_factor={downscale} it must be at least {downscale**crop_n_layers}"
+        )
+
+
+def too_many(key: str, points_per_side: int, crop_n_layers: int, downscale: int) -> Iterator[str]:
+    """A sentence for a grid that asks for more masks than an image may; none for any other."""
+    candidates = most_candidates(points_per_side, crop_n_layers, downscale)
+    if candidates > MAX_CANDIDATES:
+        yield (
+            f"{key}={points_per_side} with sam.crop_n_layers={crop_n_layers} asks SAM for {candidates:,} candidates "
+            f"per image: the limit is {MAX_CANDIDATES:,}; take fewer points or layers, or a larger "
+            "sam.crop_n_points_downscale_factor"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
+from salip_exp.cascade.limits import no_point, too_many
 from salip_exp.config import AreaSpace, AreaUnit, Config, RealSpace, SamConfig, Sampler, Task, WholeSpace
 from salip_exp.methods.traits import METHODS
 
@@ -48,8 +48,7 @@ def contradictions(config: Config) -> Iterator[str]:
         low, high = limits[name]["low"], limits[name]["high"]
         yield from _section(f"tuning.space.{name}", getattr(config.tuning.space, name), low, high)
     yield from _area(config)
-    yield from _crops(config)
-    yield from _candidates(config)
+    yield from _grids(config)
     yield from _whole_space(config)
 
 
@@ -84,28 +83,18 @@ def _area(config: Config) -> Iterator[str]:
     yield from _section("tuning.space.area", section, 0, 1 if section.unit is AreaUnit.fraction else None)
 
 
-def _crops(config: Config) -> Iterator[str]:
-    space, sam = config.tuning.space, config.sam
-    points = min(space.points_per_side.choices or [space.points_per_side.low or sam.points_per_side])
-    layers = max(space.crop_n_layers.choices or [space.crop_n_layers.high or sam.crop_n_layers])
-    needed = sam.crop_n_points_downscale_factor**layers
-    if points < needed:
-        yield (
-            f"tuning.space.points_per_side reaches down to {points}, which leaves no point in crop layer {layers}: "
-            f"it must be at least {needed}"
-        )
+def _grids(config: Config) -> Iterator[str]:
+    """The smallest and the largest grid that the search reaches, each with the most crop layers."""
+    space, downscale = config.tuning.space, config.sam.crop_n_points_downscale_factor
+    sides = space.points_per_side.choices or _ends(space.points_per_side, config.sam.points_per_side)
+    layers = max(space.crop_n_layers.choices or _ends(space.crop_n_layers, config.sam.crop_n_layers))
+    yield from no_point("tuning.space.points_per_side", min(sides), layers, downscale)
+    yield from too_many("tuning.space.points_per_side", max(sides), layers, downscale)
 
 
-def _candidates(config: Config) -> Iterator[str]:
-    space, sam = config.tuning.space, config.sam
-    points = max(space.points_per_side.choices or [space.points_per_side.high or sam.points_per_side])
-    layers = max(space.crop_n_layers.choices or [space.crop_n_layers.high or sam.crop_n_layers])
-    candidates = most_candidates(points, layers, sam.crop_n_points_downscale_factor)
-    if candidates > MAX_CANDIDATES:
-        yield (
-            f"tuning.space reaches up to {points} points a side with {layers} crop layers, which is {candidates:,} "
-            f"candidates per image: the limit is {MAX_CANDIDATES:,}"
-        )
+def _ends(section: WholeSpace, setting: int) -> list[int]:
+    """Of the range, or the setting as it is where there is none."""
+    return [setting] if section.low is None or section.high is None else [section.low, section.high]
 
 
 def _whole_space(config: Config) -> Iterator[str]:

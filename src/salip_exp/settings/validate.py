@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from salip_exp import paper as definitions
-from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
+from salip_exp.cascade.limits import no_point, too_many
 from salip_exp.config import (
     AreaUnit,
     CacheMode,
@@ -33,7 +33,6 @@ from salip_exp.data.phantoms.store import GROUPS, WRITERS
 from salip_exp.data.registry import READERS
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
-from salip_exp.settings import training as training
 from salip_exp.settings import tuning as tuning
 from salip_exp.settings.keys import OPEN, group_of, unknown_key, wrong_value
 from salip_exp.settings.tuned import with_tuned
@@ -137,7 +136,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _text_contradictions(config)
     yield from _cache_contradictions(config)
     yield from tuning.contradictions(config)
-    yield from training.contradictions(config)
+    yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
@@ -183,20 +182,9 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
 
 def _cascade_contradictions(config: Config) -> Iterator[str]:
     sam, area = config.sam, config.area
-    coarsest = sam.points_per_side // sam.crop_n_points_downscale_factor**sam.crop_n_layers
-    if coarsest == 0:
-        yield (
-            f"sam.points_per_side={sam.points_per_side} leaves no point in the smallest crops: with "
-            f"sam.crop_n_layers={sam.crop_n_layers} it must be at least "
-            f"{sam.crop_n_points_downscale_factor**sam.crop_n_layers}"
-        )
-    candidates = most_candidates(sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor)
-    if candidates > MAX_CANDIDATES:
-        yield (
-            f"sam.points_per_side={sam.points_per_side} with sam.crop_n_layers={sam.crop_n_layers} asks SAM for "
-            f"{candidates:,} candidates per image: the limit is {MAX_CANDIDATES:,}; take fewer points or layers, or a "
-            "larger sam.crop_n_points_downscale_factor"
-        )
+    grid = sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor
+    yield from no_point("sam.points_per_side", *grid)
+    yield from too_many("sam.points_per_side", *grid)
     if area.threshold == 0:
         yield "area.threshold=0 is out of range: it drops every candidate; allowed is above 0"
     if area.unit is AreaUnit.fraction and area.threshold > 1:
@@ -257,3 +245,34 @@ def _experiment_contradictions(config: Config) -> Iterator[str]:
     for part in chosen.parts:
         if part not in definitions.parts():
             yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
+
+
+def _training_contradictions(config: Config) -> Iterator[str]:
+    traits = METHODS[config.method]
+    if config.task is Task.train and not traits.trained:
+        yield f"task=train and method={config.method} exclude each other: only method=unet is trained"
+    if config.tuned is not None and not traits.sam:
+        yield f"tuned={config.tuned} has settings of SAM, and method={config.method} has no SAM: leave it out"
+    if not traits.trained:
+        return
+    if config.task is Task.train and config.unet.weights is not None:
+        yield f"unet.weights={config.unet.weights} is for runs, and task=train makes weights of its own: leave it out"
+    yield from _unet_shape(config)
+    if config.unet.val + config.unet.test >= 1:
+        yield (
+            f"unet.val={config.unet.val} and unet.test={config.unet.test} leave nothing to learn from: their sum must "
+            "be below 1"
+        )
+
+
+def _unet_shape(config: Config) -> Iterator[str]:
+    side, levels = config.unet.side, len(config.unet.channels)
+    if levels < 2:
+        yield f"unet.channels={config.unet.channels} is no U-Net: give two levels or more, e.g. [16,32,64,128]"
+        return
+    step = 2 ** (levels - 1)
+    if side % step or side < 2 * step:
+        yield (
+            f"unet.side={side} cannot be halved {levels - 1} times, for the {levels} levels of unet.channels: take a "
+            f"multiple of {step}, {2 * step} or more"
+        )
