@@ -77,11 +77,8 @@ class Catalogue(Generic[T]):
         return found
 
     def origin(self, name: str) -> tuple[str, ...]:
-        """The package that gives it with its version, as part of what results depend on; empty for a built-in one."""
-        if name in self.built_in:
-            return ()
-        dist = installed(self.kind)[name].dist
-        return (dist.name, dist.version) if dist is not None else ()
+        """What a result depends on beside the name: the version of the package that gives it, if one does."""
+        return () if name in self.built_in else (_version(self.kind, name),)
 
 
 def resolved(found: Any) -> Any:
@@ -114,8 +111,12 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
 
 def versions(kind: Kind) -> list[str]:
     """Name, package and version of what is installed of a kind: another version may give other numbers."""
-    packages = [(name, entry.dist) for name, entry in installed(kind).items()]
-    return [f"{name} {dist.name} {dist.version}" if dist else name for name, dist in packages]
+    return [_version(kind, name) for name in installed(kind)]
+
+
+def _version(kind: Kind, name: str) -> str:
+    dist = installed(kind)[name].dist
+    return f"{name} {dist.name} {dist.version}" if dist else name
 
 
 def load(kind: Kind, name: str) -> Any:

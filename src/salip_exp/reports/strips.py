@@ -163,7 +163,7 @@ def as_seen(view: NDArray[np.uint8], config: ViewConfig, side: int) -> NDArray[n
 
 
 def _views_title(shown: int, kept: int, chooser: Chooser) -> str:
-    by = CHOSEN.get(chooser, "kept")
+    by = CHOSEN.get(chooser, "by a rule of its own")
     return f"{by}: best {shown} of {kept}" if shown < kept else by
 
 

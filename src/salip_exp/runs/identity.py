@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from salip_exp.cascade.views import VIEWS
 from salip_exp.config import Config
 from salip_exp.data.case import Case
+from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import versions
 
 NUMBERS = ("0.1.0", 4)
@@ -64,7 +66,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
-        "code": NUMBERS,
+        "code": [*NUMBERS, *METHODS.origin(config.method), *VIEWS.origin(config.view.kind)],
     }
     return _digest(json.dumps(settings, sort_keys=True).encode())
 

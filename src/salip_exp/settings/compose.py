@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 import hydra
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
+from salip_exp.plugins import config_folders
 from salip_exp.settings import folders  # noqa: F401  (config.yaml names runs by its resolver)
 from salip_exp.settings.keys import unknown_key, wrong_value
 from salip_exp.settings.validate import first_line
@@ -35,6 +39,18 @@ SENTENCES = {
     r"Ambiguous value for argument '(.+?)'": "{0} has several values: -m runs each, quotes make one value of them",
     r"Could not override '(hydra\.[^']+)'": "{0} is not a key of Hydra: --cfg hydra lists them",
 }
+
+
+class InstalledConfigs(SearchPathPlugin):
+    """Lets Hydra find the YAML of installed packages: after the program's own, so that it replaces none of that."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folder `conf/` of each."""
+        for folder in config_folders():
+            search_path.append("installed packages", f"file://{folder}")
+
+
+Plugins.instance().register(InstalledConfigs)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
