@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from salip_exp.config import Config
 from salip_exp.data.case import Case
-from salip_exp.data.registry import open_dataset
+from salip_exp.data.datasets import open_dataset
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
 

@@ -12,7 +12,7 @@ import pytest
 
 from salip_exp import plugins
 from salip_exp.cascade.views import VIEWS, ViewKind
-from salip_exp.data.registry import READERS
+from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError, EnvironmentFault
 from salip_exp.methods.traits import METHODS
 from salip_exp.settings.compose import compose
@@ -41,9 +41,7 @@ def test_names_that_are_built_in_come_first(install: Install) -> None:
 
 def test_a_name_that_is_built_in_is_refused(install: Install) -> None:
     install(("datasets", "hc18", "other:READER"))
-    with pytest.raises(
-        EnvironmentFault, match=r"other:READER calls .* hc18.*built-in"
-    ) as caught:
+    with pytest.raises(EnvironmentFault, match=r"other:READER calls .* hc18.*built-in") as caught:
         _ = READERS.names
     assert "\n" not in str(caught.value)
 
@@ -102,7 +100,7 @@ def test_a_reader_and_phantoms_are_imported_only_where_they_are_asked_for(tmp_pa
     code = """
 import sys
 from salip_exp.config import DatasetConfig, Phantom
-from salip_exp.data.registry import READERS, open_dataset
+from salip_exp.data.datasets import READERS, open_dataset
 assert READERS.names
 open_dataset(DatasetConfig("heads", "hc18", phantom=Phantom(1)), 1)
 print(*sorted(each.rpartition(".")[2] for each in sys.modules if each.startswith("salip_exp.data.") and (

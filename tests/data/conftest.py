@@ -17,7 +17,7 @@ from PIL import Image
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Dataset
-from salip_exp.data.registry import open_dataset
+from salip_exp.data.datasets import open_dataset
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed
 

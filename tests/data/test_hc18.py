@@ -10,8 +10,8 @@ import pytest
 
 from salip_exp.data.case import Dataset
 from salip_exp.data.images import read_mask
-from salip_exp.data.outline import fit_ellipse
 from salip_exp.data.readers.hc18 import TABLE, fetus_of, read_measures
+from salip_exp.data.regions import fit_ellipse
 from salip_exp.errors import CaseError, DataError
 
 Save = Callable[..., Path]

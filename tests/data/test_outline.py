@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from salip_exp.config import Fill
-from salip_exp.data.outline import filled, fit_ellipse
+from salip_exp.data.regions import filled, fit_ellipse
 
 HEIGHT, WIDTH = 135, 200
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from salip_exp.config import DatasetConfig
-from salip_exp.data import registry
+from salip_exp.data import datasets as registry
 from salip_exp.data.case import Dataset
-from salip_exp.data.registry import READERS, open_dataset
+from salip_exp.data.datasets import READERS, open_dataset
 from salip_exp.errors import DataError
 
 Save = Callable[..., Path]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp.config import Interpolation, Resize, ResizeMode
-from salip_exp.data.resize import resize_image, resize_mask, resized_spacing, working_size
+from salip_exp.data.loading import resize_image, resize_mask, resized_spacing, working_size
 
 SIDES = st.integers(20, 400)
 

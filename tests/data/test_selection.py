@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data.case import CaseRef, failing
+from salip_exp.data.datasets import Found, choose, gather
 from salip_exp.data.paths import natural
-from salip_exp.data.selection import Found, choose, gather
 from salip_exp.errors import CaseError, DataError
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
-from salip_exp.data.registry import open_dataset
+from salip_exp.data.datasets import open_dataset
 from salip_exp.evaluation.metrics import FACT, head_circumference, perimeter
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed

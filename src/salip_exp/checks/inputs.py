@@ -15,7 +15,7 @@ from salip_exp.checks.finding import Finding, Level, failure, fine, warning
 from salip_exp.config import Config
 from salip_exp.console import progress
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.data.registry import open_dataset
+from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, SalipError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import read_clip

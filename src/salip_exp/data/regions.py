@@ -1,12 +1,13 @@
-"""Connected parts of masks, and the regions of interest (ROIs) of a target."""
+"""Regions of a mask: components, ROIs, one side of a pair of organs; and outlines turned into filled regions."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from salip_exp.config import Side
+from salip_exp.config import Fill, Side
 
 
 def components(mask: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
@@ -26,6 +27,7 @@ def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
 
 
 MOST = 256
+
 """Components that are looked at, the largest; what is left beyond them are specks of no side."""
 
 
@@ -50,3 +52,62 @@ def one_side(mask: NDArray[np.bool_], side: Side) -> NDArray[np.bool_]:
         if (centroid < middle) is (side is Side.right):
             of_side |= part
     return of_side
+
+
+Mask = NDArray[np.bool_]
+
+OUTLINE = 0.2
+
+"""An annotation that covers less than this share of what it encloses is an outline."""
+
+LARGEST = 10.0
+
+"""An ellipse with an axis longer than so many frames is no ellipse that anyone drew."""
+
+
+def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
+    """The region that an annotation (H, W) means, and notes on how it was made.
+
+    Under `auto` only outlines are filled; under `never` an outline stays, and a note says so.
+    """
+    ellipse = _fitted(annotation)
+    if ellipse is None:
+        return annotation, ()
+    if fill is not Fill.always and annotation.sum() >= OUTLINE * ellipse.sum():
+        return annotation, ()
+    if fill is Fill.never:
+        return annotation, ("the mask is an outline and was not filled",)
+    region = np.asarray(ndimage.binary_fill_holes(annotation))
+    if region.sum() >= 0.8 * ellipse.sum():
+        return region, ("outline filled",)
+    return ellipse, ("outline is open or leaves the frame: ellipse fitted",)
+
+
+def fit_ellipse(
+    annotation: Mask, spacing: tuple[float, float] = (1.0, 1.0)
+) -> tuple[tuple[float, float], tuple[float, float], float] | None:
+    """Centre (x, y), full axes and angle in degrees of the ellipse through an outline.
+
+    None for too few pixels, or for an arc so flat that its ellipse is ten times the frame. The fit is direct least
+    squares (Fitzgibbon 1999), which gives an ellipse for any points; in units of `spacing` (row, column), so in pixels
+    where none is given.
+    """
+    rows, columns = np.nonzero(annotation)
+    if len(rows) < 5 or len(np.unique(rows)) < 3 or len(np.unique(columns)) < 3:
+        return None
+    points = np.stack([columns * spacing[1], rows * spacing[0]], axis=1).astype(np.float32)
+    centre, axes, angle = cv2.fitEllipseDirect(points)
+    ellipse = ((float(centre[0]), float(centre[1])), (float(axes[0]), float(axes[1])), float(angle))
+    frame = max(annotation.shape[0] * spacing[0], annotation.shape[1] * spacing[1])
+    usable = np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 and max(axes) <= LARGEST * frame
+    return ellipse if usable else None
+
+
+def _fitted(annotation: Mask) -> Mask | None:
+    """The fitted ellipse, filled and clipped to the frame."""
+    ellipse = fit_ellipse(annotation)
+    if ellipse is None:
+        return None
+    canvas = np.zeros(annotation.shape, np.uint8)
+    cv2.ellipse(canvas, ellipse, 1, -1)
+    return canvas > 0

@@ -13,7 +13,7 @@ from salip_exp.cascade.sentences import read_sentences
 from salip_exp.cascade.work import Counters
 from salip_exp.config import CacheConfig, Config
 from salip_exp.data.case import Album, CaseRef, Dataset
-from salip_exp.data.registry import open_dataset
+from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, DataError
 from salip_exp.methods.base import Method
 from salip_exp.methods.registry import build_method

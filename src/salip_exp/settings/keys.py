@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from salip_exp.cascade.views import VIEWS
 from salip_exp.config import Config
-from salip_exp.data.registry import READERS
+from salip_exp.data.datasets import READERS
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import Catalogue
 

@@ -29,8 +29,8 @@ from salip_exp.config import (
     TrackerMode,
     TrackerName,
 )
+from salip_exp.data.datasets import READERS
 from salip_exp.data.phantoms.store import GROUPS, WRITERS
-from salip_exp.data.registry import READERS
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 from salip_exp.settings import tuning as tuning

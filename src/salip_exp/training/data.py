@@ -14,10 +14,9 @@ from torch import Tensor
 
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.data.loading import read_ahead
+from salip_exp.data.datasets import without_cases
+from salip_exp.data.loading import read_ahead, resize_mask
 from salip_exp.data.paths import natural
-from salip_exp.data.resize import resize_mask
-from salip_exp.data.selection import without_cases
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
 from salip_exp.runs.identity import data_hash, fingerprint

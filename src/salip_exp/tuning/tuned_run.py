@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.data.selection import without_cases
+from salip_exp.data.datasets import without_cases
 from salip_exp.errors import ConfigError
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from salip_exp.config import Phantom
+from salip_exp.data.datasets import open_dataset
 from salip_exp.data.phantoms import store
 from salip_exp.data.phantoms.store import phantom_root
-from salip_exp.data.registry import open_dataset
 from salip_exp.errors import EnvironmentFault
 from salip_exp.settings.compose import compose
 from salip_exp.settings.validate import typed

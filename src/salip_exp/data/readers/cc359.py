@@ -8,10 +8,9 @@ from pathlib import Path
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
+from salip_exp.data.datasets import Found, Reader, gather
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.registry import Reader
-from salip_exp.data.selection import Found, gather
 from salip_exp.data.volumes import SUFFIXES
 
 LAYOUT = (

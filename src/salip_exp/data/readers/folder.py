@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef, failing
+from salip_exp.data.datasets import Found, Reader, gather
 from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.registry import Reader
-from salip_exp.data.selection import Found, gather
 from salip_exp.data.volumes import SUFFIXES as VOLUMES
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
+from salip_exp.data.datasets import Found, Reader, gather
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.loading import finish
-from salip_exp.data.outline import filled
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.registry import Reader
-from salip_exp.data.selection import Found, gather
+from salip_exp.data.regions import filled
 from salip_exp.errors import DataError
 from salip_exp.files import read_small
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
+from salip_exp.data.datasets import Found, Reader, gather
 from salip_exp.data.images import SUFFIXES
 from salip_exp.data.loading import picture_ref
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.registry import Reader
-from salip_exp.data.selection import Found, gather
 from salip_exp.errors import DataError
 
 LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."

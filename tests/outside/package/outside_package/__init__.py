@@ -11,9 +11,8 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.views import ViewKind
 from salip_exp.config import Config, DatasetConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
+from salip_exp.data.datasets import Found, Reader
 from salip_exp.data.loading import finish
-from salip_exp.data.registry import Reader
-from salip_exp.data.selection import Found
 from salip_exp.methods.base import Networks, Prediction, Status
 from salip_exp.methods.traits import Chooser, Traits
 
