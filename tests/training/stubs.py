@@ -26,7 +26,7 @@ from salip_exp.config import (
 )
 from salip_exp.runs.lab import Lab
 from salip_exp.training import fit
-from salip_exp.training.data import gather
+from salip_exp.training.data import read_training_data
 from salip_exp.training.training import train_in
 
 SIDE, FETUSES = 32, 12
@@ -74,7 +74,7 @@ def config(root: Path, **changes) -> Config:
 def train(root: Path, folder: Path, *listeners, **changes) -> int:
     """One training in its folder."""
     chosen = config(root, **changes)
-    return train_in(chosen, gather(chosen, Lab()), folder, COMMAND, listeners)
+    return train_in(chosen, read_training_data(chosen, Lab()), folder, COMMAND, listeners)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 from salip_exp.errors import EnvironmentFault, TooManyFailures
 from salip_exp.networks.weights import sha256_of
 from salip_exp.runs.lab import Lab
-from salip_exp.training.data import PARTS, gather
+from salip_exp.training.data import PARTS, read_training_data
 from salip_exp.training.training import found_in
 
 
@@ -41,7 +41,7 @@ def test_the_report_tells_data_settings_and_result(trained, stubs, discs) -> Non
     assert (report["seed"], report["epochs"], report["settings"]["side"]) == (1234, 3, 16)
     assert report["packages"]["monai"] and report["packages"]["torch"]
     assert report["command"].startswith("python -m salip_exp task=train")
-    assert report["data_sha256"] == gather(stubs.config(discs), Lab()).examples.sha256
+    assert report["data_sha256"] == read_training_data(stubs.config(discs), Lab()).examples.sha256
     assert 0 < report["val_dice"] <= 1 and report["seconds"] > 0
 
 
@@ -52,7 +52,7 @@ def test_a_complete_training_is_left_as_it_is(trained, stubs, discs) -> None:
 
 
 def test_weights_are_found_by_their_key_and_only_whole(trained, stubs, discs, tmp_path) -> None:
-    key = gather(stubs.config(discs), Lab()).key
+    key = read_training_data(stubs.config(discs), Lab()).key
     assert found_in(trained, key) == trained / "unet.safetensors"
     assert found_in(trained, "0" * 64) is None
     assert found_in(tmp_path, key) is None
@@ -65,16 +65,22 @@ def test_weights_are_found_by_their_key_and_only_whole(trained, stubs, discs, tm
 def test_another_training_does_not_overwrite_it(trained, stubs, discs, change) -> None:
     with pytest.raises(EnvironmentFault, match="other settings or data: delete it, or train elsewhere"):
         stubs.train(discs, trained, **change)
-    assert found_in(trained, gather(stubs.config(discs), Lab()).key) is not None
+    assert found_in(trained, read_training_data(stubs.config(discs), Lab()).key) is not None
 
 
 def test_the_key_depends_on_data_and_settings_and_not_on_where_things_are(stubs, discs, tmp_path) -> None:
-    key = gather(stubs.config(discs), Lab()).key
+    key = read_training_data(stubs.config(discs), Lab()).key
     other = stubs.write_discs(tmp_path / "more", 13)
-    assert gather(stubs.config(stubs.write_discs(tmp_path / "same"), outputs="elsewhere"), Lab()).key == key
-    assert gather(stubs.config(discs, weights="x.safetensors"), Lab()).key == key
+    assert read_training_data(stubs.config(stubs.write_discs(tmp_path / "same"), outputs="elsewhere"), Lab()).key == key
+    assert read_training_data(stubs.config(discs, weights="x.safetensors"), Lab()).key == key
     assert (
-        len({key, gather(stubs.config(other), Lab()).key, gather(stubs.config(discs, channels=[4, 16]), Lab()).key})
+        len(
+            {
+                key,
+                read_training_data(stubs.config(other), Lab()).key,
+                read_training_data(stubs.config(discs, channels=[4, 16]), Lab()).key,
+            }
+        )
         == 3
     )
 

@@ -16,7 +16,7 @@ from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.process import Stop
 from salip_exp.training import fit as module
-from salip_exp.training.data import gather
+from salip_exp.training.data import read_training_data
 from salip_exp.training.fit import fit, rate_at
 
 CPU = torch.device("cpu")
@@ -34,8 +34,8 @@ def course(stubs, discs, tmp_path):
     def run(name: str = "c.pt", ended=lambda state: None, stop: Stop | None = None, key: str = "key", **changes):
         torch.set_num_threads(1)
         config = stubs.config(discs, **changes)
-        material = gather(config, Lab())
-        parts = material.examples.part(material.split.train), material.examples.part(material.split.val)
+        data = read_training_data(config, Lab())
+        parts = data.examples.part(data.split.train), data.examples.part(data.split.val)
         return fit(config, *parts, tmp_path / name, key, CPU, stop or Stop(), ended)
 
     return run

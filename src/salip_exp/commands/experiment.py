@@ -22,8 +22,8 @@ from salip_exp.experiments.cell_runs import CellRunner, Unfinished, run_cells
 from salip_exp.experiments.cells import Finished, figures_of, plan, tables_of
 from salip_exp.experiments.composing import told
 from salip_exp.experiments.counting import COUNTED, totals
+from salip_exp.experiments.outcome import environment, notes, outcome_json
 from salip_exp.experiments.results import Outcomes, Result, result_of
-from salip_exp.experiments.study import environment, notes, study_json
 from salip_exp.experiments.verdict import reading
 from salip_exp.paper import table
 from salip_exp.reports.experiment_page import write_experiment
@@ -35,11 +35,11 @@ from salip_exp.settings.folders import File
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
-    """Run the cells of the configured parts and fill the study folder.
+    """Run the cells of the configured parts and fill the folder.
 
     Args:
         config: checked, with `experiment.name` and `experiment.parts`.
-        folder: the study folder.
+        folder: of the experiment.
         typed: what to type to get this experiment again.
 
     Returns:
@@ -66,7 +66,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
             "environment": environment(finished.values()),
             "seconds": round(time.monotonic() - start, 1),
         }
-        write_json(folder / File.study, study_json(config, shlex.join(typed), said, tables, more))
+        write_json(folder / File.study, outcome_json(config, shlex.join(typed), said, tables, more))
         write_experiment(folder, Path(config.outputs).absolute())
     _present(folder, tables, said, more)
     return code or _verdict(outcomes, results)
@@ -104,4 +104,4 @@ def _present(folder: Path, tables: Sequence[tuple[Result, str]], said: Sequence[
         console.print(Text(f"{name:<16}{computed:,} of {naive:,}{times}"))
     console.print(Text(counters["rule"], style="dim"))
     console.print(Text(f"{counters['cells']} cells, {more['seconds']:.0f} s"))
-    console.print(Text(f"study folder    {shown(folder)}"))
+    console.print(Text(f"folder          {shown(folder)}"))

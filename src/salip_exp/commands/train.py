@@ -20,7 +20,7 @@ from salip_exp.runs.listener import heard_to_the_end
 from salip_exp.settings.folders import File
 from salip_exp.tracking.trainings import TrainingTracker
 from salip_exp.tracking.wandb_tracker import WandbTracker
-from salip_exp.training.data import gather
+from salip_exp.training.data import read_training_data
 from salip_exp.training.trained_run import held_out_run, using
 from salip_exp.training.training import train_in
 
@@ -35,14 +35,14 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         0, or 130 or 143 when a signal ended training or run; the same command continues.
 
     Raises:
-        What `gather`, `train_in` and `run` raise.
+        What `read_training_data`, `train_in` and `run` raise.
     """
     build_unet(config.unet.channels)  # without MONAI nothing needs to be read
     lab = Lab()
     trackers = [TrainingTracker(WandbTracker(config.tracker, folder))] if config.tracker.used else []
 
     def work() -> int:
-        code = train_in(config, gather(config, lab), folder, typed, trackers)
+        code = train_in(config, read_training_data(config, lab), folder, typed, trackers)
         return code or _tested(config, folder, typed, lab)
 
     return heard_to_the_end(trackers, work)

@@ -1,4 +1,4 @@
-"""A cell: one configuration over one data set, the unit that tables and figures of a study are made of."""
+"""A cell: one configuration over one data set, the unit that tables and figures are made of."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import Failure
 from salip_exp.experiments.cells import Cells, Finished
-from salip_exp.experiments.study import notes
+from salip_exp.experiments.outcome import notes
 from salip_exp.files import atomic_write
 from salip_exp.methods.base import Prediction
 from salip_exp.paper import columns, figure

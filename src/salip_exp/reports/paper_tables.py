@@ -16,8 +16,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from salip_exp.config import Config
+from salip_exp.experiments.outcome import run_of, table_notes
 from salip_exp.experiments.results import Entry, Result
-from salip_exp.experiments.study import run_of, table_notes
 from salip_exp.files import atomic_write
 from salip_exp.paper import Row, sources
 from salip_exp.wording import MISSING

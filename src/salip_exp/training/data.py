@@ -201,7 +201,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """A data set ready to be learnt.
 
     Attributes:
@@ -215,7 +215,7 @@ class Material:
     key: str
 
 
-def gather(config: Config, lab: Lab) -> Material:
+def read_training_data(config: Config, lab: Lab) -> TrainingData:
     """Read all of the configured data set, and split it.
 
     Raises:
@@ -224,7 +224,7 @@ def gather(config: Config, lab: Lab) -> Material:
     dataset = lab.dataset(config)
     examples = read_examples(dataset.refs, config.unet.side, config.max_failed)
     split = split_cases(examples.refs, config.unet.val, config.unet.test, config.seed)
-    return Material(examples, split, [*dataset.excluded, *examples.left_out], training_key(config, examples.sha256))
+    return TrainingData(examples, split, [*dataset.excluded, *examples.left_out], training_key(config, examples.sha256))
 
 
 def training_key(config: Config, data: str) -> str:

@@ -15,7 +15,7 @@ from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener
 from salip_exp.runs.runner import run
 from salip_exp.settings.folders import File, training_folder
-from salip_exp.training.data import gather, held_out
+from salip_exp.training.data import held_out, read_training_data
 from salip_exp.training.training import found_in, train_in
 
 KEY = 16  # digits of a training's key that name its folder
@@ -39,20 +39,20 @@ def trained_run(
 
     Raises:
         WeightsError: no training like this one is there; the sentence names the command that makes it.
-        What `gather`, `train_in` and `run` raise.
+        What `read_training_data`, `train_in` and `run` raise.
     """
     if config.unet.weights is None:
         build_unet(config.unet.channels)  # without MONAI nothing needs to be read
-        material = gather(config, lab)
-        weights = _find_weights(config, material.key)
+        data = read_training_data(config, lab)
+        weights = _find_weights(config, data.key)
         if weights is None and not train:
             raise WeightsError(
                 f"method={config.method} needs weights, and below {config.outputs} there are none of these settings "
                 f"and data: train them by {_training_command(command)}, or name a file by unet.weights=FILE"
             )
         if weights is None:
-            home = Path(config.outputs, training_folder(config.dataset.name, material.key[:KEY]))
-            if code := train_in(config, material, home, command):
+            home = Path(config.outputs, training_folder(config.dataset.name, data.key[:KEY]))
+            if code := train_in(config, data, home, command):
                 return code
             weights = home / File.weights
         config = using(config, weights)

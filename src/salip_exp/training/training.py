@@ -25,7 +25,7 @@ from salip_exp.runs.folder import claim, read_json, write_json
 from salip_exp.runs.manifest import commit, machine, versions
 from salip_exp.runs.process import stoppable
 from salip_exp.settings.folders import File
-from salip_exp.training.data import Material
+from salip_exp.training.data import TrainingData
 from salip_exp.training.fit import Progress, Row, fit
 
 VERSION = 1
@@ -79,7 +79,7 @@ class TrainingListener:
 
 def train_in(
     config: Config,
-    material: Material,
+    data: TrainingData,
     folder: Path,
     command: Sequence[str],
     listeners: Sequence[TrainingListener] = (),
@@ -99,7 +99,7 @@ def train_in(
         ConfigError: the loss is no number any more.
     """
     with claim(folder):
-        complete = found_in(folder, material.key) is not None
+        complete = found_in(folder, data.key) is not None
         if not complete and (folder / File.training).exists():
             raise EnvironmentFault(
                 f"{folder} holds a training with other settings or data: delete it, or train elsewhere by "
@@ -107,20 +107,20 @@ def train_in(
             )
         for each in listeners:
             each.began(config, folder, command)
-        code = 0 if complete else _train(config, material, folder, command, listeners)
+        code = 0 if complete else _train(config, data, folder, command, listeners)
         for each in listeners if not code else ():
             each.finished(folder)
     return code
 
 
 def _train(
-    config: Config, material: Material, folder: Path, command: Sequence[str], listeners: Sequence[TrainingListener]
+    config: Config, data: TrainingData, folder: Path, command: Sequence[str], listeners: Sequence[TrainingListener]
 ) -> int:
     use_threads(config.threads)
     device = pick_device(config.device)
-    split = material.split
-    write_json(folder / File.parts, split.to_dict() | {"excluded": [list(each) for each in material.excluded]})
-    parts = material.examples.part(split.train), material.examples.part(split.val)
+    split = data.split
+    write_json(folder / File.parts, split.to_dict() | {"excluded": [list(each) for each in data.excluded]})
+    parts = data.examples.part(split.train), data.examples.part(split.val)
 
     def ended(state: Progress) -> None:
         atomic_write(folder / File.curves, table(state.history))
@@ -128,14 +128,14 @@ def _train(
             each.epoch(state.history[-1])
 
     with stoppable() as stop:
-        state = fit(config, *parts, folder / File.checkpoint, material.key, device, stop, ended)
+        state = fit(config, *parts, folder / File.checkpoint, data.key, device, stop, ended)
     atomic_write(folder / File.curves_picture, picture(state.history, state.best_epoch))
     if not state.is_over(config.unet):
         how = "" if config.task is Task.train else " with resume=true"
         epochs = f"{len(state.history)} of at most {config.unet.epochs} epochs"
         sys.stderr.write(f"stopped after {epochs}, in {folder}; the same command{how} continues\n")
         return stop.code or 0
-    _conclude(config, material, state, folder, command, device)
+    _conclude(config, data, state, folder, command, device)
     return 0
 
 
@@ -148,26 +148,26 @@ def found_in(folder: Path, key: str) -> Path | None:
 
 
 def _conclude(
-    config: Config, material: Material, state: Progress, folder: Path, command: Sequence[str], device: torch.device
+    config: Config, data: TrainingData, state: Progress, folder: Path, command: Sequence[str], device: torch.device
 ) -> None:
     unet = config.unet
-    trained = Trained(unet.side, tuple(unet.channels), config.dataset.name, material.split.seen, material.key)
+    trained = Trained(unet.side, tuple(unet.channels), config.dataset.name, data.split.seen, data.key)
     atomic_write(folder / File.weights, weights_file(state.best, trained))
-    write_json(folder / File.training, _report(config, material, state, command, device, folder / File.weights))
+    write_json(folder / File.training, _report(config, data, state, command, device, folder / File.weights))
 
 
 def _report(
-    config: Config, material: Material, state: Progress, command: Sequence[str], device: torch.device, weights: Path
+    config: Config, data: TrainingData, state: Progress, command: Sequence[str], device: torch.device, weights: Path
 ) -> Mapping[str, Any]:
-    split = material.split.to_dict()
+    split = data.split.to_dict()
     return {
         "version": VERSION,
         "kind": "training",
-        "key": material.key,
+        "key": data.key,
         "command": shlex.join(command),
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
         "dataset": config.dataset.name,
-        "data_sha256": material.examples.sha256,
+        "data_sha256": data.examples.sha256,
         "n": {name: part["n"] for name, part in split.items()},
         "n_subjects": {name: part["n_subjects"] for name, part in split.items()},
         "groups": {name: part["groups"] for name, part in split.items()},

@@ -18,8 +18,11 @@ from salip_exp.runs.summary import EMBEDDED_NOTE
 from salip_exp.settings.folders import File
 
 VERSION = 1
+
 PHANTOMS = "phantoms: drawn images stand for the data sets of the paper"
+
 LABELS = (EMBEDDED_NOTE, "tuned on test")
+
 """Beginnings of the notes of a run that have to be said wherever its numbers are shown."""
 
 
@@ -107,7 +110,7 @@ def environment(cells: Iterable[Finished]) -> dict[str, Any]:
     return {**found, "weights": weights}
 
 
-def study_json(
+def outcome_json(
     config: Config, command: str, said: Sequence[str], tables: Sequence[tuple[Result, str]], more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What `study.json` holds.
