@@ -96,6 +96,21 @@ def test_a_score_that_fails_is_missing_with_a_note_and_the_case_is_there(fakes, 
     assert (part["covered"]["n"], part["covered"]["missing"], part["dsc"]["n"]) == (2, 1, 3)
 
 
+def test_a_score_that_writes_into_the_prediction_changes_no_other_figure(fakes, tmp_path, install_score):
+    def careless(case, prediction, config):
+        prediction.mask[:] = True
+        return 1.0
+
+    run_of(fakes, tmp_path / "plain")
+    install_score(Score("covered", "Covered", "spoils the mask", careless))
+    run_of(fakes, tmp_path / "run")
+    for name in IDS:
+        plain, record = (read_record(record_path(tmp_path / place, name)) for place in ("plain", "run"))
+        assert record.scores == plain.scores | {"covered": None}
+        assert record.notes == ["score covered is missing: ValueError: assignment destination is read-only"]
+        assert (record.overlap, record.failure, record.png_sha256) == (plain.overlap, plain.failure, plain.png_sha256)
+
+
 def test_a_run_resumed_after_a_score_was_installed_or_updated_measures_its_cases_again(fakes, tmp_path, install_score):
     folder = tmp_path / "run"
     run_of(fakes, folder)

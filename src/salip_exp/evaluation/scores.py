@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ Compute = Callable[[Case, "Prediction", ScoreConfig], float | None]
 OfCounts = Callable[[Overlap, EmptyTarget], float]
 Mask = NDArray[np.bool_]
 Place = Literal["terminal", "page"]
+Lent = TypeVar("Lent", Case, "Prediction")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class Score:
     means: tuple[Mean, ...] = (Mean(),)
     optional: bool = False
     listed: bool = True
+
+    @property
+    def names(self) -> set[str]:
+        """All keys that it takes in the files of a run."""
+        return {self.name, *(mean.name or self.name for mean in self.means)}
 
     def headed(self, title: str = "") -> str:
         """A title of the score, its own by default, with its unit."""
@@ -168,11 +174,11 @@ def scores() -> tuple[Score, ...]:
     return table
 
 
-def means(table: Iterable[Score] | None = None) -> list[tuple[Score, Mean]]:
+def means() -> list[tuple[Score, Mean]]:
     """Every mean of the scores with its score, named, and titled with its unit; those over volumes are the last."""
     found = [
         (score, replace(mean, name=mean.name or score.name, title=score.headed(mean.title)))
-        for score in (scores() if table is None else table)
+        for score in scores()
         for mean in score.means
     ]
     return sorted(found, key=lambda each: each[1].of_counts is not None)
@@ -182,9 +188,10 @@ def measure(case: Case, prediction: Prediction, config: ScoreConfig) -> tuple[di
     """Every score of a prediction by name, and a note on each of another package that could not be computed."""
     values = {each.name: _finite(each.compute(case, prediction, config)) for each in BUILT_IN}
     notes = []
+    lent = _read_only(case), _read_only(prediction)
     for each in scores()[len(BUILT_IN) :]:
         try:
-            values[each.name] = _finite(each.compute(case, prediction, config))
+            values[each.name] = _finite(each.compute(*lent, config))
         except Exception as error:  # it is somebody else's code, and may fail in any way
             values[each.name] = None
             notes.append(" ".join(f"score {each.name} is missing: {type(error).__name__}: {error}".split()))
@@ -203,6 +210,14 @@ def shown(summary: Mapping[str, Any], place: Place) -> list[tuple[Mean, Style, i
     return [each for each in styles if each[1] is not None]
 
 
+def _read_only(lent: Lent) -> Lent:
+    """The same with arrays that cannot be written: what is measured is what comes to disk."""
+    arrays: dict[str, Any] = {name: each.view() for name, each in vars(lent).items() if isinstance(each, np.ndarray)}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return replace(lent, **arrays)
+
+
 def _finite(value: float | None) -> float | None:
     """Raises TypeError for what is no number."""
     return float(value) if value is not None and math.isfinite(value) else None
@@ -212,9 +227,10 @@ def _checked(name: str, found: Any, table: Iterable[Score]) -> Score:
     source = f"{plugins.installed('scores')[name].value}, the entry point {name} of salip_exp.scores,"
     if not isinstance(found, Score) or found.name != name:
         raise EnvironmentFault(f"{source} is no Score of that name: mend or uninstall that package")
-    taken = RESERVED | {each.name for each in table} | {mean.name for _, mean in means(table)}
-    names = {name, *(mean.name for _, mean in means([found]))}
-    wrong = [each for each in sorted(names) if each in taken or not each.isidentifier() or each.startswith("seconds_")]
+    taken = RESERVED.union(*(each.names for each in table))
+    wrong = [
+        each for each in sorted(found.names) if each in taken or not each.isidentifier() or each.startswith("seconds_")
+    ]
     if wrong:
         raise EnvironmentFault(f"{source} uses the name {wrong[0]!r}, which is taken or no identifier: rename it")
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
-from salip_exp.evaluation.scores import Mean, OfCounts, Score, means, scores
+from salip_exp.evaluation.scores import Mean, OfCounts, Score, means
 from salip_exp.evaluation.statistics import Estimate, estimate
 from salip_exp.runs.records import CaseRecord, volumes_of
 
@@ -47,9 +47,12 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
 
 def definitions() -> dict[str, str]:
     """What the figures of a part are, by name."""
-    names = [(", ".join(mean.name for _, mean in means([score]) if not mean.definition), score) for score in scores()]
-    said = {joined: score.definition for joined, score in names if joined}
     own = {mean.name: mean.definition for _, mean in means() if mean.definition}
+    rest: dict[str, list[str]] = {}
+    for score, mean in means():
+        if not mean.definition:
+            rest.setdefault(score.definition, []).append(mean.name)
+    said = {", ".join(names): definition for definition, names in rest.items()}
     return {**said, "losses": LOSSES, **own, "low, high": INTERVALS}
 
 
