@@ -24,7 +24,7 @@ def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
         CaseRecord("", "", f"c{i}", dataset, "all", volume, None, "salip", "ok", scores={"dsc": dsc})
         for i, (dsc, volume) in cases
     ]
-    return RunFolder(Path(name), State.finished, "", {}, {}, tuple(records), 0, {})
+    return RunFolder(Path(name), State.finished, "", {}, {}, tuple(records), 0, {"figures": [], "strips": []})
 
 
 def named(*runs: RunFolder) -> list[tuple[str, RunFolder]]:

@@ -404,11 +404,12 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_loaded(fake
 
 
 def test_a_run_that_never_began_leaves_nothing_to_continue(fakes, tmp_path):
-    def absent(config, stages):
-        raise DataError("no data here")
+    class Bare(fakes.FakeLab):
+        def dataset(self, config):
+            raise DataError("no data here")
 
     with pytest.raises(DataError):
-        run(fakes.config(), tmp_path / "run", [], absent)
+        run(fakes.config(), tmp_path / "run", [], Bare([], fakes.Threshold()))
     assert list((tmp_path / "run").iterdir()) == []
 
 

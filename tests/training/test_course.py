@@ -73,16 +73,8 @@ def test_the_key_depends_on_data_and_settings_and_not_on_where_things_are(stubs,
     other = stubs.write_discs(tmp_path / "more", 13)
     assert read_training_data(stubs.config(stubs.write_discs(tmp_path / "same"), outputs="elsewhere"), Lab()).key == key
     assert read_training_data(stubs.config(discs, weights="x.safetensors"), Lab()).key == key
-    assert (
-        len(
-            {
-                key,
-                read_training_data(stubs.config(other), Lab()).key,
-                read_training_data(stubs.config(discs, channels=[4, 16]), Lab()).key,
-            }
-        )
-        == 3
-    )
+    others = stubs.config(other), stubs.config(discs, channels=[4, 16])
+    assert len({key, *(read_training_data(each, Lab()).key for each in others)}) == 3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
