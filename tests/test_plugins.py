@@ -16,6 +16,7 @@ from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError, EnvironmentFault
 from salip_exp.methods.traits import METHODS
 from salip_exp.settings.compose import compose
+from salip_exp.settings.foreign import refuse_foreign_code
 
 Install = Callable[..., None]
 
@@ -94,6 +95,21 @@ def test_the_yaml_of_a_package_is_found_and_replaces_none(
     assert compose(["dataset=mine"]).dataset.name == "mine"
     assert compose(["dataset=hc18"]).dataset.name == "hc18"
     assert "with_yaml" not in sys.modules
+
+
+def test_the_yaml_of_a_package_may_name_no_code(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tmp_path / "with_code" / "conf" / "dataset"
+    group.mkdir(parents=True)
+    (tmp_path / "with_code" / "__init__.py").touch()
+    (group / "mine.yaml").write_text("# @package _global_\nhydra: {callbacks: {x: {_target_: os.system}}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    install(("datasets", "mine", "with_code:READER"))
+    for arguments in (["dataset=mine"], ["-m", "dataset=hc18,mine"], ["-m", "dataset=glob(m*)"]):
+        with pytest.raises(ConfigError, match=r"hydra.callbacks.x._target_=os.system names code"):
+            refuse_foreign_code(arguments)
+    refuse_foreign_code(["-m", "dataset=glob(h*)"])
 
 
 def test_a_reader_and_phantoms_are_imported_only_where_they_are_asked_for(tmp_path: Path) -> None:

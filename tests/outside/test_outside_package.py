@@ -1,4 +1,4 @@
-"""Another package of one file and one YAML adds a data set, a method and a view: runs, tables and pages know them."""
+"""Another package of one file and one YAML adds a data set, a method, a view and a score, and everything knows them."""
 
 from __future__ import annotations
 
@@ -13,37 +13,65 @@ from typing import Any
 import numpy as np
 import pytest
 
-PACKAGE = Path(__file__).parent / "package"
-QUICK = ("dataset=arrays", "dataset.root=data", "sam.points_per_side=6", "progress=false", "device=cpu", "threads=1")
+PACKAGE, SCORE = (Path(__file__).parent / name for name in ("package", "score"))
+FAST = ("sam.points_per_side=6", "score.resamples=100", "device=cpu", "threads=1")
+QUICK = ("dataset=arrays", "dataset.root=data", "progress=false", *FAST)
 COMMANDS = {
     "smallest": (*QUICK, "method=smallest"),
-    "upside_down": (*QUICK, "view.kind=upside_down", "score.resamples=100"),
-    "crop": (*QUICK, "view.kind=crop", "score.resamples=100"),
+    "install": (str(SCORE),),
+    "upside_down": (*QUICK, "view.kind=upside_down"),
+    "crop": (*QUICK, "view.kind=crop"),
     "check": (*QUICK, "method=smallest", "task=check", "check.json=true"),
     "report": ("task=report",),
     "method=smalest": ("method=smalest",),
     "view.kind=x": (*QUICK, "view.kind=x"),
     "dataset=array": ("dataset=array",),
     "tune": (*QUICK, "method=smallest", "task=tune"),
+    "cell": ("dataset.phantom.n=1", "figures=none", *FAST),
 }
 DRIVER = """
 import contextlib, io, json, sys, warnings
-from salip_exp import cli
+from pathlib import Path
+from salip_exp import cli, plugins
+from salip_exp.experiments.cell_runs import CellRunner
+from salip_exp.experiments.cells import Cell
+from salip_exp.experiments.counting import naive
+from salip_exp.settings.compose import compose
+from salip_exp.settings.validate import typed
+
+def install(folder):
+    sys.path.append(folder)
+    plugins._all.cache_clear()
+    plugins.installed.cache_clear()
+    return 0
+
+def cell(*told):
+    runner = CellRunner(typed(compose(["+experiment=table1", "progress=false"])), told)
+    found = [runner.outcome(Cell("hc18", "smallest", ("method=smallest",))) for _ in "twice"]
+    (record,) = found[0].records
+    again = found[0].folder == found[1].folder
+    print(json.dumps({"naive": naive(found[0]), "failure": record.failure, "scores": record.scores, "again": again}))
+    return 0
+
+def command(*arguments):
+    sys.argv = ["salip-exp", *arguments]
+    return cli.command()
+
 warnings.simplefilter("ignore")
 ended = {}
 for name, arguments in json.load(sys.stdin).items():
-    sys.argv = ["salip-exp", *arguments]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.command()
+        code = {"install": install, "cell": cell}.get(name, command)(*arguments)
     ended[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 print(json.dumps(ended))
 """
+"""Types each command, in one process that has the package installed; its score comes after the first run."""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two discs, the second of which has a smaller spot beside it."""
+    """A folder with two discs."""
     folder = tmp_path_factory.mktemp("outside")
     (folder / "data").mkdir()
     y, x = np.mgrid[:64, :64]
@@ -57,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(home: Path) -> dict[str, Any]:
-    """Every command typed in one process that has the package installed: its code and what it said."""
+    """Every command by its name: its code and what it said."""
     environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "SALIP_CACHE": str(home / "cache")}
     told = json.dumps(COMMANDS)
     ran = subprocess.run(
@@ -78,42 +106,56 @@ def rows(home: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_the_method_runs_over_the_data_set_of_the_package(home: Path, ended: dict[str, Any]) -> None:
+def work(home: Path, name: str) -> dict[str, int]:
+    counters: dict[str, int] = json.loads((folder_of(home, name) / "manifest.json").read_text())["counters"]
+    return counters
+
+
+def test_the_method_runs_over_the_data_set(home: Path, ended: dict[str, Any]) -> None:
     assert ended["smallest"]["code"] == 0, ended["smallest"]["err"]
     assert "smallest on arrays (disc), sam=tiny\n" in ended["smallest"]["out"]  # and no word of a CLIP
-    assert [(row["case_id"], row["group"], row["method"]) for row in rows(home, "smallest")] == [
-        ("d0", "discs", "smallest"),
-        ("d1", "discs", "smallest"),
-    ]
-    counters = json.loads((folder_of(home, "smallest") / "manifest.json").read_text())["counters"]
-    assert counters["encoder_calls"] == 2
-    assert counters["clip_images"] == counters["clip_text_forwards"] == 0
+    found = [(row["case_id"], row["group"], row["method"]) for row in rows(home, "smallest")]
+    assert found == [("d0", "discs", "smallest"), ("d1", "discs", "smallest")]
+    assert work(home, "smallest")["encoder_calls"] == 2
+    assert work(home, "smallest")["clip_images"] == work(home, "smallest")["clip_text_forwards"] == 0
 
 
 def test_what_its_rule_lost_is_not_blamed_on_clip(home: Path, ended: dict[str, Any]) -> None:
-    failures = {row["failure"] for row in rows(home, "smallest")}
-    assert "choice" in failures
-    assert failures <= {"none", "choice"}
+    assert {row["failure"] for row in rows(home, "smallest")} == {"none", "choice"}
     assert "choice 1" in ended["smallest"]["out"]
-    page = (folder_of(home, "smallest") / "report.html").read_text()
-    assert "choice" in page
-    assert "smallest" in page
+    assert "choice" in (folder_of(home, "smallest") / "report.html").read_text()
 
 
 def test_the_view_is_what_clip_is_shown(home: Path, ended: dict[str, Any]) -> None:
     assert ended["upside_down"]["code"] == 0, ended["upside_down"]["err"]
     turned, plain = (rows(home, name) for name in ("upside_down", "kind-crop"))
     assert [row["scores"] for row in turned] != [row["scores"] for row in plain]
-    counters = json.loads((folder_of(home, "kind-crop") / "manifest.json").read_text())["counters"]
-    assert counters["clip_images"] > 0  # another view shares no cached embedding with it
+    assert work(home, "kind-crop")["clip_images"] > 0  # what is kept of one view is not taken for another
     assert (folder_of(home, "upside_down") / "figures" / "strip_d0.png").exists()
 
 
-def test_the_dashboard_compares_its_runs(home: Path, ended: dict[str, Any]) -> None:
+def test_the_score_stands_in_table_and_page_and_runs_from_before_are_read(home: Path, ended: dict[str, Any]) -> None:
+    assert all(0 < float(row["covered"]) < 0.5 for row in rows(home, "upside_down"))
+    assert "Covered (n)" in ended["upside_down"]["out"]
+    assert "Covered" in (folder_of(home, "upside_down") / "report.html").read_text()
+    assert "covered" not in rows(home, "smallest")[0]
+    assert "3 runs (3 finished)" in ended["report"]["out"]
     assert ended["report"]["code"] == 0, ended["report"]["err"]
-    pages = "".join(page.read_text() for page in (home / "outputs").glob("*.html"))
-    assert "smallest" in pages
-    assert "upside_down" in pages
+
+
+def test_the_dashboard_compares_its_runs(home: Path, ended: dict[str, Any]) -> None:
+    index = (home / "outputs" / "index.html").read_text()
+    for name in ("smallest", "upside_down", "kind-crop"):
+        assert folder_of(home, name).relative_to(home / "outputs").as_posix() in index
+        assert '"d1"' in (folder_of(home, name) / "cases.js").read_text()  # what the comparison reads
+    assert (home / "outputs" / "compare.html").exists()
+
+
+def test_a_cell_of_an_experiment_is_run_once_and_counted(ended: dict[str, Any]) -> None:
+    found = json.loads(ended["cell"]["out"].splitlines()[-1])
+    assert found["naive"] == {"encoder_calls": 1, "decoded_points": 36, "clip_images": 0}
+    assert found["failure"] in ("none", "sam", "choice")
+    assert found["again"]
 
 
 def test_the_check_asks_for_no_weights_and_no_text_of_clip(ended: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from salip_exp.config import Config
 from salip_exp.data.case import CaseRef
 from salip_exp.methods.base import Method
+from salip_exp.methods.traits import METHODS
 from salip_exp.paper import SALIP, Column, columns, figure, parts, sources, table
 from salip_exp.runs.records import CaseRecord
 
@@ -52,6 +53,11 @@ Cells = dict[tuple[str, str], Finished]
 """Finished cells by data set and column; what is missing or failed is not there."""
 
 
+def method_of(overrides: Sequence[str]) -> str:
+    """The method that overrides choose, or the one that nobody has to choose."""
+    return next((each.removeprefix("method=") for each in overrides if each.startswith("method=")), Config.method)
+
+
 def tables_of(chosen: Sequence[str]) -> list[str]:
     """The tables among the parts, in the order of the paper."""
     return [name for name in parts() if name in chosen and not name.startswith("fig")]
@@ -90,4 +96,4 @@ def _cell(dataset: str, key: str, column: Column) -> Cell:
 
 def _rank(cell: Cell) -> tuple[int, str]:
     network = next((each for each in cell.overrides if each.startswith("sam=")), "")
-    return (2, "") if "method=unet" in cell.overrides else (1 if network else 0, network)
+    return (2, "") if METHODS[method_of(cell.overrides)].trained else (1 if network else 0, network)

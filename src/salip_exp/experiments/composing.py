@@ -13,7 +13,7 @@ from typing import Any
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config, Data, TrackerConfig
 from salip_exp.errors import ConfigError, WeightsError
-from salip_exp.experiments.cells import Cell
+from salip_exp.experiments.cells import Cell, method_of
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
 from salip_exp.networks.registry import Entry, entry_of
@@ -126,7 +126,7 @@ def overrides_of(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> li
     if real:
         return [*first, *_merged(typed_by_user, cell.overrides)]
     # Phantoms promise that nothing is fetched, and minutes: networks that are there already may be used on them.
-    trains = "method=unet" in cell.overrides and all(key_of(each) != "unet" for each in typed_by_user)
+    trains = METHODS[method_of(cell.overrides)].trained and all(key_of(each) != "unet" for each in typed_by_user)
     quick = ["unet=quick"] if trains else []
     return [*first, *_merged(typed_by_user, cell.overrides), *quick, "download=false"]
 
@@ -171,7 +171,6 @@ def _names(override: str) -> list[str]:
 
 def _searching(overrides: Sequence[str]) -> list[str]:
     """The overrides without a search where the method has nothing to search."""
-    method = next((each.partition("=")[2] for each in overrides if key_of(each) == "method"), Config.method)
-    if METHODS[method].searched:
+    if METHODS[method_of(overrides)].searched:
         return list(overrides)
     return [each for each in overrides if key_of(each).partition(".")[0] != "tuning"]

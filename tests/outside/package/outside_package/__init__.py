@@ -1,4 +1,4 @@
-"""A package of somebody else's: a data set of arrays, a method without CLIP, and a view, in one file."""
+"""A package of somebody else's: a data set of arrays, a method without CLIP, a view and a score, in one file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.views import ViewKind
-from salip_exp.config import Config, DatasetConfig, ViewConfig
+from salip_exp.config import Config, DatasetConfig, ScoreConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.datasets import Found, Reader
 from salip_exp.data.loading import finish
+from salip_exp.evaluation.scores import Score
 from salip_exp.methods.base import Networks, Prediction, Status
 from salip_exp.methods.traits import Chooser, Traits
 
@@ -60,6 +61,12 @@ def upside_down(image: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, i
     return np.ascontiguousarray(image[y0 : y1 + 1, x0 : x1 + 1][::-1])
 
 
+def covered(case: Case, prediction: Prediction, config: ScoreConfig) -> float:
+    """The share of the image that the prediction covers."""
+    return float(prediction.mask.mean())
+
+
 ARRAYS = Reader(read, "Arrays wants <name>.npy and <name>.mask.npy below dataset.root.")
 SMALLEST = Traits(Smallest, sam=True, chooser=Chooser.method)
 UPSIDE_DOWN = ViewKind(upside_down)
+COVERED = Score("covered", "Covered", "share of the image that the prediction covers", covered)
