@@ -47,6 +47,11 @@ INSIDE = {
     ("commands.run", "reports.study_page"),
     ("commands.run", "tracking.runs"),
     ("commands.run", "tracking.wandb_tracker"),
+    # A check answers at once: torch is loaded where there is a GPU, or weights of the user's own, to be looked at.
+    ("checks.machine", "torch"),
+    ("checks.machine", "networks.device"),
+    ("checks.inputs", "networks.clip"),
+    ("checks.inputs", "networks.sam"),
     # An extra of the installation, which only method=unet needs, and which says so where it is absent.
     ("networks.unet", "monai.networks.nets"),
     ("training.augment", "monai"),

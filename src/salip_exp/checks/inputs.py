@@ -18,9 +18,7 @@ from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, SalipError, WeightsError
 from salip_exp.methods.traits import METHODS
-from salip_exp.networks.clip import read_clip
 from salip_exp.networks.registry import Entry, entry_of
-from salip_exp.networks.sam import read_sam
 from salip_exp.networks.weights import location, obtain
 
 TEXT = "text"
@@ -114,6 +112,9 @@ def _look(config: Config, entry: Entry) -> Finding:
 
 def _require_variant(entry: Entry, path: Path) -> None:
     """A user's hash says which file is meant, not what is in it."""
+    from salip_exp.networks.clip import read_clip
+    from salip_exp.networks.sam import read_sam
+
     (read_sam if entry.network == "sam" else read_clip)(entry, path)
 
 

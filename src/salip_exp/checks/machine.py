@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from salip_exp.cache.store import folder_of
 from salip_exp.cascade.limits import crop_boxes, most_candidates
 from salip_exp.checks.finding import Finding, failure, fine, warning
@@ -18,7 +16,6 @@ from salip_exp.config import CacheMode, Config, Device
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.files import cache_folder
 from salip_exp.methods.traits import METHODS, Chooser
-from salip_exp.networks.device import pick_device
 from salip_exp.networks.registry import entry_of
 
 DEVICE = "device"
@@ -59,6 +56,10 @@ def bytes_needed(config: Config) -> int:
 
 
 def _gpu(config: Config) -> Iterator[Finding]:
+    import torch
+
+    from salip_exp.networks.device import pick_device
+
     try:
         device = pick_device(config.device)
         needed = bytes_needed(config)
