@@ -50,9 +50,9 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     typed_line = Line(monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: main() sets it
-    module = types.ModuleType("salip_exp.runs.runner")
-    module.__dict__["run"] = typed_line.run
-    monkeypatch.setitem(sys.modules, "salip_exp.runs.runner", module)
+    module = types.ModuleType("salip_exp.commands.run")
+    module.__dict__["command"] = typed_line.run
+    monkeypatch.setitem(sys.modules, "salip_exp.commands.run", module)
     return typed_line
 
 

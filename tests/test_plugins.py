@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from salip_exp import plugins
-from salip_exp.cascade.views import VIEWS, ViewKind
+from salip_exp.cascade.options import VIEWS, ViewKind
 from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError, EnvironmentFault
 from salip_exp.methods.traits import METHODS

@@ -325,7 +325,7 @@ class AreaConfig:
 class ViewConfig:
     """Equation 3: what CLIP is shown of a candidate."""
 
-    kind: str = "crop"  # one of `cascade.views.VIEWS`
+    kind: str = "crop"  # one of `cascade.options.VIEWS`
     fit: ViewFit = ViewFit.pad
     inclusive: bool = True  # the box's last row and column belong to the crop
     margin: int = key(10, 0, 1000)  # pixels around the box for crop_expand

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from salip_exp.cascade.views import VEIL, VIEWS, viewable, views
+from salip_exp.cascade.options import VIEWS
+from salip_exp.cascade.views import VEIL, viewable, views
 from salip_exp.config import ViewConfig
 
 SIDE = 40

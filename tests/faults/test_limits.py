@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salip_exp.cascade.limits import MAX_CANDIDATES, most_candidates
+from salip_exp.cascade.options import MAX_CANDIDATES, most_candidates
 
 ROOM = 300 << 20
 """Bytes that a reader may take beyond what it is made of; what the files promise is far more."""

@@ -11,8 +11,8 @@ import torch
 from salip_exp.cache.store import NoStore
 from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.embedding import embed
+from salip_exp.cascade.options import VIEWS
 from salip_exp.cascade.organ import segment_box
-from salip_exp.cascade.views import VIEWS
 from salip_exp.cascade.work import Counters
 from salip_exp.config import (
     AreaConfig,

@@ -27,7 +27,7 @@ from salip_exp.config import (
 from salip_exp.runs.lab import Lab
 from salip_exp.training import fit
 from salip_exp.training.data import read_training_data
-from salip_exp.training.training import train_in
+from salip_exp.training.training import TrainingListener, train_in
 
 SIDE, FETUSES = 32, 12
 COMMAND = ["python", "-m", "salip_exp", "task=train", "method=unet", "dataset=discs"]
@@ -69,6 +69,13 @@ def config(root: Path, **changes) -> Config:
             **whole,
         }
     )
+
+
+class Epochs(TrainingListener):
+    """Does something with the row of every epoch."""
+
+    def __init__(self, act) -> None:
+        self.epoch = act
 
 
 def train(root: Path, folder: Path, *listeners, **changes) -> int:

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
+from salip_exp.cascade.options import VIEWS
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
-from salip_exp.cascade.views import VIEWS
 from salip_exp.config import ViewConfig, ViewFit
 from salip_exp.networks.packages import CLIP, clip
 from tools.embedded.scenes import SIDE, SMALLEST_REGION, Region, Scene

@@ -16,7 +16,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from salip_exp.cascade.embedding import Embedding, upscale
 from salip_exp.cascade.grid_decoder import decode_grid
-from salip_exp.cascade.limits import MASKS_PER_POINT
+from salip_exp.cascade.options import MASKS_PER_POINT
 from salip_exp.cascade.pool import Masks, concatenate, pack, place
 from salip_exp.cascade.work import SAME_BITS, Counters, Limit, Limits, in_chunks
 from salip_exp.errors import CaseError

@@ -15,7 +15,7 @@ from segment_anything.utils.amg import build_all_layer_point_grids, coco_encode_
 
 from salip_exp.cascade.candidates import Candidates, Sampling, candidates
 from salip_exp.cascade.embedding import Embedding, embed
-from salip_exp.cascade.limits import no_point
+from salip_exp.cascade.options import no_point
 from salip_exp.cascade.pool import Mask
 from salip_exp.cascade.selection import Thresholds, select
 from salip_exp.cascade.work import Counters

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from salip_exp.cascade.options import VIEWS, Box, Image, Mask, ViewKind
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import ViewConfig
-from salip_exp.plugins import Catalogue
-
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Box = tuple[int, int, int, int]  # x0 y0 x1 y1 as the pool gives it, far edges inclusive
 
 VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outside the box
 BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
-
-
-@dataclass(frozen=True)
-class ViewKind:
-    """A kind of view; an installed package gives one under the entry point `salip_exp.views`.
-
-    Attributes:
-        draw: makes the picture, uint8 RGB of any size, from an image (H, W, 3), a candidate's mask (H, W), its box and
-            the section `view` of the configuration.
-        settings: the keys of that section that the picture depends on, beside `kind` and `fit`; cached results are
-            found by them.
-    """
-
-    draw: Callable[[Image, Mask, Box, ViewConfig], Image]
-    settings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in set(self.settings) - {each.name for each in fields(ViewConfig)}:
-            raise ValueError(f"view.{name} is not a key of the configuration")
 
 
 def settings_of(config: ViewConfig) -> tuple[object, ...]:
@@ -127,14 +102,8 @@ def _blurred_outside(image: Image, mask: Mask) -> Image:
     return np.where(mask[:, :, None], image, blurred)
 
 
-VIEWS = Catalogue(
-    "views",
-    ViewKind,
-    {
-        "crop": ViewKind(_crop, ("inclusive",)),
-        "crop_expand": ViewKind(_crop_expand, ("inclusive", "margin")),
-        "box": ViewKind(_box, ("box_width", "color")),
-        "contour": ViewKind(_contour, ("contour_width", "color")),
-        "reverse_blur": ViewKind(_reverse_blur, ("inclusive", "true_blur")),
-    },
-)
+CROP = ViewKind(_crop, ("inclusive",))
+CROP_EXPAND = ViewKind(_crop_expand, ("inclusive", "margin"))
+BOX = ViewKind(_box, ("box_width", "color"))
+CONTOUR = ViewKind(_contour, ("contour_width", "color"))
+REVERSE_BLUR = ViewKind(_reverse_blur, ("inclusive", "true_blur"))

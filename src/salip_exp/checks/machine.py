@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from salip_exp.cache.store import folder_of
-from salip_exp.cascade.limits import crop_boxes, most_candidates
+from salip_exp.cascade.options import crop_boxes, most_candidates
 from salip_exp.checks.finding import Finding, failure, fine, warning
 from salip_exp.checks.inputs import Data, missing
 from salip_exp.config import CacheMode, Config, Device

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from salip_exp.cascade.views import VIEWS
+from salip_exp.cascade.options import VIEWS
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.traits import METHODS

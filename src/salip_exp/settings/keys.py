@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
-from salip_exp.cascade.views import VIEWS
+from salip_exp.cascade.options import VIEWS
 from salip_exp.config import Config
 from salip_exp.data.datasets import READERS
 from salip_exp.methods.traits import METHODS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from salip_exp.cascade.limits import no_point, too_many
+from salip_exp.cascade.options import no_point, too_many
 from salip_exp.config import AreaSpace, AreaUnit, Config, RealSpace, SamConfig, Sampler, Task, WholeSpace
 from salip_exp.methods.traits import METHODS
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from salip_exp import paper as definitions
-from salip_exp.cascade.limits import no_point, too_many
+from salip_exp.cascade.options import no_point, too_many
 from salip_exp.config import (
     AreaUnit,
     CacheMode,

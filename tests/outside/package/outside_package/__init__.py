@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from salip_exp.cascade.cached_sam import Picture
-from salip_exp.cascade.views import ViewKind
+from salip_exp.cascade.options import ViewKind
 from salip_exp.config import Config, DatasetConfig, ScoreConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.datasets import Found, Reader

@@ -1,8 +1,19 @@
-"""How much segment-everything mode asks of SAM for one image, before anything is computed."""
+"""What may be asked of the cascade, known before anything that computes is imported: sizes of grids, kinds of views."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salip_exp.config import ViewConfig
+from salip_exp.plugins import Catalogue
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]  # x0 y0 x1 y1 as the pool gives it, far edges inclusive
 
 MASKS_PER_POINT = 3
 MAX_CANDIDATES = 2_000_000
@@ -47,3 +58,33 @@ def too_many(key: str, points_per_side: int, crop_n_layers: int, downscale: int)
             f"per image: the limit is {MAX_CANDIDATES:,}; take fewer points or layers, or a larger "
             "sam.crop_n_points_downscale_factor"
         )
+
+
+@dataclass(frozen=True)
+class ViewKind:
+    """A kind of view; an installed package gives one under the entry point `salip_exp.views`.
+
+    Attributes:
+        draw: makes the picture, uint8 RGB of any size, from an image (H, W, 3), a candidate's mask (H, W), its box and
+            the section `view` of the configuration.
+        settings: the keys of that section that the picture depends on, beside `kind` and `fit`; cached results are
+            found by them.
+    """
+
+    draw: Callable[[Image, Mask, Box, ViewConfig], Image]
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in set(self.settings) - {each.name for each in fields(ViewConfig)}:
+            raise ValueError(f"view.{name} is not a key of the configuration")
+
+
+BUILT_IN = ("crop", "crop_expand", "box", "contour", "reverse_blur")
+VIEWS = Catalogue(
+    "views",
+    ViewKind,
+    {
+        name: f"salip_exp.cascade.views:{name.upper()}"
+        for name in ("crop", "crop_expand", "box", "contour", "reverse_blur")
+    },
+)

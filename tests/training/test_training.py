@@ -47,7 +47,7 @@ def test_the_report_tells_data_settings_and_result(trained, stubs, discs) -> Non
 
 def test_a_complete_training_is_left_as_it_is(trained, stubs, discs) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in trained.iterdir()}
-    assert stubs.train(discs, trained, log=lambda row: pytest.fail("trained again")) == 0
+    assert stubs.train(discs, trained, stubs.Epochs(lambda row: pytest.fail("trained again"))) == 0
     assert {each.name: each.stat().st_mtime_ns for each in trained.iterdir()} == before
 
 
@@ -81,11 +81,11 @@ def test_the_key_depends_on_data_and_settings_and_not_on_where_things_are(stubs,
 def test_a_signal_ends_it_after_the_epoch_and_the_same_call_continues(
     trained, stubs, discs, tmp_path, capsys, number, code
 ) -> None:
-    assert stubs.train(discs, tmp_path, log=lambda row: os.kill(os.getpid(), number)) == code
+    assert stubs.train(discs, tmp_path, stubs.Epochs(lambda row: os.kill(os.getpid(), number))) == code
     assert "stopped after 1 of at most 3 epochs" in capsys.readouterr().err
     assert not (tmp_path / "training.json").exists()
     heard = []
-    assert stubs.train(discs, tmp_path, log=lambda row: heard.append(row["epoch"])) == 0
+    assert stubs.train(discs, tmp_path, stubs.Epochs(lambda row: heard.append(row["epoch"]))) == 0
     assert heard == [2, 3]
     assert (tmp_path / "unet.safetensors").read_bytes() == (trained / "unet.safetensors").read_bytes()
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 4
