@@ -32,9 +32,18 @@ OTHERS = {"git", "sha256sum", ".venv/bin/pre-commit"}  # are not ours to check
 TUNED = "version: 1\nsam: {points_per_side: 8}\ntuned_on: {dataset: phantom_hc18, images: ['1']}\n"
 SMALL = {
     "run": ["dataset.phantom.n=6", "dataset.limit=1", "sam.points_per_side=4", "figures=none", "score.resamples=100"],
-    "tune": ["dataset.phantom.n=6", "dataset.limit=4", "tuning.n_trials=2", "tuning.images=2", "tuning.draws=1"],
+    "tune": [
+        *("dataset.phantom.n=6", "dataset.limit=4", "tuning.n_trials=2", "tuning.images=2", "tuning.draws=1"),
+        "tuning.space.points_per_side.choices=[4]",
+    ],
     "train": ["dataset.phantom.n=12", "unet.epochs=2", "figures=none"],
-    "experiment": ["dataset.phantom.n=6", "dataset.limit=2", "dataset.volume.per_volume=1", "figures=none"],
+    "experiment": [
+        "dataset.phantom.n=6",
+        "dataset.limit=2",
+        "dataset.volume.per_volume=1",
+        "figures=none",
+        "score.resamples=100",
+    ],
     "check": ["dataset.phantom.n=6"],
 }
 """What makes a task of the documents a matter of seconds; it changes no choice of option or stage."""

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from salip_exp.evaluation.attribution import Failure
+from salip_exp.methods.base import Status
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,6 +40,11 @@ def test_hooks_of_the_project_are_tools_that_it_installs(setup: ConfigParser) ->
     extras = re.findall(r"^[\w-]+", setup["options.extras_require"]["dev"], re.MULTILINE)
     assert tools == {".venv/bin/ruff", ".venv/bin/mypy"}
     assert {tool.rpartition("/")[2] for tool in tools} <= set(extras)
+
+
+def test_the_guide_to_the_numbers_explains_every_failure_and_status() -> None:
+    explained = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "numbers.md").read_text("utf-8")))
+    assert {str(each) for each in (*Failure, *Status)} <= explained
 
 
 def test_the_page_of_faults_has_every_row_of_the_matrix() -> None:

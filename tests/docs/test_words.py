@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from salip_exp.cli import quoted
 from salip_exp.config import Config
+from salip_exp.plugins import KINDS
 from salip_exp.settings.compose import compose
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +66,11 @@ def test_an_override_that_is_named_can_be_composed(code: str) -> None:
 @pytest.mark.parametrize("code", named(rf"({'|'.join(map(re.escape, FOLDERS))})/[^<>]*"))
 def test_a_file_that_is_named_exists(code: str) -> None:
     assert list(ROOT.glob(code.rstrip("/")))
+
+
+@pytest.mark.parametrize("code", [each for each in named(r"salip_exp(\.\w+)+") if each.split(".")[1] not in KINDS])
+def test_a_module_or_name_that_is_named_exists(code: str) -> None:
+    resolve_name(code)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

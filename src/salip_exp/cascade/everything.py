@@ -111,8 +111,8 @@ class MaskGenerator:
             image: uint8 (H, W, 3).
 
         Returns:
-            Per mask: segmentation (bool (H, W), or an RLE), area, bbox (x y w h), predicted_iou, point_coords,
-            stability_score, crop_box (x y w h).
+            One for each mask, with segmentation (bool (H, W), or an RLE), area, bbox (x y w h), predicted_iou,
+            point_coords, stability_score, crop_box (x y w h).
         """
         embeddings = embed(self.net, image, self.counters, self.crop_n_layers, self.crop_overlap_ratio)
         chosen = find(self.net, embeddings, self.sampling, self.thresholds, self.counters)

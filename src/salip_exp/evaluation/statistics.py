@@ -172,7 +172,9 @@ def compare(
 
     Args:
         clusters: the volume of every case; None: the cases are independent.
-        resamples, confidence, seed: of the bootstrap.
+        resamples: of the bootstrap.
+        confidence: of the interval.
+        seed: of the bootstrap.
     """
     ids = [name for name, score in ours.items() if _is_score(score) and _is_score(other.get(name))]
     differences = np.array([_of(ours, name) - _of(other, name) for name in ids])

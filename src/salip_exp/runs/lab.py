@@ -139,7 +139,7 @@ class Lab:
         """The configured method, new; its text is encoded here.
 
         Raises:
-            What `loaded` and `store` raise; ConfigError where a sentence is too long for CLIP.
+            ConfigError: a sentence is too long for CLIP; also what `loaded` and `store` raise.
         """
         loaded, store = self.loaded(config), self.store(config.cache)
         return build_method(config, loaded.sam, loaded.clip, loaded.sentences, store, loaded.unet)
