@@ -68,7 +68,11 @@ def test_a_file_that_is_named_exists(code: str) -> None:
     assert list(ROOT.glob(code.rstrip("/")))
 
 
-@pytest.mark.parametrize("code", [each for each in named(r"salip_exp(\.\w+)+") if each.split(".")[1] not in KINDS])
+DESCRIBED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)]
+SPOKEN = [each for each in named(r"salip_exp(\.\w+)+") if each.split(".")[1] not in KINDS]
+
+
+@pytest.mark.parametrize("code", [*DESCRIBED, *SPOKEN])
 def test_a_module_or_name_that_is_named_exists(code: str) -> None:
     resolve_name(code)
 
