@@ -81,7 +81,6 @@ def test_the_same_dsc_of_every_trial_and_the_same_winner(stubs, blob_sam, random
     config.retrieval = RetrievalConfig(max_overlap=1.0)
     study = make_study(config, tmp_path, stubs.StubLab(blob_sam, random_clip, store=MemoryStore(2**28)))
     database = Database(study.url, study.name, config.tuning)
-    database.make_slots(study.total)
     study.worker(database).run(lambda number, value: None)
     trials = read_trials(database, study.space, study.total)
     database.close()

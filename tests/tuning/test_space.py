@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import optuna
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
 from salip_exp.settings.tuning import AREA
-from salip_exp.tuning.space import Dimension, Planned, Space, proposal, space_of
+from salip_exp.tuning.space import Dimension, Planned, Space, samplers, space_of
 
 numbers = st.integers(0, 10**6)
 real = st.floats(0, 1, allow_nan=False)
@@ -31,10 +29,6 @@ wholes = st.builds(
 spaces = st.builds(lambda *dimensions: Space(dimensions), lists, ranges, wholes)
 
 
-def tables(study: optuna.Study) -> SimpleNamespace:
-    return SimpleNamespace(study=study, storage=study._storage)
-
-
 def inside(each: Dimension, value: float) -> bool:
     return value in each.choices if each.choices else each.low <= value <= each.high
 
@@ -49,13 +43,12 @@ def test_a_trial_lies_in_the_space_and_depends_on_seed_and_number_alone(space: S
 
 
 @given(spaces, numbers)
-def test_optuna_gives_back_what_was_noted_to_the_bit(space: Space, seed: int) -> None:
-    study = optuna.create_study()
+def test_optuna_gives_back_what_was_planned_to_the_bit(space: Space, seed: int) -> None:
+    study = optuna.create_study(sampler=Planned(space, seed, grid=False))
     trial = study.ask()
-    values = Planned(space, seed, grid=False)(tables(study), trial._trial_id, trial.number)
+    values = {each.name: each.suggest(trial) for each in space.dimensions}
     study.tell(trial, 0.5)
-    assert study.trials[0].params == values
-    assert values == space.draw(seed, 0)
+    assert study.trials[0].params == values == space.draw(seed, 0)
 
 
 def test_random_trials_fill_the_space_evenly() -> None:
@@ -82,18 +75,18 @@ def test_a_range_has_no_end_of_combinations() -> None:
 
 def test_tpe_proposes_the_same_after_the_same_trials() -> None:
     space = Space((Dimension("sam.pred_iou_thresh", False, low=0.2, high=0.8), Dimension(AREA, False, (0.1, 0.5))))
-    told = []
+    proposed: list[list[float]] = []
     for _ in range(2):
-        study, propose = optuna.create_study(direction="maximize"), proposal(Sampler.tpe, space, 5)
-        told.append([])
+        study, sampler = optuna.create_study(direction="maximize"), samplers(Sampler.tpe, space, 5)
+        proposed.append([])
         for number in range(15):
-            trial_id = study._storage.create_new_trial(study._study_id)
-            told[-1].append(propose(tables(study), trial_id, number))
-            study._storage.set_trial_state_values(
-                trial_id, optuna.trial.TrialState.COMPLETE, [told[-1][-1]["sam.pred_iou_thresh"]]
-            )
-    assert told[0] == told[1]
-    assert np.mean([each["sam.pred_iou_thresh"] for each in told[0][10:]]) > 0.5
+            study.sampler = sampler(number)
+            trial = study.ask()
+            proposed[-1].append(space.dimensions[0].suggest(trial))
+            space.dimensions[1].suggest(trial)
+            study.tell(trial, proposed[-1][-1])
+    assert proposed[0] == proposed[1]
+    assert np.mean(proposed[0][10:]) > 0.5
 
 
 def test_the_configured_space_keeps_the_order_and_leaves_out_what_is_not_searched() -> None:

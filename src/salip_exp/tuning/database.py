@@ -1,47 +1,60 @@
-"""The study's database: Optuna's own tables, and the claims on its trials that many processes share.
+"""The study's database, and the claims on its trials that many processes share.
 
-A study is made of slots: trials that wait, numbered from 0. A process claims a slot by one conditional UPDATE, which
-also notes its heartbeat, so a running trial always has one; while it works it renews the heartbeat; and a trial whose
-heartbeat stopped goes back to waiting, under its own number. So no trial is lost or done twice, and numbers have no
-gap, whatever dies when.
+Optuna alone reads and writes its tables. Who works on which trial stands beside them, in a table of our own: a claim is
+one row, which the database gives to one process only; while that process works it renews the row's heartbeat, and a
+claim without one may be replaced. So no trial is lost or done twice, and numbers have no gap, whatever dies when.
 
-Optuna's `ask` is not used for this: on SQLite two processes can claim one trial, a process that dies between `ask` and
-its first heartbeat leaves a trial that runs for ever, and a trial that is retried gets another number.
+Optuna has claims and heartbeats too, and they promise less. On SQLite `ask` can give one trial to two processes; a
+process that dies between `ask` and its first heartbeat leaves a trial that runs for ever; heartbeats are kept inside
+`Study.optimize` only, whose trial fails where ours waits for a better day; and a dead process's trial is failed and
+retried under another number, which would give it another setting.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import optuna
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+
 from salip_exp.config import TuningConfig
 from salip_exp.errors import ConfigError, EnvironmentFault
 
-CLAIM = "UPDATE trials SET state = 'RUNNING', datetime_start = :now WHERE trial_id = :id AND state = 'WAITING'"
-RELEASE = "UPDATE trials SET state = 'WAITING' WHERE trial_id = :id AND state = 'RUNNING'"
-FORGET = "DELETE FROM trial_heartbeats WHERE trial_id = :id"
-BEAT = "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (:id, CURRENT_TIMESTAMP)"
-RENEW = "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP WHERE trial_id = :id"
-IF_SILENT = "UPDATE trial_heartbeats SET heartbeat = heartbeat WHERE trial_id = :id AND heartbeat < :then"
-SLOTS = "SELECT trial_id, number FROM trials WHERE study_id = :study AND state = :state AND number < :total"
+log = logging.getLogger(__name__)
+
+CLAIMS = sa.Table(
+    "salip_claims",
+    sa.MetaData(),
+    sa.Column("study", sa.String(512), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("heartbeat", sa.DateTime, nullable=False),
+)
+"""A row: somebody works on this trial, and was last heard of then. Who it is does not matter."""
+NOW = sa.func.current_timestamp()
 DAMAGED = ("not a database", "malformed")
 """What SQLite says of files that it did not write so."""
 LOOKS = 6  # at a database that is being made by another process
-AHEAD = 16  # slots looked at in one query: others may take the first of them
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A trial that this process has claimed."""
+class Claim:
+    """A trial that this process has claimed: its number in the study, and Optuna's id of it."""
 
-    trial_id: int
     number: int
+    trial_id: int
 
 
 class Database:
@@ -59,166 +72,173 @@ class Database:
 
     def __init__(self, url: str, name: str, config: TuningConfig) -> None:
         self.url, self.name, self.grace, self.wait = url, name, config.grace_s, config.lock_wait_s
-        import optuna
-        from sqlalchemy import text
-
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._text = text
         with self.faults():
             self.storage, self.study = _opened(url, name, config.lock_wait_s)
-        self.study_id = self.study._study_id
-        self.engine = self.storage.engine
+            self._study_id = self.storage.get_study_id_from_name(name)
 
     @contextmanager
     def faults(self) -> Iterator[None]:
         """Turn what databases raise into one sentence that names the database."""
-        from optuna.exceptions import StorageInternalError
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error if isinstance(error, DBAPIError) else error.__cause__ or error
-            said = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+            message = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
             raise EnvironmentFault(
-                f"the study's database {shown(self.url)} cannot be used ({said}): {self._what_to_do(said)}"
+                f"the study's database {shown(self.url)} cannot be used ({message}): {self._what_to_do(message)}"
             ) from error
 
-    def _what_to_do(self, said: str) -> str:
-        if any(word in said for word in DAMAGED):
+    def _what_to_do(self, message: str) -> str:
+        if any(word in message for word in DAMAGED):
             return "it is damaged and was left as it is; put a copy back, or move it away and the study begins anew"
-        held = f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in said else ""
+        held = f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in message else ""
         return f"{held}see who uses it, make room or get access; the same command continues the study"
 
-    def make_slots(self, total: int) -> None:
-        """Trials up to a total, waiting. Two processes at once may make more; those past the total are never run."""
-        from optuna.trial import TrialState, create_trial
-
+    def claim(self, total: int) -> Claim | None:
+        """A trial below the total, from now on this process's; None where nothing is left to claim."""
         with self.faults():
-            missing = total - self.storage.get_n_trials(self.study_id)
-            for _ in range(missing):
-                self.storage.create_new_trial(self.study_id, create_trial(state=TrialState.WAITING))
-
-    def claim(self, total: int) -> Slot | None:
-        """A waiting trial below the total, from now on this process's; None where none waits."""
-        with self.faults():
-            for trial_id, number in self._slots("WAITING", total, AHEAD):
-                with self.engine.begin() as connection:
-                    if self._run(connection, CLAIM, id=trial_id, now=datetime.now()).rowcount:
-                        self._run(connection, FORGET, id=trial_id)
-                        self._run(connection, BEAT, id=trial_id)
-                        return Slot(trial_id, number)
+            while free := self._free(total):
+                for number in free:
+                    if (claim := self._take(number)) is not None:
+                        return claim
         return None
 
-    def running(self, total: int) -> int:
-        """How many trials below the total are at work, here or elsewhere."""
+    def trial(self, claim: Claim, sampler: BaseSampler) -> Trial:
+        """The claimed trial, which gets its setting from the sampler."""
+        self.study.sampler = sampler
+        self.study.get_trials(deepcopy=False)  # Optuna gives no setting to a trial of others that it has not read
+        return Trial(self.study, claim.trial_id)  # `ask` gives whichever trial waits, and cannot be told which
+
+    def finish(self, claim: Claim, value: float | None, attributes: Mapping[str, Any]) -> None:
+        """Note what came of the claimed trial: its value, or None where it failed, and attributes beside it."""
+        state, values = (TrialState.FAIL, None) if value is None else (TrialState.COMPLETE, [value])
         with self.faults():
-            return len(self._slots("RUNNING", total))
+            try:
+                for name, content in attributes.items():
+                    self.storage.set_trial_user_attr(claim.trial_id, name, content)
+                self.storage.set_trial_state_values(claim.trial_id, state, values)
+            except UpdateFinishedTrialError:
+                # This process was silent for longer than the grace period, and another did the trial meanwhile.
+                log.warning("trial %d was finished by another worker", claim.number)
 
-    def waiting(self, total: int) -> int:
-        """How many trials below the total wait."""
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """Keep the claim while the `with` block works on its trial, then give it up; after an error the trial waits."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.grace / 4):
+                with suppress(Exception), self.storage.engine.begin() as connection:  # away for a moment ends no trial
+                    connection.execute(CLAIMS.update().where(self._row(claim.number)).values(heartbeat=NOW))
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            with self.faults(), suppress(UpdateFinishedTrialError):
+                self.storage.set_trial_state_values(claim.trial_id, TrialState.WAITING)
+            raise
+        finally:
+            done.set()
+            thread.join()
+            with self.faults():
+                self._give_up(claim.number)
+
+    def abandoned(self, total: int) -> int:
+        """How many trials below the total dead workers have left behind."""
         with self.faults():
-            return len(self._slots("WAITING", total))
+            held, running = self._held(), self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(each.number < total and each.number not in held for each in running)
 
-    def renew(self, slot: Slot) -> None:
-        """Tell the others that the trial is being worked on."""
-        with self.engine.begin() as connection:
-            self._run(connection, RENEW, id=slot.trial_id)
+    def unfinished(self, total: int) -> int:
+        """How many trials a study of the total still lacks; those at work count."""
+        return total - len(self.finished(total))
 
-    def release(self, slot: Slot) -> None:
-        """Let a claimed trial wait again."""
-        with self.faults(), self.engine.begin() as connection:
-            self._run(connection, RELEASE, id=slot.trial_id)
-            self._run(connection, FORGET, id=slot.trial_id)
-
-    def take_back(self, total: int, alone: bool = False) -> int:
-        """Let trials of dead workers wait again; how many there were.
-
-        Args:
-            total: of the study.
-            alone: nobody else can be at work on this database, so every running trial is a dead worker's.
-        """
-        taken = 0
+    def finished(self, total: int) -> list[FrozenTrial]:
+        """The finished trials below the total, by number."""
         with self.faults():
-            for trial_id, _ in self._slots("RUNNING", total):
-                with self.engine.begin() as connection:
-                    # The heartbeat's row is written first, so that of two who look at once the second sees it gone.
-                    then = self._now(connection) - timedelta(seconds=self.grace)
-                    silent = alone or self._run(connection, IF_SILENT, id=trial_id, then=then).rowcount
-                    if silent and self._run(connection, RELEASE, id=trial_id).rowcount:
-                        self._run(connection, FORGET, id=trial_id)
-                        taken += 1
-        return taken
+            found = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+        return [each for each in found if each.number < total]
 
-    def _slots(self, state: str, total: int, limit: int | None = None) -> list[tuple[int, int]]:
-        query = SLOTS.replace(":state", f"'{state}'") + " ORDER BY number" + (f" LIMIT {limit}" if limit else "")
-        with self.engine.connect() as connection:
-            rows = self._run(connection, query, study=self.study_id, total=total)
-            return [(int(trial_id), int(number)) for trial_id, number in rows]
-
-    def _run(self, connection: Any, statement: str, **values: Any) -> Any:
-        from sqlalchemy import DateTime, bindparam
-
-        times = [bindparam(name, type_=DateTime) for name, value in values.items() if isinstance(value, datetime)]
-        return connection.execute(self._text(statement).bindparams(*times), values)
-
-    def _now(self, connection: Any) -> datetime:
-        """The database's own time, as its heartbeats are written."""
-        from sqlalchemy import DateTime, func, select, type_coerce
-
-        now: datetime = connection.execute(select(type_coerce(func.current_timestamp(), DateTime))).scalar_one()
-        return now.replace(tzinfo=None)
+    def void_claims(self) -> None:
+        """Give up every claim on the study, for a process that knows that no other works on it."""
+        with self.faults(), self.storage.engine.begin() as connection:
+            connection.execute(CLAIMS.delete().where(CLAIMS.c.study == self.name))
 
     def close(self) -> None:
         """Give the connections back."""
         self.storage.remove_session()
-        self.engine.dispose()
+        self.storage.engine.dispose()
 
+    def _free(self, total: int) -> list[int]:
+        """Numbers of the trials that nobody who lives works on: those left behind or, if there are none, one more."""
+        held, trials = self._held(), self.study.get_trials(deepcopy=False)
+        free = [n for each in trials if not each.state.is_finished() and (n := each.number) < total and n not in held]
+        if free or len(trials) >= total:
+            return free
+        # Two processes at once may add one too many; those past the total are never run.
+        self.study.add_trial(create_trial(state=TrialState.WAITING))
+        return [len(trials)]
 
-@contextmanager
-def pulse(database: Database, slot: Slot) -> Iterator[None]:
-    """Renew the heartbeat of a trial while the `with` block works on it."""
-    done = threading.Event()
+    def _held(self) -> set[int]:
+        """Numbers of the trials that living workers work on."""
+        with self.storage.engine.connect() as connection:
+            alive = sa.and_(CLAIMS.c.study == self.name, CLAIMS.c.heartbeat >= self._silence(connection))
+            return set(connection.scalars(sa.select(CLAIMS.c.number).where(alive)))
 
-    def beat() -> None:
-        while not done.wait(database.grace / 4):
-            with suppress(Exception):  # a database that is away for a moment ends no trial
-                database.renew(slot)
+    def _take(self, number: int) -> Claim | None:
+        """The claim on a trial, unless somebody who lives was faster."""
+        try:
+            with self.storage.engine.begin() as connection:
+                silent = CLAIMS.c.heartbeat < self._silence(connection)
+                connection.execute(CLAIMS.delete().where(self._row(number), silent))
+                connection.execute(CLAIMS.insert().values(study=self.name, number=number, heartbeat=NOW))
+        except IntegrityError:
+            return None
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        try:
+            if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):  # left behind: it begins anew
+                self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:  # by the one who held it until now
+            self._give_up(number)
+            return None
+        return Claim(number, trial_id)
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    def _give_up(self, number: int) -> None:
+        with self.storage.engine.begin() as connection:
+            connection.execute(CLAIMS.delete().where(self._row(number)))
+
+    def _row(self, number: int) -> sa.ColumnElement[bool]:
+        return sa.and_(CLAIMS.c.study == self.name, CLAIMS.c.number == number)
+
+    def _silence(self, connection: sa.Connection) -> datetime:
+        """Whoever was last heard of before this is dead; by the clock of the database, which writes the heartbeats."""
+        now: datetime = connection.scalars(sa.select(sa.type_coerce(NOW, sa.DateTime))).one()
+        return now.replace(tzinfo=None) - timedelta(seconds=self.grace)
 
 
 def shown(url: str) -> str:
     """A database's URL without its password; of SQLite the file."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     try:
-        found = make_url(url)
+        found = sa.make_url(url)
     except ArgumentError:
         return url
     return str(found.database) if found.get_backend_name() == "sqlite" else found.render_as_string(hide_password=True)
 
 
-def _opened(url: str, name: str, wait: float) -> tuple[Any, Any]:
+def _opened(url: str, name: str, wait: float) -> tuple[RDBStorage, optuna.Study]:
     """Storage and study, both made where they are not there.
 
     Of processes that come to a new database at once, all but one find tables half made, and look again.
     """
-    import optuna
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
     begun = time.monotonic()
     for attempt in range(LOOKS):
         try:
             storage = _open(url, wait)
+            CLAIMS.create(storage.engine, checkfirst=True)
             return storage, optuna.create_study(
                 storage=storage, study_name=name, direction="maximize", load_if_exists=True
             )
@@ -229,10 +249,7 @@ def _opened(url: str, name: str, wait: float) -> tuple[Any, Any]:
     raise AssertionError("the last look returns or raises")
 
 
-def _open(url: str, wait: float) -> Any:
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
+def _open(url: str, wait: float) -> RDBStorage:
     sqlite = url.startswith("sqlite")
     arguments = {"connect_args": {"timeout": wait}} if sqlite else {"pool_pre_ping": True}
     try:
@@ -249,12 +266,11 @@ def _open(url: str, wait: float) -> Any:
     return storage
 
 
-def _let_many_write(engine: Any) -> None:
+def _let_many_write(engine: sa.Engine) -> None:
     """SQLite with a write-ahead log: readers do not stop writers, and a trial costs no wait for the disk.
 
     A process that dies loses nothing; a power cut may take the last trials, which are then done again.
     """
-    from sqlalchemy import event
 
     def prepare(connection: Any, record: Any) -> None:
         cursor = connection.cursor()
@@ -262,5 +278,5 @@ def _let_many_write(engine: Any) -> None:
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
-    event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "connect", prepare)
     engine.dispose()

@@ -56,10 +56,10 @@ def search(study: Study, database: Database, folder: Path, heard: Told) -> Searc
         EnvironmentFault: the database or the machine stands in the way; what is done is kept.
     """
     config = study.config
-    database.make_slots(study.total)
-    alone = config.tuning.storage is None  # the folder is locked, so nobody else uses its database
-    taken_back = database.take_back(study.total, alone)
-    before = database.waiting(study.total)
+    if config.tuning.storage is None:  # the folder is locked, so nobody else uses its database
+        database.void_claims()
+    abandoned = database.abandoned(study.total)
+    before = database.unfinished(study.total)
     start = time.perf_counter()
     with (
         _workers(config, folder) as others,
@@ -71,13 +71,13 @@ def search(study: Study, database: Database, folder: Path, heard: Told) -> Searc
         for each in others:
             each.join()
     failed = [each for each in others if each.exitcode]
-    left = database.waiting(study.total) + database.running(study.total)
+    left = database.unfinished(study.total)
     if failed and left and stop.code is None:
         raise EnvironmentFault(
             f"{len(failed)} of {len(others)} workers ended early and {left} trials are left: see run.log and "
             f"worker-*.log in {folder}; the same command continues"
         )
-    return Searched(stop.code or 0, before - left, time.perf_counter() - start, taken_back)
+    return Searched(stop.code or 0, before - left, time.perf_counter() - start, abandoned)
 
 
 @contextmanager

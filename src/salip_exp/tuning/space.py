@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial
 
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
 from salip_exp.settings.tuning import AREA, GENERATOR
@@ -42,26 +47,13 @@ class Dimension:
             return int(rng.integers(int(self.low), int(self.high), endpoint=True))
         return float(rng.uniform(self.low, self.high))
 
-    def distribution(self) -> Any:
-        """The same for Optuna."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
+    def suggest(self, trial: Trial) -> Number:
+        """What the sampler proposes to a trial."""
         if self.choices:
-            return CategoricalDistribution(self.choices)
+            return trial.suggest_categorical(self.name, self.choices)
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high))
-        return FloatDistribution(self.low, self.high)
-
-    def suggest(self, trial: Any) -> Number:
-        """What Optuna's sampler proposes to a trial."""
-        value: Number
-        if self.choices:
-            value = trial.suggest_categorical(self.name, self.choices)
-        elif self.whole:
-            value = trial.suggest_int(self.name, int(self.low), int(self.high))
-        else:
-            value = trial.suggest_float(self.name, self.low, self.high)
-        return value
+            return trial.suggest_int(self.name, int(self.low), int(self.high))
+        return trial.suggest_float(self.name, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -120,20 +112,7 @@ def dimension(name: str, section: WholeSpace | RealSpace | AreaSpace) -> Dimensi
     return Dimension(name, whole, low=section.low, high=section.high)
 
 
-class Tables(Protocol):
-    """Optuna's storage and study, as `Database` has them."""
-
-    storage: Any
-    study: Any
-
-
-class Proposal(Protocol):
-    """Gives a trial of a study its setting."""
-
-    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values: ...
-
-
-class Planned:
+class Planned(BaseSampler):
     """Random search and grid: the setting of a trial depends on seed and number only, whoever runs it and when."""
 
     def __init__(self, space: Space, seed: int, grid: bool) -> None:
@@ -146,36 +125,29 @@ class Planned:
             return self.space.draw(self.seed, number)
         return self.space.combination(int(self.order[number]))
 
-    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values:
-        """Note the setting in Optuna's tables."""
-        values = self.values(number)
-        for each in self.space.dimensions:
-            distribution = each.distribution()
-            internal = distribution.to_internal_repr(values[each.name])
-            tables.storage.set_trial_param(trial_id, each.name, internal, distribution)
-        return values
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing: no dimension waits for another."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Number:
+        """The planned value of one dimension."""
+        return self.values(trial.number)[param_name]
 
 
-class Learned:
-    """Optuna's TPE; a trial's random numbers come from seed and number, so that resuming repeats none."""
+def samplers(sampler: Sampler, space: Space, seed: int) -> Callable[[int], BaseSampler]:
+    """What gives a trial, by number, the sampler that proposes its setting; resuming a study repeats no random number.
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self.space, self.seed = space, seed
-
-    def __call__(self, tables: Tables, trial_id: int, number: int) -> Values:
-        """Ask the sampler, which sees every trial that is finished."""
-        from optuna.samplers import TPESampler
-        from optuna.trial import Trial
-
-        seed = int(np.random.default_rng([self.seed, number]).integers(2**32))
-        tables.study.get_trials(deepcopy=False)  # Optuna's cache does not know trials that it has not read
-        tables.study.sampler = TPESampler(seed=seed)
-        trial = Trial(tables.study, trial_id)
-        return {each.name: each.suggest(trial) for each in self.space.dimensions}
-
-
-def proposal(sampler: Sampler, space: Space, seed: int) -> Proposal:
-    """How the trials of a study get their settings."""
+    TPE learns from every trial that is finished, and draws with seed and number.
+    """
     if sampler is Sampler.tpe:
-        return Learned(space, seed)
-    return Planned(space, seed, sampler is Sampler.grid)
+        return lambda number: TPESampler(seed=int(np.random.default_rng([seed, number]).integers(2**32)))
+    planned = Planned(space, seed, sampler is Sampler.grid)
+    return lambda number: planned

@@ -20,7 +20,7 @@ from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.settings.folders import File
 from salip_exp.settings.tuning import sampler_of
 from salip_exp.tuning.database import Database
-from salip_exp.tuning.space import Space, proposal, space_of
+from salip_exp.tuning.space import Space, samplers, space_of
 from salip_exp.tuning.worker import Workbench, Worker
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ class Study:
 
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""
-        plan = proposal(sampler_of(self.config), self.space, self.config.seed)
-        return Worker(self.config, self.workbench, self.drawn.cases, database, plan, self.total)
+        sampler = samplers(sampler_of(self.config), self.space, self.config.seed)
+        return Worker(self.config, self.workbench, self.drawn.cases, database, self.space, sampler, self.total)
 
 
 def make_study(config: Config, folder: Path, lab: Lab) -> Study:

@@ -8,7 +8,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
@@ -41,14 +42,10 @@ class TrialRow:
 
 def read_trials(database: Database, space: Space, total: int) -> list[TrialRow]:
     """The finished trials below a total, by number."""
-    from optuna.trial import TrialState
-
-    with database.faults():
-        found = database.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-    return [_row(each, space) for each in sorted(found, key=lambda each: each.number) if each.number < total]
+    return [_row(each, space) for each in database.finished(total)]
 
 
-def _row(trial: Any, space: Space) -> TrialRow:
+def _row(trial: FrozenTrial, space: Space) -> TrialRow:
     noted = trial.user_attrs.get(OUTCOME, {"images": {}, "statuses": {}})
     duration = trial.duration
     return TrialRow(

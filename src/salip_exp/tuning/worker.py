@@ -7,11 +7,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.samplers import BaseSampler
 
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.work import Counters
@@ -21,9 +22,9 @@ from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.lab import Lab
 from salip_exp.settings.tuning import AREA
-from salip_exp.tuning.database import Database, Slot, pulse
+from salip_exp.tuning.database import Claim, Database
 from salip_exp.tuning.objectives import score
-from salip_exp.tuning.space import Proposal, Values
+from salip_exp.tuning.space import Space, Values
 
 OBJECTIVES = tuple(str(each) for each in Objective)
 
@@ -145,7 +146,8 @@ class Worker:
         workbench: to try settings on.
         cases: the tuning images.
         database: where the trials are.
-        propose: gives a trial its setting.
+        space: that is searched.
+        sampler: gives a trial, by number, what proposes its setting.
         total: trials of the study.
     """
 
@@ -153,7 +155,8 @@ class Worker:
     workbench: Workbench
     cases: Sequence[Case]
     database: Database
-    propose: Proposal
+    space: Space
+    sampler: Callable[[int], BaseSampler]
     total: int
 
     def run(self, told: Told, stopped: Callable[[], bool] = lambda: False) -> int:
@@ -164,29 +167,27 @@ class Worker:
         """
         done = 0
         while not stopped():
-            slot = self.database.claim(self.total)
-            if slot is not None:
-                self._finish(slot, told)
+            claim = self.database.claim(self.total)
+            if claim is not None:
+                told(claim.number, self._finish(claim))
                 done += 1
-            elif not self.database.running(self.total):
-                break
-            elif not self.database.take_back(self.total):
+            elif self.database.unfinished(self.total):
                 time.sleep(PAUSE)
+            else:
+                break
         return done
 
-    def _finish(self, slot: Slot, told: Told) -> None:
-        try:
-            with pulse(self.database, slot):
-                with self.database.faults():
-                    values = self.propose(self.database, slot.trial_id, slot.number)
-                value, attributes = self._try(slot, values)
-                self._note(slot, value, attributes | {WORK: self.workbench.take_work().to_dict()})
-        except BaseException:
-            self.database.release(slot)
-            raise
-        told(slot.number, value)
+    def _finish(self, claim: Claim) -> float | None:
+        """Do a claimed trial; its value, None where it failed."""
+        with self.database.holding(claim):
+            with self.database.faults():
+                trial = self.database.trial(claim, self.sampler(claim.number))
+                values = {each.name: each.suggest(trial) for each in self.space.dimensions}
+            value, attributes = self._try(claim.number, values)
+            self.database.finish(claim, value, attributes | {WORK: self.workbench.take_work().to_dict()})
+        return value
 
-    def _try(self, slot: Slot, values: Values) -> tuple[float | None, dict[str, Any]]:
+    def _try(self, number: int, values: Values) -> tuple[float | None, dict[str, Any]]:
         """The trial's value and what is noted with it; a setting that fails is noted with its reason."""
         try:
             outcome = self.workbench.outcome(tried(self.config, values), self.cases)
@@ -195,28 +196,9 @@ class Worker:
         except CaseError as error:
             return None, {REASON: f"{error.code}: {error}"}
         except Exception as error:
-            log.exception("trial %d", slot.number)
+            log.exception("trial %d", number)
             return None, {REASON: f"{type(error).__name__}: {error}"}
         value = outcome.mean(self.config.tuning.objective)
         if math.isnan(value):
-            return None, {REASON: f"no image has a score ({self.config.tuning.objective})", OUTCOME: _plain(outcome)}
-        return value, {OUTCOME: _plain(outcome)}
-
-    def _note(self, slot: Slot, value: float | None, attributes: dict[str, Any]) -> None:
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
-
-        storage = self.database.storage
-        try:
-            with self.database.faults():
-                for name, content in attributes.items():
-                    storage.set_trial_user_attr(slot.trial_id, name, content)
-                state = TrialState.FAIL if value is None else TrialState.COMPLETE
-                storage.set_trial_state_values(slot.trial_id, state, None if value is None else [value])
-        except UpdateFinishedTrialError:
-            # This process was silent for longer than the grace period, and another did the trial meanwhile.
-            log.warning("trial %d was finished by another worker", slot.number)
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    return {"images": outcome.images, "statuses": outcome.statuses}
+            return None, {REASON: f"no image has a score ({self.config.tuning.objective})", OUTCOME: asdict(outcome)}
+        return value, {OUTCOME: asdict(outcome)}

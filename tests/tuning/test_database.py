@@ -1,0 +1,165 @@
+"""A trial belongs to one living process at a time, and is never lost, repeated, or given another number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState, create_trial
+
+from salip_exp.config import TuningConfig
+from salip_exp.tuning.database import CLAIMS, Claim, Database
+
+TOTAL = 12
+
+Opener = Callable[..., Database]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opener]:
+    """Opens the study as one more process would; `silent` takes everybody else for dead."""
+    found = []
+
+    def open_one(silent: bool = False) -> Database:
+        database = Database(f"sqlite:///{tmp_path / 'study.db'}", "study", TuningConfig())
+        if silent:
+            database.grace = -5.0
+        found.append(database)
+        return database
+
+    yield open_one
+    for each in found:
+        each.close()
+
+
+def claimed(database: Database, total: int = TOTAL) -> Claim:
+    claim = database.claim(total)
+    assert claim is not None
+    return claim
+
+
+def states(database: Database) -> list[str]:
+    return [each.state.name for each in database.study.get_trials()]
+
+
+def test_trials_are_claimed_by_number_and_made_when_they_are_needed(opened: Opener) -> None:
+    database = opened()
+    assert [claimed(database, 3).number for _ in range(3)] == [0, 1, 2]
+    assert database.claim(3) is None
+    assert states(database) == ["RUNNING"] * 3
+    assert database.unfinished(3) == 3
+
+
+def test_what_was_claimed_at_once_by_many_is_claimed_once(opened: Opener) -> None:
+    databases = [opened() for _ in range(4)]
+
+    def all_of(database: Database) -> list[int]:
+        found = []
+        while (claim := database.claim(TOTAL)) is not None:
+            found.append(claim.number)
+        return found
+
+    with ThreadPoolExecutor(len(databases)) as pool:
+        numbers = [number for each in pool.map(all_of, databases) for number in each]
+    assert sorted(numbers) == list(range(TOTAL))
+
+
+def test_a_trial_that_was_given_up_waits_and_is_claimed_before_any_other(opened: Opener) -> None:
+    first, second = opened(), opened()
+    for error in (KeyboardInterrupt, ValueError):
+        with pytest.raises(error), first.holding(claimed(first)):
+            raise error
+        assert states(second)[0] == "WAITING"
+    assert [claimed(second).number for _ in range(2)] == [0, 1]
+
+
+def test_the_trial_of_a_silent_worker_is_taken_up_under_its_number_and_its_clock_begins_anew(opened: Opener) -> None:
+    dead, other = opened(), opened(silent=True)
+    number = claimed(dead).number
+    begun = other.study.trials[number].datetime_start
+    assert other.abandoned(TOTAL) == 1
+    assert claimed(other).number == number
+    assert other.study.trials[number].datetime_start > begun
+    assert len(other.study.trials) == 1
+
+
+def test_a_heartbeat_is_renewed_while_its_trial_is_worked_on(opened: Opener) -> None:
+    working, other = opened(), opened()
+    working.grace = 0.2
+    with working.holding(claimed(working)):
+        with other.storage.engine.begin() as connection:
+            connection.execute(CLAIMS.update().values(heartbeat=datetime(2020, 1, 1)))
+        deadline = time.monotonic() + 30
+        while other.abandoned(TOTAL) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert other.abandoned(TOTAL) == 0
+        assert claimed(other).number == 1
+
+
+def test_a_worker_that_wakes_after_another_did_its_trial_changes_nothing(opened: Opener) -> None:
+    slow, quick = opened(), opened(silent=True)
+    late = claimed(slow)
+    quick.finish(claimed(quick), 0.5, {"by": "quick"})
+    slow.finish(late, 0.1, {"by": "slow"})
+    (trial,) = quick.finished(TOTAL)
+    assert (trial.value, trial.user_attrs) == (0.5, {"by": "quick"})
+
+
+def test_a_trial_that_was_finished_a_moment_ago_is_not_claimed(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, other = opened(), opened()
+    other.finish(claimed(other), 0.5, {})
+    stale = iter([[0], [1]])  # what the look at a database found that changed meanwhile
+    database.study.add_trial(create_trial(state=TrialState.WAITING))
+    other.void_claims()
+    monkeypatch.setattr(database, "_free", lambda total: next(stale))
+    assert claimed(database).number == 1
+
+
+def test_who_works_alone_voids_what_the_dead_had_claimed(opened: Opener) -> None:
+    claimed(opened())
+    database = opened()
+    assert (database.abandoned(TOTAL), claimed(database).number) == (0, 1)
+    database.void_claims()
+    assert (database.abandoned(TOTAL), claimed(database).number) == (2, 0)
+
+
+def test_trials_past_the_total_wait_for_a_larger_one(opened: Opener) -> None:
+    database = opened()
+    database.study.add_trials([create_trial(state=TrialState.WAITING)] * 3)
+    assert [claimed(database, 2).number for _ in range(2)] == [0, 1]
+    assert database.claim(2) is None
+    assert claimed(database, 4).number == 2
+
+
+def test_of_two_that_add_a_trial_at_once_either_may_do_either(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = opened(), opened()
+    add = first.study.add_trial
+    monkeypatch.setattr(first.study, "add_trial", lambda trial: (second.study.add_trial(trial), add(trial)))
+    claim = claimed(first)
+    assert claim.number == 0
+    first.trial(claim, RandomSampler()).suggest_float("sam.pred_iou_thresh", 0, 1)
+    assert claimed(second).number == 1
+
+
+def test_a_study_of_version_0_1_0_goes_on(opened: Opener, tmp_path: Path) -> None:
+    """It had all trials wait from the start, and noted claims in Optuna's own tables."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(storage=storage, study_name="study", direction="maximize")
+    study.add_trials([create_trial(state=TrialState.WAITING)] * 4)
+    study.tell(study.ask(), 0.5)
+    left = study.ask()
+    left.suggest_float("sam.pred_iou_thresh", 0, 1)
+    storage.record_heartbeat(2)
+    database = opened()
+    assert database.abandoned(4) == 1
+    claims = [claimed(database, 4) for _ in range(3)]
+    assert [each.number for each in claims] == [1, 2, 3]
+    again = database.trial(claims[0], RandomSampler())
+    assert again.suggest_float("sam.pred_iou_thresh", 0, 1) == left.params["sam.pred_iou_thresh"]
+    assert database.claim(4) is None
