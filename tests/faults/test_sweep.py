@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,7 @@ def study(
         return study_in(stubs.config(n_trials=trials, lock_wait_s=0.5), place, lab)
 
     go_on(folder, 6)
-    with sqlite3.connect(folder / "study.db") as connection:
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return folder, go_on
 

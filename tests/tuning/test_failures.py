@@ -13,6 +13,7 @@ import pytest
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import AreaSpace, Objective, RealSpace, SpaceConfig, WholeSpace
 from salip_exp.errors import CaseError, ConfigError, EnvironmentFault, TooManyFailures
+from salip_exp.reports.study_page import StudyPage
 from salip_exp.tuning.database import Database
 from salip_exp.tuning.tune import study_in
 from salip_exp.tuning.worker import Workbench
@@ -121,7 +122,7 @@ def test_objectives_without_labels_tune_without_targets(stubs, blob_sam, random_
 
 
 def test_a_complete_study_leaves_all_its_files(stubs, lab, tmp_path) -> None:
-    result = study_in(stubs.config(n_trials=12, draws=3, held_out=None), tmp_path, lab)
+    result = study_in(stubs.config(n_trials=12, draws=3, held_out=None), tmp_path, lab, [StudyPage()])
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     plots = {"history", "importances", "slices", "parallel_coordinates", "area_and_dsc"}
     assert names >= {"study.db", "images.txt", "trials.csv", "tuned.yaml", "study.json", "study.html", "config.yaml"}
