@@ -79,7 +79,6 @@ class ViewKind:
             raise ValueError(f"view.{name} is not a key of the configuration")
 
 
-BUILT_IN = ("crop", "crop_expand", "box", "contour", "reverse_blur")
 VIEWS = Catalogue(
     "views",
     ViewKind,
