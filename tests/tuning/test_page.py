@@ -1,12 +1,17 @@
-"""The page of a study stands alone and leads back to the page over all runs."""
+"""The page of a study stands alone, shows its trials, and leads back to the page over all runs."""
 
 from __future__ import annotations
 
 import pytest
 
 from salip_exp.cache.store import MemoryStore
-from salip_exp.reports.study_page import StudyPage
+from salip_exp.reports.study_page import StudyPage, plots
+from salip_exp.settings.tuning import AREA
+from salip_exp.tuning.space import Dimension, Space
+from salip_exp.tuning.trials import TrialRow
+from salip_exp.tuning.trust import importances
 from salip_exp.tuning.tune import study_in
+from salip_exp.tuning.worker import Outcome
 
 
 @pytest.mark.parametrize("place", ["stub/tune/default", "stub/default/1/study"])
@@ -22,3 +27,20 @@ def test_the_page_leads_to_the_page_over_all_runs(stubs, blob_sam, random_clip, 
     assert (
         f'<nav aria-label="pages"><a href="{back}index.html">All runs</a></nav>' in (folder / "study.html").read_text()
     )
+
+
+def test_the_plots_show_the_trials_and_the_importances_of_the_report() -> None:
+    space = Space((Dimension("sam.pred_iou_thresh", False, low=0.0, high=1.0), Dimension(AREA, False, (0.1, 0.5))))
+    values = [space.draw(1, number) for number in range(40)]
+    rows = [TrialRow(i, each, each["sam.pred_iou_thresh"], Outcome({}), None, 0.1) for i, each in enumerate(values)]
+    rows[3] = TrialRow(3, {}, None, Outcome({}), "E_SCORE: a score is not finite", 0.1)
+    shares = importances(rows, space)
+    found = plots(rows, space, {"objective": "agreement", "importances": shares})
+    assert list(found) == ["history", "importances", "slices", "parallel_coordinates"]
+    history, best = found["history"].data[:2]
+    shown = [each.value for each in rows if each.number in history.x and each.value is not None]
+    assert list(history.y) == shown and max(best.y) == max(shown)
+    assert dict(zip(found["importances"].data[0].y, found["importances"].data[0].x, strict=True)) == shares
+    assert list(plots(rows, space, {"objective": "agreement", "importances": {}})) == [
+        "history", "slices", "parallel_coordinates",
+    ]  # fmt: skip

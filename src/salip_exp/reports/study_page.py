@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna import Study
+from optuna.visualization import (
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_param_importances,
+    plot_slice,
+)
+from plotly.graph_objects import Figure, Scatter
+from plotly.offline import get_plotlyjs
 from rich.table import Table
 from rich.text import Text
 
@@ -17,88 +26,43 @@ from salip_exp.reports.page import address, write_html
 from salip_exp.settings.folders import File
 from salip_exp.settings.tuning import AREA
 from salip_exp.tuning.space import Space
-from salip_exp.tuning.trials import TrialRow
+from salip_exp.tuning.trials import TrialRow, optuna_study
 from salip_exp.tuning.tune import Result, StudyListener
 from salip_exp.wording import number, spread
 
-SCALE = "Viridis"
 HEIGHT = 420
 
 
-def plots(trials: Sequence[TrialRow], space: Space, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Plotly figures by file name; those that need what is not there are left out."""
-    scored = [each for each in trials if each.value is not None]
-    names = [each.name for each in space.dimensions]
-    found: dict[str, Any] = {"history": history(scored, report)}
-    if report["importances"]:
-        found["importances"] = importances(report)
-    found["slices"] = slices(scored, names, report)
-    found["parallel_coordinates"] = parallel(scored, space, report)
-    if AREA in names and not all(math.isnan(each.outcome.mean("dsc")) for each in scored):
+def plots(trials: Sequence[TrialRow], space: Space, report: Mapping[str, Any]) -> dict[str, Figure]:
+    """Figures by file name, drawn by Optuna but for the last; those that need what is not there are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that few trials make all importances equal
+        found = _drawn_by_optuna(optuna_study(trials, space), report)
+    scored = [each for each in trials if each.value is not None and AREA in each.values]
+    if not all(math.isnan(each.outcome.mean("dsc")) for each in scored):
         found["area_and_dsc"] = area_and_dsc(scored)
-    for name, figure in found.items():
-        wide = name == "slices"
-        figure.update_layout(height=HEIGHT * (1 + len(names) // 4) if wide else HEIGHT, template="plotly_white")
+    for figure in found.values():
+        figure.update_layout(height=HEIGHT, template="plotly_white")
     return found
 
 
-def history(scored: Sequence[TrialRow], report: Mapping[str, Any]) -> Any:
-    """Every trial's value, and the best until then."""
-    from plotly import graph_objects
-
-    numbers = [each.number for each in scored]
-    best = list(accumulate((each.value for each in scored if each.value is not None), max))
-    figure = graph_objects.Figure(
-        [
-            graph_objects.Scatter(x=numbers, y=[each.value for each in scored], mode="markers", name="trial"),
-            graph_objects.Scatter(x=numbers, y=best, mode="lines", line_shape="hv", name="best so far"),
-        ]
-    )
-    return figure.update_layout(title="History", xaxis_title="trial", yaxis_title=report["objective"])
+def _drawn_by_optuna(study: Study, report: Mapping[str, Any]) -> dict[str, Figure]:
+    drawn: dict[str, Callable[..., Figure]] = {
+        "history": plot_optimization_history,
+        "importances": plot_param_importances,
+        "slices": plot_slice,
+        "parallel_coordinates": plot_parallel_coordinate,
+    }
+    if not report["importances"]:
+        del drawn["importances"]
+    return {name: draw(study, target_name=report["objective"]) for name, draw in drawn.items()}
 
 
-def importances(report: Mapping[str, Any]) -> Any:
-    """Which settings the value depends on."""
-    from plotly import graph_objects
-
-    items = sorted(report["importances"].items(), key=lambda item: item[1])
-    bars = graph_objects.Bar(x=[share for _, share in items], y=[name for name, _ in items], orientation="h")
-    return graph_objects.Figure(bars).update_layout(title="Importance of the settings", xaxis_title="share")
-
-
-def slices(scored: Sequence[TrialRow], names: Sequence[str], report: Mapping[str, Any]) -> Any:
-    """The value against each setting."""
-    from plotly import graph_objects
-    from plotly.subplots import make_subplots
-
-    columns = min(4, len(names))
-    figure = make_subplots(rows=-(-len(names) // columns), cols=columns, subplot_titles=list(names), shared_yaxes=True)
-    marker = {"color": [each.number for each in scored], "colorscale": SCALE, "size": 6}
-    for i, name in enumerate(names):
-        x = [each.values[name] for each in scored]
-        dots = graph_objects.Scatter(x=x, y=[each.value for each in scored], mode="markers", marker=marker)
-        figure.add_trace(dots, row=i // columns + 1, col=i % columns + 1)
-    return figure.update_layout(title=f"{report['objective']} against each setting", showlegend=False)
-
-
-def parallel(scored: Sequence[TrialRow], space: Space, report: Mapping[str, Any]) -> Any:
-    """Every trial as a line through its settings."""
-    from plotly import graph_objects
-
-    value = [each.value for each in scored]
-    axes = [{"label": report["objective"], "values": value}]
-    axes += [{"label": each.name, "values": [row.values[each.name] for row in scored]} for each in space.dimensions]
-    lines = graph_objects.Parcoords(line={"color": value, "colorscale": SCALE, "showscale": True}, dimensions=axes)
-    return graph_objects.Figure(lines).update_layout(title="All settings of every trial")
-
-
-def area_and_dsc(scored: Sequence[TrialRow]) -> Any:
+def area_and_dsc(scored: Sequence[TrialRow]) -> Figure:
     """DSC on the tuning images against the area threshold."""
-    from plotly import graph_objects
-
     x = [each.values[AREA] for each in scored]
     y = [each.outcome.mean("dsc") for each in scored]
-    figure = graph_objects.Figure(graph_objects.Scatter(x=x, y=y, mode="markers"))
+    figure = Figure(Scatter(x=x, y=y, mode="markers"))
     return figure.update_layout(title="Area threshold and DSC", xaxis_title=AREA, yaxis_title="DSC, tuning images")
 
 
@@ -183,15 +147,13 @@ def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, An
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    from plotly.offline import get_plotlyjs
-
     program = get_plotlyjs()
     atomic_write(folder / File.plots / "plotly.min.js", program)
     for name, figure in figures.items():
         atomic_write(folder / File.plots / f"{name}.html", figure.to_html(include_plotlyjs="directory"))
-    fragments = [
-        figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
-    ]
+    fragments = {
+        name: figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
+    }
     index = address(outputs / File.all_runs, folder)
     values = {"report": report, "program": program, "fragments": fragments}
     write_html(folder / File.study_page, "tuning.html.j2", index=index, **values)

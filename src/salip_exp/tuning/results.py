@@ -17,7 +17,6 @@ from salip_exp.runs.summary import EMBEDDED_NOTE
 from salip_exp.settings.folders import File
 from salip_exp.settings.tuned import tuned_yaml
 from salip_exp.settings.tuning import sampler_of
-from salip_exp.tuning.database import Database
 from salip_exp.tuning.search import Searched
 from salip_exp.tuning.study import VERSION, Study
 from salip_exp.tuning.trials import TrialRow, winner
@@ -25,9 +24,7 @@ from salip_exp.tuning.trust import comparison, draws, importances, spread
 from salip_exp.tuning.worker import applied
 
 
-def write_results(
-    study: Study, database: Database, folder: Path, trials: Sequence[TrialRow], searched: Searched
-) -> dict[str, Any]:
+def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
     """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
     config, best = study.config, winner(trials, study.config)
     compared = comparison(study, trials)
@@ -48,7 +45,7 @@ def write_results(
         **compared,
         "draws": other,
         "spread": spread(other),
-        "importances": importances(database),
+        "importances": importances(trials, study.space),
         "counters": sum((each.work for each in trials), Counters()).to_dict(),
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},
         "trial_seconds": sum(each.seconds for each in trials),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
@@ -46,6 +46,14 @@ class Dimension:
         if self.whole:
             return int(rng.integers(int(self.low), int(self.high), endpoint=True))
         return float(rng.uniform(self.low, self.high))
+
+    def distribution(self) -> BaseDistribution:
+        """The same for Optuna."""
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high))
+        return FloatDistribution(self.low, self.high)
 
     def suggest(self, trial: Trial) -> Number:
         """What the sampler proposes to a trial."""

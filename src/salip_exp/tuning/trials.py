@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
@@ -74,6 +75,16 @@ def winner(trials: Sequence[TrialRow], config: Config) -> TrialRow:
             "change tuning.space, the tuning images (seed) or tuning.objective"
         )
     return max(scored, key=lambda each: (each.value, -each.number))
+
+
+def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
+    """The trials as a study in memory, for what Optuna computes and draws of one."""
+    study = optuna.create_study(direction="maximize")
+    for each in trials:
+        state = TrialState.FAIL if each.value is None else TrialState.COMPLETE
+        kinds = {one.name: one.distribution() for one in space.dimensions if one.name in each.values}
+        study.add_trial(create_trial(state=state, value=each.value, params=each.values, distributions=kinds))
+    return study
 
 
 def trial_table(trials: Sequence[TrialRow], space: Space) -> str:

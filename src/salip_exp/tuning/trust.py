@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.statistics import Estimate, estimate
-from salip_exp.tuning.database import Database
+from salip_exp.tuning.space import Space
 from salip_exp.tuning.study import Study, draw, labelled, order
-from salip_exp.tuning.trials import TrialRow, winner
+from salip_exp.tuning.trials import TrialRow, optuna_study, winner
 from salip_exp.tuning.worker import OBJECTIVES, Workbench, applied, tried
 
 log = logging.getLogger(__name__)
@@ -90,17 +92,15 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"n": len(means), "mean": statistics.fmean(means), "sd": sd, "least": min(means), "most": max(means)}
 
 
-def importances(database: Database) -> dict[str, float]:
+def importances(trials: Sequence[TrialRow], space: Space) -> dict[str, float]:
     """Share of each setting in what the best tenth of the trials have in common; empty where there is none.
 
     Optuna's PED-ANOVA, which has no random part.
     """
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the method is new, and that few trials make all shares equal
-            found: dict[str, float] = get_param_importances(database.study, evaluator=PedAnovaImportanceEvaluator())
+            warnings.simplefilter("ignore")  # that few trials make all shares equal
+            found = get_param_importances(optuna_study(trials, space), evaluator=PedAnovaImportanceEvaluator())
     except (ValueError, RuntimeError) as error:  # too few trials, or all of one value
         log.info("no importances: %s", error)
         return {}

@@ -95,7 +95,7 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
                 )
                 return Result(searched.code, config, study.drawn.ids, study.space, trials, {})
             best = winner(trials, config)
-            report = write_results(study, database, folder, trials, searched)
+            report = write_results(study, folder, trials, searched)
         finally:
             database.close()
     result = Result(0, applied(config, best.values), study.drawn.ids, study.space, trials, report)
