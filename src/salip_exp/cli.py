@@ -35,7 +35,7 @@ from salip_exp.settings.validate import typed
 log = logging.getLogger(__name__)
 
 FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
-MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
 """Errors of the operating system that say something about the machine and nothing about the program."""
 
 
@@ -150,7 +150,7 @@ def _job(cfg: DictConfig) -> int:
         return _complain(str(error), error.exit_code)
     except Exception as error:
         log.exception("not foreseen")
-        if isinstance(error, OSError) and error.errno in MACHINE:
+        if isinstance(error, OSError) and error.errno in _MACHINE:
             return _complain(f"{error}: make room or get access, then resume=true", EnvironmentFault.exit_code)
         return _complain(_unforeseen(error, folder / "run.log"), FAULT)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from tqdm import tqdm
 
-LINES = 10  # plain lines of progress over all items, besides one a minute
+_LINES = 10  # plain lines of progress over all items, besides one a minute
 
 
 def wide_console() -> Console:
@@ -75,7 +75,7 @@ class _Lines:
         if not new:
             self.old += 1
             return
-        reached = self.done * LINES // self.total > (self.done - 1) * LINES // self.total
+        reached = self.done * _LINES // self.total > (self.done - 1) * _LINES // self.total
         if not reached and now - self.last < 60:
             return
         self.last = now

@@ -20,7 +20,7 @@ Score = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
-class Source:
+class _Source:
     """What stands for a data set of the paper.
 
     Attributes:
@@ -101,9 +101,9 @@ class Figure:
     datasets: Sequence[str]
 
 
-def sources() -> dict[str, Source]:
+def sources() -> dict[str, _Source]:
     """What stands for each data set of the paper, by its name there."""
-    return {name: Source(**values) for name, values in _document()["datasets"].items()}
+    return {name: _Source(**values) for name, values in _document()["datasets"].items()}
 
 
 def columns() -> dict[str, Column]:

@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows keeps no such account
     resource = None  # type: ignore[assignment]
 
-MIB = 2**20
+_MIB = 2**20
 
 
 class Stopwatch:
@@ -58,11 +58,11 @@ def _peak() -> float | None:
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (MIB if sys.platform == "darwin" else 1024), 1)
+    return round(peak / (_MIB if sys.platform == "darwin" else 1024), 1)
 
 
 def _gpu_peak() -> dict[str, float]:
     torch: Any = sys.modules.get("torch")  # not imported for this: without it no GPU is in use
     if torch is None or not torch.cuda.is_initialized():
         return {}
-    return {"gpu_peak_mib": round(torch.cuda.max_memory_allocated() / MIB, 1)}
+    return {"gpu_peak_mib": round(torch.cuda.max_memory_allocated() / _MIB, 1)}

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 """What an entry holds: named arrays of numbers or truth values, of any shape."""
 
-INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-DTYPES = frozenset(["bool", *INTEGERS, "float16", "float32", "float64"])
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+DTYPES = frozenset(["bool", *_INTEGERS, "float16", "float32", "float64"])
 
 _counting = threading.Lock()
 
@@ -115,9 +115,9 @@ class Counted(ABC):
 
 Part = bytes | str | int | float | bool | None | Sequence[Any] | NDArray[Any]
 
-SIZE = 20
+_SIZE = 20
 """Bytes of a digest: a collision by chance would need some 2**80 entries."""
-PLAIN_TYPES = (str, bool, int, float, bytes, bytearray, memoryview, type(None))
+_PLAIN_TYPES = (str, bool, int, float, bytes, bytearray, memoryview, type(None))
 
 
 def content_key(*parts: Part) -> str:
@@ -132,7 +132,7 @@ def content_key(*parts: Part) -> str:
     Raises:
         TypeError: a part whose value has no lasting bytes, such as a set, a mapping, or an array of objects.
     """
-    digest = hashlib.blake2b(digest_size=SIZE)
+    digest = hashlib.blake2b(digest_size=_SIZE)
     for part in parts:
         for piece in _pieces(part):
             digest.update(piece)
@@ -143,7 +143,7 @@ def _pieces(part: Part) -> Iterator[bytes]:
     """A part as bytes that no other part's bytes begin with: a letter for its type, its length, its value."""
     if isinstance(part, (np.ndarray, np.generic)):  # first: a float64 of numpy is a float, too
         yield from _array(np.asarray(part))
-    elif isinstance(part, PLAIN_TYPES):
+    elif isinstance(part, _PLAIN_TYPES):
         letter, value = _scalar(part)
         yield _headed(letter, len(value)) + value
     elif isinstance(part, Sequence):

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 TOUCH_S = 60.0  # a file's time of last use is at most this much too old
 REMEMBERED = 50_000  # entries of which a store knows what it saw and when it touched them
-ROUND = 256 << 20  # bytes that a process writes between two looks at the budget, at most
-ROUND_SHARE = 0.05  # of the budget: the other bound
+_ROUND = 256 << 20  # bytes that a process writes between two looks at the budget, at most
+_ROUND_SHARE = 0.05  # of the budget: the other bound
 
 
 class DiskStore(Counted):
@@ -44,7 +44,7 @@ class DiskStore(Counted):
         self.writing = True
         self._folder = folder
         self._budget = budget_bytes
-        self._round = min(ROUND, int(ROUND_SHARE * budget_bytes))
+        self._round = min(_ROUND, int(_ROUND_SHARE * budget_bytes))
         self._written = 0  # since the last look at the budget
         self._touched: dict[tuple[Stage, str], float] = {}
         self._seen: dict[tuple[Stage, str], bytes] = {}  # heads of the files read or written last

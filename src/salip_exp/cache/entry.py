@@ -28,10 +28,10 @@ from salip_exp.files import Buffer
 
 MARK = b"salip stage v1\r\n"
 HEAD = len(MARK) + hashlib.sha256().digest_size
-NUMBER = struct.Struct("<Q")
+_NUMBER = struct.Struct("<Q")
 CODES = {name: f"{np.dtype(name).kind.upper()}{8 * np.dtype(name).itemsize}" for name in DTYPES} | {"bool": "BOOL"}
 NAMES = {code: name for name, code in CODES.items()}
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
 
 
 class Damaged(Exception):
@@ -50,8 +50,8 @@ def pack(stage: Stage, key: str, arrays: Arrays) -> list[Buffer]:
         start, end = end, end + array.nbytes
         header[name] = {"dtype": CODES[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % NUMBER.size)
-    content = [NUMBER.pack(len(text)), text, *(_memory(array) for _, array in ordered)]
+    text += b" " * (-len(text) % _NUMBER.size)
+    content = [_NUMBER.pack(len(text)), text, *(_memory(array) for _, array in ordered)]
     return [MARK + _digest(stage, key, content), *content]
 
 
@@ -66,10 +66,10 @@ def unpack(stage: Stage, key: str, data: bytes) -> Arrays:
     if data[len(MARK) : HEAD] != _digest(stage, key, [memoryview(data)[HEAD:]]):
         raise Damaged("its SHA-256 is not that of what was written")
     try:
-        start = HEAD + NUMBER.size
-        begin = start + NUMBER.unpack_from(data, HEAD)[0]
+        start = HEAD + _NUMBER.size
+        begin = start + _NUMBER.unpack_from(data, HEAD)[0]
         return {name: _array(data, begin, **form) for name, form in json.loads(data[start:begin]).items()}
-    except UNREADABLE as fault:
+    except _UNREADABLE as fault:
         raise Damaged(f"its header does not describe it: {fault}") from fault
 
 

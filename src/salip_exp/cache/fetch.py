@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from salip_exp.cache.base import Arrays, Stage, freeze
 from salip_exp.cache.store import Store
 
-ROW_KEYS = "row_keys"
+_ROW_KEYS = "row_keys"
 """Name of the array of row keys, which an entry holds beside the caller's arrays."""
 WIDTH = 16
 INDEXED_ROWS = 200_000
 """Rows of all indices kept in memory, some 30 MB."""
 
-Index = dict[bytes, int]
+_Index = dict[bytes, int]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Table:
     """
 
     arrays: Arrays
-    index: Index
+    index: _Index
 
     def lacks(self, asked: Sequence[bytes]) -> list[int]:
         """Positions of the asked keys that are not there, each key's first, ascending."""
@@ -46,7 +46,7 @@ class Table:
 
     def take(self, asked: Sequence[bytes]) -> Arrays:
         """The rows of keys that are all there, in their order; without a copy where they are the whole table."""
-        columns = {name: array for name, array in self.arrays.items() if name != ROW_KEYS}
+        columns = {name: array for name, array in self.arrays.items() if name != _ROW_KEYS}
         where = [self.index[name] for name in asked]
         if where == list(range(len(self.index))):
             return columns
@@ -71,10 +71,10 @@ class _Indices:
     """Indices of the tables used last, found by the identity of the array of row keys."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[weakref.ref[NDArray[np.uint8]], Index]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[weakref.ref[NDArray[np.uint8]], _Index]] = OrderedDict()
         self._guard = threading.Lock()
 
-    def of(self, row_keys: NDArray[np.uint8]) -> Index:
+    def of(self, row_keys: NDArray[np.uint8]) -> _Index:
         """Position of every row key."""
         with self._guard:
             known = self._known.get(id(row_keys))
@@ -86,7 +86,7 @@ class _Indices:
             self._keep(row_keys, index)
         return index
 
-    def _keep(self, row_keys: NDArray[np.uint8], index: Index) -> None:
+    def _keep(self, row_keys: NDArray[np.uint8], index: _Index) -> None:
         # A weak reference: the array may be a view into the whole entry, which memory counts and this does not.
         self._known[id(row_keys)] = weakref.ref(row_keys), index
         self._known.move_to_end(id(row_keys))
@@ -100,7 +100,7 @@ _indices = _Indices()
 
 def table(arrays: Arrays | None) -> Table:
     """The table that an entry holds; an empty one where there is no entry."""
-    return Table(arrays, _indices.of(arrays[ROW_KEYS])) if arrays else Table({}, {})
+    return Table(arrays, _indices.of(arrays[_ROW_KEYS])) if arrays else Table({}, {})
 
 
 def names(row_keys: NDArray[np.uint8]) -> list[bytes]:
@@ -189,6 +189,6 @@ def _computed(
     positions = np.array(missing, np.int64)
     arrays = compute(positions)
     lengths = {name: array.shape[:1] for name, array in arrays.items()}
-    if ROW_KEYS in arrays or set(lengths.values()) - {positions.shape}:
+    if _ROW_KEYS in arrays or set(lengths.values()) - {positions.shape}:
         raise ValueError(f"{len(positions)} rows were to be computed, but these came: {lengths}")
-    return table(freeze({**arrays, ROW_KEYS: row_keys[positions]}))
+    return table(freeze({**arrays, _ROW_KEYS: row_keys[positions]}))

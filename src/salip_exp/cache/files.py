@@ -25,9 +25,9 @@ from salip_exp.files import process_lock, write_bytes
 
 SUFFIX, DRAFT = ".bin", ".tmp"
 STALE_S = 3600.0  # a draft older than this has no writer any more
-LATELY_S = 600.0
+_LATELY_S = 600.0
 PATIENCE_S = 60.0
-SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
+_SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def needs_a_look(folder: Path, budget: int) -> bool:
     Listing 100,000 files takes seconds, and a study opens the cache once for each of its runs.
     """
     try:
-        lately = _note(folder).stat().st_mtime > time.time() - LATELY_S
+        lately = _note(folder).stat().st_mtime > time.time() - _LATELY_S
         return not lately or _note(folder).read_bytes() != b"%d" % budget
     except OSError:
         return True
@@ -155,7 +155,7 @@ def _excess(items: list[Item], budget: int) -> Iterator[Item]:
     if total <= budget:
         return
     for item in items:
-        if total <= SLACK * budget:
+        if total <= _SLACK * budget:
             return
         total -= item.size
         yield item

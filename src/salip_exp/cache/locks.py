@@ -19,8 +19,8 @@ from salip_exp.files import process_lock
 
 log = logging.getLogger(__name__)
 
-SLOT = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
-POLL_S = 0.01
+_SLOT = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
+_POLL_S = 0.01
 PATIENCE_S = 60.0  # until the log says whom a process waits for
 
 
@@ -41,7 +41,7 @@ class ThreadLocks:
         held: set[Stage] = self._held.__dict__.setdefault("stages", set())
         if stage in held:
             raise RuntimeError(f"an entry of {stage} cannot be computed while another one of {stage} is")
-        with self._locks.setdefault((stage, key[:SLOT]), threading.Lock()):
+        with self._locks.setdefault((stage, key[:_SLOT]), threading.Lock()):
             held.add(stage)
             try:
                 yield
@@ -65,7 +65,7 @@ class FileLocks:
     def hold(self, stage: Stage, key: str) -> Iterator[None]:
         """Keep other threads and processes from the slot of a key; where files cannot be locked, threads alone."""
         with self._threads.hold(stage, key):
-            lock = self._acquired(self._folder / stage / f"{key[:SLOT]}.lock") if self._usable else None
+            lock = self._acquired(self._folder / stage / f"{key[:_SLOT]}.lock") if self._usable else None
             try:
                 yield
             finally:
@@ -95,7 +95,7 @@ class FileLocks:
 
 def _wait(lock: BaseFileLock, path: Path) -> None:
     try:
-        lock.acquire(timeout=PATIENCE_S, poll_interval=POLL_S)
+        lock.acquire(timeout=PATIENCE_S, poll_interval=_POLL_S)
     except Timeout:
         log.info("waiting for another process, which holds %s and computes for more than %g s", path, PATIENCE_S)
-        lock.acquire(timeout=-1, poll_interval=POLL_S)
+        lock.acquire(timeout=-1, poll_interval=_POLL_S)

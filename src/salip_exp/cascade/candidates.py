@@ -197,7 +197,7 @@ def _measure(
     def measure_part(start: int, stop: int) -> Candidates:
         index = wanted[start:stop]
         logits = upscale_rows(net, low[index], embedding)
-        stability = stability_of(logits, net.mask_threshold, sampling.stability_score_offset)
+        stability = _stability_of(logits, net.mask_threshold, sampling.stability_score_offset)
         masks = pack((logits > net.mask_threshold).cpu().numpy())
         frame = [0, 0, width, height]
         edge = is_box_near_crop_edge(torch.from_numpy(masks.boxes), list(embedding.crop_box), frame)
@@ -226,7 +226,7 @@ def _rows(
     )
 
 
-def stability_of(logits: torch.Tensor, threshold: float, offset: float) -> torch.Tensor:
+def _stability_of(logits: torch.Tensor, threshold: float, offset: float) -> torch.Tensor:
     """IoU of each mask (N, H, W) cut at `threshold + offset` with itself cut at `threshold - offset`, float32 (N,).
 
     On a CPU the reference's sums over bool tensors take four times as long as counting mask by mask; both count whole

@@ -23,7 +23,7 @@ from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
 from salip_exp.networks.packages import Sam
 
-OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+_OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
 
 def sampling_of(config: SamConfig) -> Sampling:
@@ -91,8 +91,8 @@ class MaskGenerator:
         min_mask_region_area: int = 0,
         output_mode: str = "binary_mask",
     ) -> None:
-        if output_mode not in OUTPUT_MODES:
-            raise ConfigError(f"output_mode={output_mode!r} is unknown: use one of {', '.join(OUTPUT_MODES)}.")
+        if output_mode not in _OUTPUT_MODES:
+            raise ConfigError(f"output_mode={output_mode!r} is unknown: use one of {', '.join(_OUTPUT_MODES)}.")
         grids = _grids(points_per_side, point_grids, crop_n_layers, crop_n_points_downscale_factor)
         self.net = model
         self.crop_n_layers = crop_n_layers

@@ -27,7 +27,7 @@ from salip_exp.networks.packages import Sam
 
 log = logging.getLogger(__name__)
 
-PROBES = 4
+_PROBES = 4
 _exact: WeakKeyDictionary[MaskDecoder, bool] = WeakKeyDictionary()
 
 
@@ -50,10 +50,10 @@ def decode_grid(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> tu
 def is_exact(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> bool:
     """Whether the shared decoder gives the reference's bits for the first points; asked once for every decoder."""
     decoder = net.mask_decoder
-    if not _is_plain(decoder) or len(sparse) < PROBES:
+    if not _is_plain(decoder) or len(sparse) < _PROBES:
         return False
     if decoder not in _exact:
-        few = features, sparse[:PROBES], dense[:PROBES]
+        few = features, sparse[:_PROBES], dense[:_PROBES]
         pairs = zip(_shared(net, *few), _reference(net, *few), strict=True)
         _exact[decoder] = all(torch.equal(ours, theirs) for ours, theirs in pairs)
         if not _exact[decoder]:

@@ -39,7 +39,7 @@ class Cleaned:
     changed: NDArray[np.bool_]
 
 
-Cleaner = Callable[[Masks, int], Cleaned]
+_Cleaner = Callable[[Masks, int], Cleaned]
 """`clean_masks`, or the same with a memory."""
 
 
@@ -68,7 +68,7 @@ def clean_mask(mask: Mask, min_area: int) -> tuple[Mask, bool]:
     return cleaned, bool(had_holes or had_islands)
 
 
-def select(table: Sequence[Candidates], thresholds: Thresholds, cleaner: Cleaner = clean_masks) -> Candidates:
+def select(table: Sequence[Candidates], thresholds: Thresholds, cleaner: _Cleaner = clean_masks) -> Candidates:
     """Survivors of the thresholds, of suppression within each crop box and, where there are several, across them.
 
     Args:

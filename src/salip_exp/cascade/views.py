@@ -12,7 +12,7 @@ from salip_exp.cascade.pool import Pool
 from salip_exp.config import ViewConfig
 
 VEIL = (124, 116, 104)  # the authors' grey, laid at one half over what is outside the box
-BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
+_BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
 
 
 def settings_of(config: ViewConfig) -> tuple[object, ...]:
@@ -98,7 +98,7 @@ def _veiled_outside(image: Image, box: Box, inclusive: bool) -> Image:
 
 
 def _blurred_outside(image: Image, mask: Mask) -> Image:
-    blurred = cv2.GaussianBlur(image, (0, 0), BLUR_SHARE * max(mask.shape))
+    blurred = cv2.GaussianBlur(image, (0, 0), _BLUR_SHARE * max(mask.shape))
     return np.where(mask[:, :, None], image, blurred)
 
 

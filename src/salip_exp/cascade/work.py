@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
-MANY = 2**30
+_MANY = 2**30
 SAME_BITS = 4
 """Batches of a multiple of it round alike (measured on CPU): torch's matrix products take other kernels for others."""
 
@@ -79,10 +79,10 @@ class Limit:
 class Limits:
     """What one network computes at once; kept from image to image, so that a lack of memory is met only once."""
 
-    crops: Limit = field(default_factory=lambda: Limit("crop boxes", MANY))
-    points: Limit = field(default_factory=lambda: Limit("points", MANY))
-    masks: Limit = field(default_factory=lambda: Limit("masks", MANY))
-    views: Limit = field(default_factory=lambda: Limit("views", MANY))
+    crops: Limit = field(default_factory=lambda: Limit("crop boxes", _MANY))
+    points: Limit = field(default_factory=lambda: Limit("points", _MANY))
+    masks: Limit = field(default_factory=lambda: Limit("masks", _MANY))
+    views: Limit = field(default_factory=lambda: Limit("views", _MANY))
 
 
 def in_chunks(total: int, limit: Limit, work: Callable[[int, int], Part]) -> Iterator[Part]:

@@ -118,9 +118,9 @@ def _require_variant(entry: Entry, path: Path) -> None:
     (read_sam if entry.network == "sam" else read_clip)(entry, path)
 
 
-DATA = "data"
+_DATA = "data"
 
-NAMED = 5  # images named of many with the same note
+_NAMED = 5  # images named of many with the same note
 
 
 @dataclass
@@ -143,7 +143,7 @@ def look(config: Config) -> Data:
     try:
         dataset = open_dataset(config.dataset, config.seed)
     except SalipError as error:
-        return Data([failure(DATA, error)])
+        return Data([failure(_DATA, error)])
     seen = _Seen(config)
     with progress(len(dataset.refs), config.progress, "case") as report:
         for ref in dataset.refs:
@@ -192,22 +192,22 @@ class _Seen:
     def findings(self) -> Iterator[Finding]:
         for name, error in self.broken.items():
             more = f" (and {self.untried[name]} further slices)" if self.untried[name] else ""
-            yield failure(DATA, DataError(f"{name}{more}: {error.code}: {error}"))
+            yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
         for case_id in self.empty:
             policy = self.config.score.empty_target
             yield warning(
-                DATA, f"{case_id}: its target is empty, scored by score.empty_target={policy}; look at the mask"
+                _DATA, f"{case_id}: its target is empty, scored by score.empty_target={policy}; look at the mask"
             )
         if self.untargeted:
             yield warning(
-                DATA, f"{len(self.untargeted)} images have no target and get no score: {_some(self.untargeted)}"
+                _DATA, f"{len(self.untargeted)} images have no target and get no score: {_some(self.untargeted)}"
             )
         for ids in self.same.values():
             if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
-                yield warning(DATA, f"{_some(ids)} hold the very same pixels: remove the copies, which count twice")
+                yield warning(_DATA, f"{_some(ids)} hold the very same pixels: remove the copies, which count twice")
         for note, ids in self.notes.items():
             if ids:
-                yield Finding(_level(note), DATA, f"{len(ids)} images: {note} ({_some(ids)})")
+                yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({_some(ids)})")
 
 
 def _level(note: str) -> Level:
@@ -220,18 +220,18 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
     """Images that a run leaves out: broken links and the like are errors, a missing mask is the user's to judge."""
     for name, reason in dataset.excluded:
         if reason.startswith("E_"):
-            yield failure(DATA, DataError(f"{name}: {reason}"))
+            yield failure(_DATA, DataError(f"{name}: {reason}"))
         else:
-            yield warning(DATA, f"{name} is left out: {reason}")
+            yield warning(_DATA, f"{name} is left out: {reason}")
 
 
 def _counted(dataset: Dataset, seen: _Seen) -> Finding:
     out = len(dataset.excluded)
     said = f"{dataset.name}: {seen.cases} of {dataset.found} images found can be used, {out} are left out"
     if seen.cases:
-        return fine(DATA, said)
-    return failure(DATA, DataError(f"{said}: no case is left to run on"))
+        return fine(_DATA, said)
+    return failure(_DATA, DataError(f"{said}: no case is left to run on"))
 
 
 def _some(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")

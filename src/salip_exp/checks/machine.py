@@ -18,13 +18,13 @@ from salip_exp.files import cache_folder
 from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.networks.registry import entry_of
 
-DEVICE = "device"
+_DEVICE = "device"
 
 HEADS = {"vit_b": 12, "vit_l": 16, "vit_h": 16}
 TOKENS = 64 * 64
 """Patches of SAM's 1024-pixel input, over which its global attention goes."""
-ATTENTION_COPIES = 3  # the product, its bias by position, its softmax
-DECODING = 2 * 2**30  # what upscaling holds at a time (cascade.candidates.BYTES)
+_ATTENTION_COPIES = 3  # the product, its bias by position, its softmax
+_DECODING = 2 * 2**30  # what upscaling holds at a time (cascade.candidates.BYTES)
 
 
 def device_findings(config: Config) -> Iterator[Finding]:
@@ -37,10 +37,10 @@ def device_findings(config: Config) -> Iterator[Finding]:
         why = "device=cpu" if config.device is Device.cpu else "device=auto finds no GPU"
         if official:
             yield warning(
-                DEVICE, f"{why}: official networks take minutes per image on a CPU; device=cuda on another machine"
+                _DEVICE, f"{why}: official networks take minutes per image on a CPU; device=cuda on another machine"
             )
         else:
-            yield fine(DEVICE, f"{why}: the embedded networks are small enough for a CPU")
+            yield fine(_DEVICE, f"{why}: the embedded networks are small enough for a CPU")
         return
     yield from _gpu(config)
 
@@ -51,8 +51,8 @@ def bytes_needed(config: Config) -> int:
     An estimate from sizes of tensors; where memory runs short a run takes fewer crops, points and masks at a time.
     """
     weights = sum(entry_of(config, network).size or 0 for network in METHODS[config.method].networks)
-    attention = ATTENTION_COPIES * 4 * HEADS.get(config.sam.name, 0) * TOKENS**2
-    return weights + attention + DECODING
+    attention = _ATTENTION_COPIES * 4 * HEADS.get(config.sam.name, 0) * TOKENS**2
+    return weights + attention + _DECODING
 
 
 def _gpu(config: Config) -> Iterator[Finding]:
@@ -64,10 +64,10 @@ def _gpu(config: Config) -> Iterator[Finding]:
         device = pick_device(config.device)
         needed = bytes_needed(config)
     except SalipError as error:
-        yield failure(DEVICE, error)
+        yield failure(_DEVICE, error)
         return
     if device.type == "cpu":
-        yield warning(DEVICE, "device=auto finds no GPU that PyTorch can use: networks run on the CPU")
+        yield warning(_DEVICE, "device=auto finds no GPU that PyTorch can use: networks run on the CPU")
         return
     free, total = torch.cuda.mem_get_info()
     said = (
@@ -75,10 +75,10 @@ def _gpu(config: Config) -> Iterator[Finding]:
         f"{config.sam.name} and {config.clip.name} need about {_gb(needed)}"
     )
     if free >= needed:
-        yield fine(DEVICE, said)
+        yield fine(_DEVICE, said)
     else:
         todo = "end what else uses it, or take a smaller network (sam=vit_b) or device=cpu"
-        yield failure(DEVICE, EnvironmentFault(f"{said}: {todo}"))
+        yield failure(_DEVICE, EnvironmentFault(f"{said}: {todo}"))
 
 
 def _gb(size: float) -> str:
@@ -88,7 +88,7 @@ def _gb(size: float) -> str:
 FOLDERS = "folders"
 
 RECORD = 60_000  # bytes that a case leaves in the run folder: record, prediction, its share of pictures
-FEATURES = {"tiny": 256 * 16 * 16 * 4}
+_FEATURES = {"tiny": 256 * 16 * 16 * 4}
 OFFICIAL = 256 * 64 * 64 * 4  # bytes of a SAM embedding of one crop box
 ROW = 160  # bytes of a candidate without its mask
 SHARE = 6  # a candidate's box covers about a sixth of the image, measured on the phantoms
@@ -126,7 +126,7 @@ def bytes_of_a_case(config: Config, pixels: int) -> int:
     crops = sum(crop_boxes(layer) for layer in layers)
     asked = most_candidates(sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor)
     candidates = 0 if traits.chooser is Chooser.nobody else asked
-    return crops * FEATURES.get(config.sam.name, OFFICIAL) + candidates * (ROW + pixels // 8 // SHARE)
+    return crops * _FEATURES.get(config.sam.name, OFFICIAL) + candidates * (ROW + pixels // 8 // SHARE)
 
 
 def _cache(config: Config, kept: int) -> Finding:

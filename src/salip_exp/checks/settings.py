@@ -39,7 +39,7 @@ def settings_findings(config: Config) -> Iterator[Finding]:
 
 TRACKER = "tracker"
 
-SERVER = "https://api.wandb.ai"
+_SERVER = "https://api.wandb.ai"
 
 
 def tracker_findings(config: Config) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def tracker_findings(config: Config) -> Iterator[Finding]:
 
 
 def _online(patience_s: float) -> Finding:
-    server = urlsplit(os.environ.get("WANDB_BASE_URL", SERVER))
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", _SERVER))
     host, port = server.hostname or "", server.port or (80 if server.scheme == "http" else 443)
     if not _has_key(host):
         return warning(

@@ -18,7 +18,7 @@ from salip_exp.config import CacheConfig, Config
 from salip_exp.console import wide_console
 from salip_exp.errors import EnvironmentFault
 
-HINTS = {
+_HINTS = {
     "cache.prune=true": "damaged entries, leftovers, and what exceeds cache.disk_gb",
     "cache.older_than_days=N": "what was not used for N days",
     "cache.clear=true": "every entry; weights stay",
@@ -84,7 +84,7 @@ def _notes(folder: Path) -> list[str]:
         f"folder      {folder}",
         f"disk        {_bytes(shutil.disk_usage(folder).free)} free",
         *([f"leftovers   {len(drafts)} of killed processes, {_bytes(lost)}"] if drafts else []),
-        *(f"to remove   {key:<24} {what}" for key, what in HINTS.items()),
+        *(f"to remove   {key:<24} {what}" for key, what in _HINTS.items()),
     ]
 
 

@@ -38,7 +38,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     runs, studies = find_runs(outputs), find_studies(outputs)
     if not runs and not studies:
         raise DataError(f"no run lies below {outputs}: make one (python -m salip_exp), or name another outputs=DIR")
-    write_all(outputs, runs, studies)
+    _write_all(outputs, runs, studies)
     labels = [run.label for run in runs]
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
     many = "study" if len(studies) == 1 else "studies"
@@ -49,7 +49,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     return 0
 
 
-def write_all(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyFolder]) -> None:
+def _write_all(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyFolder]) -> None:
     """Write every page."""
     for run in runs:
         write_run_page(run, address(outputs / File.all_runs, run.folder))

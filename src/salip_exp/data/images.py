@@ -15,15 +15,15 @@ from scipy import ndimage
 from salip_exp.errors import CaseError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """Whatever a file is called, no other decoder is tried on it."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused before memory is taken."""
-HUGE = 1e30
+_HUGE = 1e30
 """Numbers beyond it are no measurements: they are treated as infinite."""
-SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
-MAX_LABELS = 32
-COLOURED = 16
+_SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
+_MAX_LABELS = 32
+_COLOURED = 16
 """Colour channels that differ by more are a colour; less is the noise of JPEG."""
 
 
@@ -56,7 +56,7 @@ def window(values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
 
 def finite(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where numbers are neither NaN, infinite, nor absurdly large."""
-    return np.asarray(np.abs(values) < HUGE)
+    return np.asarray(np.abs(values) < _HUGE)
 
 
 def read_mask(path: Path, label: int | None = None) -> NDArray[np.bool_]:
@@ -89,7 +89,7 @@ def binary(values: NDArray[Any], path: Path, label: int | None = None) -> NDArra
 
 
 def _are_labels(values: NDArray[Any], present: NDArray[Any]) -> bool:
-    if not 2 < len(present) <= MAX_LABELS or not np.all(present == np.round(present)):
+    if not 2 < len(present) <= _MAX_LABELS or not np.all(present == np.round(present)):
         return False
     if present[-1] < 128:
         return True
@@ -104,9 +104,9 @@ def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 _require_one_of_fair_size(image, path)
-                deep = image.mode not in SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
+                deep = image.mode not in _SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
                 image.load()
                 transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
                 if mask:
@@ -129,7 +129,7 @@ def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
 
 
 def _colours(image: Image.Image) -> NDArray[Any]:
-    return np.asarray(image if image.mode in SIXTEEN_BIT else image.convert("RGB"))
+    return np.asarray(image if image.mode in _SIXTEEN_BIT else image.convert("RGB"))
 
 
 def _deep_colours(path: Path) -> NDArray[Any]:
@@ -141,7 +141,7 @@ def _deep_colours(path: Path) -> NDArray[Any]:
 
 
 def _mask_values(image: Image.Image, path: Path) -> NDArray[Any]:
-    if image.mode in SIXTEEN_BIT:
+    if image.mode in _SIXTEEN_BIT:
         return np.asarray(image)
     if image.mode == "P" and "transparency" not in image.info and _is_coloured(image):
         return np.asarray(image)
@@ -153,7 +153,7 @@ def _mask_values(image: Image.Image, path: Path) -> NDArray[Any]:
 
 def _is_coloured(image: Image.Image) -> bool:
     colours = np.asarray(image.convert("RGB")).astype(np.int16)
-    return bool((colours.max(axis=2) - colours.min(axis=2)).max() > COLOURED)
+    return bool((colours.max(axis=2) - colours.min(axis=2)).max() > _COLOURED)
 
 
 def short(error: Exception) -> str:

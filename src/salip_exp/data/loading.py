@@ -111,10 +111,10 @@ def finish(
 
 def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> CaseRef:
     """Reference to the case of one picture; its name is its subject too."""
-    return CaseRef(name, config.group, name, partial(load_picture, name, image, mask, config))
+    return CaseRef(name, config.group, name, partial(_load_picture, name, image, mask, config))
 
 
-def load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
+def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
     pixels, notes = read_picture(image)
     target = None if mask is None else read_mask(mask, config.files.label)
@@ -135,12 +135,12 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
     refs = []
     for number in slice_numbers(extent, config.volume, target=mask is not None):
         case_id = f"{name}/{axis}_{number:03d}"
-        load = partial(load_slice, case_id, name, group, number, image, mask, config)
+        load = partial(_load_slice, case_id, name, group, number, image, mask, config)
         refs.append(CaseRef(case_id, group, name, load, volume=name, slice=number))
     return refs
 
 
-def load_slice(
+def _load_slice(
     case_id: str, name: str, group: str, number: int, image: Path, mask: Path | None, config: DatasetConfig
 ) -> Case:
     """One slice with its target, if there is one; the volume is read once for all its slices in a row."""
@@ -152,7 +152,7 @@ def load_slice(
         require_same_grid(volume, grid, mask)
         target = np.ascontiguousarray(grid.cut(axis, number))
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
-    load = partial(load_slice, case_id, name, group, number, image, mask, config)
+    load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
     return finish(ref, config, image, picture, target, volume.spacing(axis), notes=volume.notes)
 

@@ -56,11 +56,11 @@ def one_side(mask: NDArray[np.bool_], side: Side) -> NDArray[np.bool_]:
 
 Mask = NDArray[np.bool_]
 
-OUTLINE = 0.2
+_OUTLINE = 0.2
 
 """An annotation that covers less than this share of what it encloses is an outline."""
 
-LARGEST = 10.0
+_LARGEST = 10.0
 
 """An ellipse with an axis longer than so many frames is no ellipse that anyone drew."""
 
@@ -73,7 +73,7 @@ def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
     ellipse = _fitted(annotation)
     if ellipse is None:
         return annotation, ()
-    if fill is not Fill.always and annotation.sum() >= OUTLINE * ellipse.sum():
+    if fill is not Fill.always and annotation.sum() >= _OUTLINE * ellipse.sum():
         return annotation, ()
     if fill is Fill.never:
         return annotation, ("the mask is an outline and was not filled",)
@@ -99,7 +99,7 @@ def fit_ellipse(
     centre, axes, angle = cv2.fitEllipseDirect(points)
     ellipse = ((float(centre[0]), float(centre[1])), (float(axes[0]), float(axes[1])), float(angle))
     frame = max(annotation.shape[0] * spacing[0], annotation.shape[1] * spacing[1])
-    usable = np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 and max(axes) <= LARGEST * frame
+    usable = np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 and max(axes) <= _LARGEST * frame
     return ellipse if usable else None
 
 

@@ -19,12 +19,12 @@ from salip_exp.data.images import binary, finite, short
 from salip_exp.errors import CaseError
 
 SUFFIXES = (".nii", ".nii.gz")
-AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
-MAX_VOXELS = 2**28
+_AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
+_MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
-MAX_ZOOM = 1e4
+_MAX_ZOOM = 1e4
 """Voxels of more millimetres, or less than the inverse, are no measurement."""
-MAX_DEFLATION = 1100
+_MAX_DEFLATION = 1100
 """Gzip shrinks nothing by a larger factor: a file that promises more is cut short or a trap."""
 
 
@@ -46,16 +46,16 @@ class Slices:
 
     def axis(self, wanted: Axis) -> Axis:
         """The axis to cut along: the wanted one, but a volume that is one slice is never cut across."""
-        thin = [axis for axis, number in AXES.items() if self.values.shape[number] == 1]
+        thin = [axis for axis, number in _AXES.items() if self.values.shape[number] == 1]
         return thin[0] if len(thin) == 1 else wanted
 
     def cut(self, axis: Axis, index: int) -> NDArray[Any]:
         """A slice the right way up: superior on top; axial, anterior on top."""
-        return np.rot90(self.values.take(index, AXES[axis]))
+        return np.rot90(self.values.take(index, _AXES[axis]))
 
     def spacing(self, axis: Axis) -> tuple[float, float]:
         """Millimetres per pixel (row, column) of a slice."""
-        across, up = (zoom for number, zoom in enumerate(self.zooms) if number != AXES[axis])
+        across, up = (zoom for number, zoom in enumerate(self.zooms) if number != _AXES[axis])
         return up, across
 
 
@@ -106,9 +106,9 @@ def _opened(path: Path) -> Any:
     if len(shape) < 2 or min(shape) < 1 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
         raise CaseError("E_DIMS", f"{path} is {dimensions} of {kind}: give one 3-D volume of plain numbers per file.")
     voxels = int(np.prod(shape, dtype=object))
-    if voxels > MAX_VOXELS:
-        raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {MAX_VOXELS} in all.")
-    packed = MAX_DEFLATION if path.name.lower().endswith(".gz") else 1
+    if voxels > _MAX_VOXELS:
+        raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {_MAX_VOXELS} in all.")
+    packed = _MAX_DEFLATION if path.name.lower().endswith(".gz") else 1
     if voxels * kind.itemsize > path.stat().st_size * packed:
         raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
     return image
@@ -122,7 +122,7 @@ def _canonical(values: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
     turned = orientations.apply_orientation(values.reshape(shape), turn)
     affine = affine @ orientations.inv_ornt_aff(turn, shape)
     x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
-    if not all(1 / MAX_ZOOM <= zoom <= MAX_ZOOM for zoom in (x, y, z)):
+    if not all(1 / _MAX_ZOOM <= zoom <= _MAX_ZOOM for zoom in (x, y, z)):
         raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
     return Slices(turned, (x, y, z), affine)
 
@@ -209,7 +209,7 @@ def slice_numbers(volume: Slices, config: Volume, target: bool) -> list[int]:
         volume: the mask, or the image where there is none.
         target: whether it is a mask; without one, or with skip_empty off, the extent is the whole axis.
     """
-    axis = AXES[volume.axis(config.axis)]
+    axis = _AXES[volume.axis(config.axis)]
     taken = np.arange(volume.values.shape[axis])
     if target and config.skip_empty:
         taken = np.flatnonzero(volume.values.any(axis=tuple({0, 1, 2} - {axis})))

@@ -13,7 +13,7 @@ from salip_exp.config import EmptyTarget
 from salip_exp.data.regions import components, fit_ellipse
 from salip_exp.errors import CaseError
 
-BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}
+_BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}
 """The score of an empty prediction of an empty target; NaN leaves the case out of every mean."""
 
 
@@ -37,12 +37,12 @@ class Overlap:
     def dice(self, empty: EmptyTarget = EmptyTarget.skip) -> float:
         """2 |P and T| / (|P| + |T|); 0 if only one of them is empty, by policy (NaN for skip) if both are."""
         total = self.predicted + self.target
-        return 2 * self.both / total if total else BOTH_EMPTY[empty]
+        return 2 * self.both / total if total else _BOTH_EMPTY[empty]
 
     def iou(self, empty: EmptyTarget = EmptyTarget.skip) -> float:
         """|P and T| / |P or T|; 0 if only one of them is empty, by policy (NaN for skip) if both are."""
         union = self.predicted + self.target - self.both
-        return self.both / union if union else BOTH_EMPTY[empty]
+        return self.both / union if union else _BOTH_EMPTY[empty]
 
 
 def overlap(prediction: NDArray[np.bool_], target: NDArray[np.bool_]) -> Overlap:
@@ -117,7 +117,7 @@ def surface_dice(
     if spacing is None:
         return math.nan
     if not (prediction.any() and target.any()):
-        return 0.0 if prediction.any() or target.any() else BOTH_EMPTY[empty]
+        return 0.0 if prediction.any() or target.any() else _BOTH_EMPTY[empty]
     mine, theirs = _lengths(prediction, spacing), _lengths(target, spacing)
     near_theirs = distance_transform_edt(theirs == 0, sampling=spacing) <= tolerance_mm
     near_mine = distance_transform_edt(mine == 0, sampling=spacing) <= tolerance_mm

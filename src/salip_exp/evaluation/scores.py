@@ -37,7 +37,7 @@ Compute = Callable[[Case, "Prediction", ScoreConfig], float | None]
 OfCounts = Callable[[Overlap, EmptyTarget], float]
 Mask = NDArray[np.bool_]
 Place = Literal["terminal", "page"]
-Lent = TypeVar("Lent", Case, "Prediction")
+_Lent = TypeVar("_Lent", Case, "Prediction")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _circumference_error(case: Case, prediction: Prediction, config: ScoreConfig
     return None if found is None else found - case.facts[FACT]
 
 
-VOLUME_DSC = Mean(
+_VOLUME_DSC = Mean(
     "volume_dsc",
     "DSC of volumes",
     page="counted spread",
@@ -135,7 +135,7 @@ VOLUME_DSC = Mean(
 BUILT_IN = (
     Score("dsc", "DSC", "Dice similarity coefficient per case, averaged over cases",
           _against_target(lambda mask, target, case, config: dice(mask, target, config.empty_target)),
-          higher_is_better=True, means=(Mean(terminal="spread", page="spread"), VOLUME_DSC)),
+          higher_is_better=True, means=(Mean(terminal="spread", page="spread"), _VOLUME_DSC)),
     Score("iou", "IoU", "foreground IoU per case, averaged over cases (the paper's mIoU is read as this)",
           _against_target(lambda mask, target, case, config: iou(mask, target, config.empty_target)),
           higher_is_better=True, means=(Mean(title="mIoU", terminal="mean", page="interval"),)),
@@ -210,7 +210,7 @@ def shown(summary: Mapping[str, Any], place: Place) -> list[tuple[Mean, Style, i
     return [each for each in styles if each[1] is not None]
 
 
-def _read_only(lent: Lent) -> Lent:
+def _read_only(lent: _Lent) -> _Lent:
     """The same with arrays that cannot be written: what is measured is what comes to disk."""
     arrays: dict[str, Any] = {name: each.view() for name, each in vars(lent).items() if isinstance(each, np.ndarray)}
     for array in arrays.values():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap, wilcoxon
 
-Interval = Literal["bca", "clusters", "none"]
+_Interval = Literal["bca", "clusters", "none"]
 CHUNK = 1_000_000  # numbers resampled at a time, so that memory does not grow with the data
 
 
@@ -37,7 +37,7 @@ class Estimate:
     sd: float | None = None
     low: float | None = None
     high: float | None = None
-    interval: Interval = "none"
+    interval: _Interval = "none"
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The fields by name."""
@@ -81,7 +81,7 @@ def estimate(
     mean = math.fsum(values) / len(values)
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
     rng = np.random.default_rng(seed)
-    kind: Interval = "bca" if clusters is None else "clusters"
+    kind: _Interval = "bca" if clusters is None else "clusters"
     if clusters is None:
         ends = _independent(values, resamples, confidence, rng)
     else:

@@ -53,17 +53,17 @@ class Unfinished:
     folder: Path | None = None
 
 
-Done = dict[tuple[str, str], Finished | Unfinished]
-Listen = Callable[[Config, Path], Sequence[Listener]]
-OfStudy = Callable[[Config], Sequence["StudyListener"]]
+_Done = dict[tuple[str, str], Finished | Unfinished]
+_Listen = Callable[[Config, Path], Sequence[Listener]]
+_OfStudy = Callable[[Config], Sequence["StudyListener"]]
 
 
-def unheard(*_: object) -> tuple[()]:
+def _unheard(*_: object) -> tuple[()]:
     """Nobody."""
     return ()
 
 
-class Stopped(Exception):
+class _Stopped(Exception):
     """A signal ended the cell at hand, after the case at hand."""
 
     def __init__(self, code: int) -> None:
@@ -82,7 +82,7 @@ class CellRunner:
     """
 
     def __init__(
-        self, config: Config, typed: Sequence[str], listen: Listen = unheard, of_study: OfStudy = unheard
+        self, config: Config, typed: Sequence[str], listen: _Listen = _unheard, of_study: _OfStudy = _unheard
     ) -> None:
         self.config = config
         self.typed = [*typed] if any(each.startswith("figures=") for each in typed) else [*typed, PICTURES]
@@ -95,11 +95,11 @@ class CellRunner:
         """The cell's result; what went wrong is a result too.
 
         Raises:
-            Stopped: a signal came.
+            _Stopped: a signal came.
         """
         try:
             return self._outcome(cell)
-        except Stopped:
+        except _Stopped:
             raise
         except SalipError as error:
             log.exception("cell %s %s", cell.dataset, cell.column)
@@ -149,7 +149,7 @@ class CellRunner:
         listeners = self.listen(config, folder)
         code = execute(config, folder, command, self.lab, listeners, self.of_study, train=True)
         if code:
-            raise Stopped(code)
+            raise _Stopped(code)
         manifest = read_json(folder / File.manifest) or {}
         write_json(folder / File.manifest, manifest | {"cell": {"key": key, "command": shlex.join(command)}})
 
@@ -179,18 +179,18 @@ def _key_in(folder: Path) -> str | None:
     return str(cell.get("key")) if isinstance(cell, dict) and (folder / File.summary).exists() else None
 
 
-def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop) -> tuple[Done, int]:
+def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop) -> tuple[_Done, int]:
     """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none); a line for each."""
-    done: Done = {}
+    done: _Done = {}
     progress = runner.config.progress
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not progress)
     for position, cell in enumerate(cells, start=1):
         start = time.monotonic()
         try:
             if stop.code is not None:
-                raise Stopped(stop.code)
+                raise _Stopped(stop.code)
             outcome = runner.outcome(cell)
-        except Stopped as stopped:
+        except _Stopped as stopped:
             sys.stderr.write(f"stopped after {len(done)} of {len(cells)} cells; the same command continues\n")
             return done, stopped.code
         done[cell.dataset, cell.column] = outcome

@@ -97,7 +97,7 @@ def _sha256(path: Path) -> str:
 
 OWN = {"experiment", "data", "task", "resume", "outputs", "progress"}
 """Keys that say what the experiment is and where it goes on, and change no cell."""
-FIXED = {"dataset", "method", "dataset.root", "dataset.name"}
+_FIXED = {"dataset", "method", "dataset.root", "dataset.name"}
 """Keys that cells set themselves."""
 
 
@@ -109,7 +109,7 @@ def told(command: Sequence[str]) -> list[str]:
     """
     overrides = [each for each in command if "=" in each and not each.startswith(("-", "hydra."))]
     for each in overrides:
-        if key_of(each) in FIXED:
+        if key_of(each) in _FIXED:
             raise ConfigError(
                 f"{each}: the cells of an experiment set {key_of(each)} themselves; data=phantoms or data=real chooses "
                 "the images, experiment.roots.hc18=DIR (cc359, xray) says where they lie"

@@ -15,7 +15,7 @@ from salip_exp.runs.folder import read_json
 from salip_exp.settings.folders import File
 
 COUNTED = ("encoder_calls", "decoded_points", "clip_images")
-NAIVE = (
+_NAIVE = (
     "naive: what each distinct cell takes alone with cache=off, counted from its records: encoder calls are cases "
     "times crop boxes, decoded points are those of every crop's grid, CLIP images the candidates that the filter left; "
     "searches and training are not counted; computed: what had to be done, without what the cache held before"
@@ -64,5 +64,5 @@ def totals(cells: Iterable[Finished]) -> dict[str, Any]:
         "cells": len(distinct),
         "computed": {name: done[name] for name in COUNTED},
         "naive": {name: alone[name] for name in COUNTED},
-        "rule": NAIVE,
+        "rule": _NAIVE,
     }

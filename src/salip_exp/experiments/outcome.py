@@ -52,7 +52,7 @@ def table_notes(result: Result, config: Config) -> list[str]:
     return [*said, *result.table.footnotes]
 
 
-def table_json(result: Result, reading: str, config: Config) -> dict[str, Any]:
+def _table_json(result: Result, reading: str, config: Config) -> dict[str, Any]:
     """A table as `study.json` holds it; None is a figure that is missing."""
     rois = {name: source.roi for name, source in sources().items()}
     return {
@@ -129,6 +129,6 @@ def outcome_json(
         "command": command,
         "data": str(config.data),
         "notes": list(said),
-        "tables": [table_json(result, reading, config) for result, reading in tables],
+        "tables": [_table_json(result, reading, config) for result, reading in tables],
         **more,
     }

@@ -43,7 +43,7 @@ class Found:
         return self.kept.select(self.rows)
 
 
-class Finder:
+class _Finder:
     """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here.
 
     One set of sentences retrieves k candidates. Separate sets (`vdt.parts`) retrieve one each, whatever the others
@@ -99,7 +99,7 @@ class Salip:
         self.config = config
         self.sam = networks.sam
         self.counters = networks.counters
-        self.finder = Finder(config, networks)
+        self.finder = _Finder(config, networks)
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and let SAM segment inside their boxes."""
@@ -128,7 +128,7 @@ class SamClip:
 
     def __init__(self, config: Config, networks: Networks) -> None:
         self.counters = networks.counters
-        self.finder = Finder(config, networks)
+        self.finder = _Finder(config, networks)
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and unite their masks."""

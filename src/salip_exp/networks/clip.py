@@ -14,8 +14,8 @@ from salip_exp.networks.embedded import files
 from salip_exp.networks.packages import CLIP, build_model
 from salip_exp.networks.registry import Entry
 
-PATCHES = "visual.conv1.weight"
-POSITIONS = "visual.positional_embedding"
+_PATCHES = "visual.conv1.weight"
+_POSITIONS = "visual.positional_embedding"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _read(path: Path, entry: Entry) -> checkpoint.State:
 
 
 def _require_variant(state: checkpoint.State, entry: Entry) -> None:
-    patches, positions = state.get(PATCHES), state.get(POSITIONS)
+    patches, positions = state.get(_PATCHES), state.get(_POSITIONS)
     if patches is not None and positions is not None and patches.ndim == 4 and positions.ndim == 2:
         width, patch = patches.shape[0], patches.shape[-1]
         side = patch * round((positions.shape[0] - 1) ** 0.5)

@@ -73,7 +73,7 @@ def network_key(loaded: Loaded) -> str:
     return content_key(loaded.sha256, loaded.arithmetic, loaded.device.type, machine, torch.__version__)
 
 
-Forward = Callable[..., Any]
+_Forward = Callable[..., Any]
 Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 
 
@@ -104,7 +104,7 @@ def _towers(loaded: LoadedSam | LoadedClip | LoadedUnet) -> list[Any]:
     return [net.image_encoder, net.mask_decoder] if isinstance(loaded, LoadedSam) else [net.visual, net.transformer]
 
 
-def _in_bfloat16(forward: Forward, device: torch.device) -> Forward:
+def _in_bfloat16(forward: _Forward, device: torch.device) -> _Forward:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         with torch.autocast(device.type, torch.bfloat16):
             result = forward(*args, **kwargs)

@@ -19,8 +19,8 @@ Network = Literal["sam", "clip"]
 
 EMBEDDED = Path(__file__).parent / "embedded"
 SUMS = "SHA256SUMS"
-META = "https://dl.fbaipublicfiles.com/segment_anything"
-OPENAI = "https://openaipublic.azureedge.net/clip/models"
+_META = "https://dl.fbaipublicfiles.com/segment_anything"
+_OPENAI = "https://openaipublic.azureedge.net/clip/models"
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Entry:
 
 
 def _sam(name: str, file: str, size: int, width: int, sha256: str) -> Entry:
-    return Entry("sam", name, file, sha256, (width,), f"{META}/{file}", size)
+    return Entry("sam", name, file, sha256, (width,), f"{_META}/{file}", size)
 
 
 def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: str) -> Entry:
-    return Entry("clip", name, file, sha256, shape, f"{OPENAI}/{sha256}/{file}", size)
+    return Entry("clip", name, file, sha256, shape, f"{_OPENAI}/{sha256}/{file}", size)
 
 
 # SHA-256 of SAM as several independent projects publish them; those of CLIP are part of OpenAI's own URLs.

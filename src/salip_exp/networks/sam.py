@@ -14,7 +14,7 @@ from salip_exp.networks.embedded.architecture import build_sam
 from salip_exp.networks.packages import Sam, segment_anything
 from salip_exp.networks.registry import Entry
 
-WIDTH_OF = "image_encoder.patch_embed.proj.weight"
+_WIDTH_OF = "image_encoder.patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_sam(entry: Entry, path: Path) -> checkpoint.State:
 
 
 def _require_variant(state: checkpoint.State, entry: Entry) -> None:
-    embedding = state.get(WIDTH_OF)
+    embedding = state.get(_WIDTH_OF)
     if embedding is not None and embedding.ndim == 4:
         checkpoint.require_shape((embedding.shape[0],), f"a SAM encoder of width {embedding.shape[0]}", entry)
     else:

@@ -25,7 +25,7 @@ from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
 METADATA = "salip_exp_unet"
-TRAIN = "python -m salip_exp task=train method=unet dataset=NAME"
+_TRAIN = "python -m salip_exp task=train method=unet dataset=NAME"
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,17 @@ def load_unet(file: str | None, device: torch.device) -> LoadedUnet:
         EnvironmentFault: MONAI is not installed, or the file cannot be opened.
     """
     if file is None:
-        raise WeightsError(f"method=unet needs trained weights: {TRAIN} makes them, unet.weights=FILE takes them")
+        raise WeightsError(f"method=unet needs trained weights: {_TRAIN} makes them, unet.weights=FILE takes them")
     path = Path(file).expanduser()
     if not path.is_file():
-        raise WeightsError(f"unet.weights={file}: no such file; check the path, or train: {TRAIN}")
+        raise WeightsError(f"unet.weights={file}: no such file; check the path, or train: {_TRAIN}")
     trained, state = _read(path)
     net = build_unet(trained.channels)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(
-            f"unet.weights={file} does not fit a U-Net of channels {list(trained.channels)}: train it again by {TRAIN}"
+            f"unet.weights={file} does not fit a U-Net of channels {list(trained.channels)}: train it again by {_TRAIN}"
         ) from error
     return LoadedUnet(net.eval().requires_grad_(False).to(device), trained, sha256_of(path), device)
 
@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[Trained, dict[str, Tensor]]:
         return _trained(facts), state
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise WeightsError(f"unet.weights={path} is damaged or no U-Net of salip_exp ({reason}): {TRAIN}") from error
+        raise WeightsError(f"unet.weights={path} is damaged or no U-Net of salip_exp ({reason}): {_TRAIN}") from error
     except OSError as error:
         raise EnvironmentFault(f"unet.weights={path} cannot be read ({error.strerror}): get access to it") from error
 

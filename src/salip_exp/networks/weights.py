@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
 PAUSE_S = 1.0  # between tries
-TRIES = 3  # without a further byte, once bytes have flowed
+_TRIES = 3  # without a further byte, once bytes have flowed
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
 REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
 SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
-BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 def location(entry: Entry) -> Path:
@@ -155,8 +155,8 @@ def _transfer(entry: Entry, partial: Path) -> None:
     while True:
         try:
             return _append(entry, partial)
-        except BROKEN as fault:
-            left = TRIES if _size(partial) > most else left - 1
+        except _BROKEN as fault:
+            left = _TRIES if _size(partial) > most else left - 1
             most = max(most, _size(partial))
             if left == 0:
                 raise

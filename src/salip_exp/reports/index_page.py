@@ -38,13 +38,13 @@ def paired_differences(runs: Sequence[tuple[str, RunFolder]]) -> list[dict[str, 
     datasets: dict[str, list[tuple[str, Scores]]] = {}
     for name, run in runs:
         if run.records:
-            datasets.setdefault(run.records[0].dataset, []).append((name, scores_of(run.records)))
+            datasets.setdefault(run.records[0].dataset, []).append((name, _scores_of(run.records)))
     pairs = [pair for each in datasets.values() for pair in combinations_with_replacement(each[:LATEST], 2)]
     entries = [_difference(a, b, compared(ours, other), ours) for (a, ours), (b, other) in pairs]
     return [each for each in entries if each["n"]]
 
 
-def scores_of(records: Sequence[CaseRecord]) -> Scores:
+def _scores_of(records: Sequence[CaseRecord]) -> Scores:
     """What a comparison needs of cases; volumes count where every case is a slice of one, as in a run's summary."""
     volumes = volumes_of(records) or [""] * len(records)
     return tuple((each.case_id, volume, each.dsc) for each, volume in zip(records, volumes, strict=True))

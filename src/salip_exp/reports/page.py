@@ -23,7 +23,7 @@ from salip_exp.files import atomic_write
 
 OVERLAY, STRIP, THUMBNAIL = 480, 1600, 96  # long sides in pixels
 
-QUALITY = 82
+_QUALITY = 82
 
 BUDGET = 10_000_000  # characters of all data URIs of a page, so that a page stays one that opens at once
 
@@ -110,7 +110,7 @@ def data_uri(path: Path, side: int) -> dict[str, Any] | None:
     try:
         with Image.open(path) as picture:
             picture.thumbnail((side, side))
-            picture.convert("RGB").save(stream, "jpeg", quality=QUALITY)
+            picture.convert("RGB").save(stream, "jpeg", quality=_QUALITY)
             width, height = picture.size
     except (OSError, ValueError):
         return None

@@ -75,13 +75,13 @@ log = logging.getLogger(__name__)
 
 SALIP, NO_FILTER = "salip", "no_filter"
 
-RASTER = 512  # pixels of a picture's long side, where colours are laid over it
+_RASTER = 512  # pixels of a picture's long side, where colours are laid over it
 
 TILE, SPACE = 224, 16  # pixels of a retrieved view, and between two
 
 
 @dataclass
-class Drawing:
+class _Drawing:
     """What a figure is made of.
 
     Attributes:
@@ -98,7 +98,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Shot:
+class _Shot:
     """One case with all that the cascade made of it."""
 
     cell: Finished
@@ -155,16 +155,16 @@ def _labels(cells: Sequence[Finished]) -> list[str]:
     return notes(cells, replace(cells[0].config, data=Data.phantoms if phantoms else Data.real))
 
 
-def _caption(name: str, drawing: Drawing, said: Sequence[str]) -> str:
+def _caption(name: str, drawing: _Drawing, said: Sequence[str]) -> str:
     shown = [f"{each['dataset']}: {each['case_id']}, {each['shown']}" for each in drawing.cases]
     return "\n".join([f"{figure(name).title}.", f"Chosen: {RULES[name]}.", *shown, *said, ""])
 
 
-def side_by_side(finished: Cells, datasets: Sequence[str]) -> Drawing:
+def _side_by_side(finished: Cells, datasets: Sequence[str]) -> _Drawing:
     """Figure 3: image, target and the systems, each with its DSC on it."""
     systems = figure("fig3").columns
     titles = {key: column.title for key, column in columns().items()}
-    drawing = Drawing(["image", "ground truth", *(titles[system] for system in systems)])
+    drawing = _Drawing(["image", "ground truth", *(titles[system] for system in systems)])
     for dataset in datasets:
         cell = finished.get((dataset, SALIP))
         record = None if cell is None else nearest_to_median(cell.records)
@@ -183,9 +183,9 @@ def side_by_side(finished: Cells, datasets: Sequence[str]) -> Drawing:
     return drawing
 
 
-def lost_by_sam(finished: Cells, datasets: Sequence[str]) -> Drawing:
+def _lost_by_sam(finished: Cells, datasets: Sequence[str]) -> _Drawing:
     """Figure 4: the pool lacks a region, so CLIP retrieves something else."""
-    drawing = Drawing(["image and target", "pool", "retrieved", "prediction"])
+    drawing = _Drawing(["image and target", "pool", "retrieved", "prediction"])
     for dataset in datasets:
         cell = finished.get((dataset, SALIP))
         record = None if cell is None else lowest(cell.records, Failure.sam)
@@ -198,9 +198,9 @@ def lost_by_sam(finished: Cells, datasets: Sequence[str]) -> Drawing:
     return drawing
 
 
-def lost_by_clip(finished: Cells, datasets: Sequence[str]) -> Drawing:
+def _lost_by_clip(finished: Cells, datasets: Sequence[str]) -> _Drawing:
     """Figure 5: the pool has every region, and CLIP takes two of one, or misses one."""
-    drawing = Drawing(["image and target", "pool", "regions in the pool", "retrieved", "prediction"])
+    drawing = _Drawing(["image and target", "pool", "regions in the pool", "retrieved", "prediction"])
     for dataset in datasets:
         cell = finished.get((dataset, SALIP))
         found = [] if cell is None else [lowest(cell.records, kind) for kind in (Failure.duplicate, Failure.clip)]
@@ -215,9 +215,9 @@ def lost_by_clip(finished: Cells, datasets: Sequence[str]) -> Drawing:
     return drawing
 
 
-def filter_off_and_on(finished: Cells, datasets: Sequence[str]) -> Drawing:
+def _filter_off_and_on(finished: Cells, datasets: Sequence[str]) -> _Drawing:
     """Figure 6: what is retrieved and what comes of it, without the area filter above, with it below."""
-    drawing = Drawing(["image and target", "seen by CLIP", "retrieved", "prediction"])
+    drawing = _Drawing(["image and target", "seen by CLIP", "retrieved", "prediction"])
     for dataset in datasets:
         off, on = finished.get((dataset, NO_FILTER)), finished.get((dataset, SALIP))
         pair = None if off is None or on is None else most_changed(off.records, on.records)
@@ -232,11 +232,11 @@ def filter_off_and_on(finished: Cells, datasets: Sequence[str]) -> Drawing:
     return drawing
 
 
-DRAWN: dict[str, Callable[[Cells, Sequence[str]], Drawing]] = {
-    "fig3": side_by_side,
-    "fig4": lost_by_sam,
-    "fig5": lost_by_clip,
-    "fig6": filter_off_and_on,
+DRAWN: dict[str, Callable[[Cells, Sequence[str]], _Drawing]] = {
+    "fig3": _side_by_side,
+    "fig4": _lost_by_sam,
+    "fig5": _lost_by_clip,
+    "fig6": _filter_off_and_on,
 }
 
 
@@ -247,7 +247,7 @@ def _absent(dataset: str, cell: Finished | None, reason: str) -> str:
 
 
 def _add(
-    drawing: Drawing, cell: Finished, record: CaseRecord, panels: Sequence[Panel], shown: str, state: str = ""
+    drawing: _Drawing, cell: Finished, record: CaseRecord, panels: Sequence[Panel], shown: str, state: str = ""
 ) -> None:
     """One more row, and what the caption says of it."""
     data = cell.config.dataset
@@ -261,9 +261,9 @@ def _case(cell: Finished, record: CaseRecord) -> Case:
     return next(ref for ref in cell.refs if ref.case_id == record.case_id).load()
 
 
-def _shot(cell: Finished, record: CaseRecord) -> Shot:
+def _shot(cell: Finished, record: CaseRecord) -> _Shot:
     case = _case(cell, record)
-    return Shot(cell, record, case, cell.build().predict(case))
+    return _Shot(cell, record, case, cell.build().predict(case))
 
 
 def _record_of(cell: Finished | None, case_id: str) -> CaseRecord | None:
@@ -282,7 +282,7 @@ def _frame(case: Case) -> tuple[int, int]:
 def _canvas(case: Case) -> NDArray[np.uint8]:
     """The image at a size at which colours laid over it print well."""
     height, width = _frame(case)
-    factor = max(1.0, RASTER / max(height, width))
+    factor = max(1.0, _RASTER / max(height, width))
     return resized(case.image, max(1, round(width * factor)), max(1, round(height * factor)))
 
 
@@ -300,19 +300,19 @@ def _outcome(case: Case, cell: Finished | None, record: CaseRecord | None) -> Pa
     return replace(painted, lines=[(case.mask, TARGET)], score=_score(record))
 
 
-def _target(shot: Shot) -> Panel:
+def _target(shot: _Shot) -> Panel:
     lines = [] if shot.case.mask is None else [(shot.case.mask, TARGET)]
     return Panel(shot.case.image, lines)
 
 
-def _pool(shot: Shot, pool: Pool) -> Panel:
+def _pool(shot: _Shot, pool: Pool) -> Panel:
     """Candidates over the image, and their number."""
     pixels = _canvas(shot.case)
     candidates(pixels, pool)
     return Panel(pixels, size=_frame(shot.case), caption=f"n = {len(pool)}")
 
 
-def _regions(shot: Shot) -> Panel:
+def _regions(shot: _Shot) -> Panel:
     """The candidate that fits each region best."""
     assert shot.case.mask is not None  # a failure was found by comparing with it
     ious = candidate_ious(shot.pool, regions(shot.case.mask, shot.cell.config.dataset.k))
@@ -321,7 +321,7 @@ def _regions(shot: Shot) -> Panel:
     return replace(_pool(shot, best), lines=[(shot.case.mask, TARGET)], caption=f"IoU {said}")
 
 
-def _retrieved(shot: Shot) -> Panel:
+def _retrieved(shot: _Shot) -> Panel:
     """The retrieved candidates as CLIP saw them, best first, with their scores."""
     taken = np.array([int(np.flatnonzero(shot.pool.ids == each)[0]) for each in shot.prediction.selected_ids], np.int64)
     config = shot.cell.config.view
@@ -334,7 +334,7 @@ def _retrieved(shot: Shot) -> Panel:
     return Panel(np.hstack(strip), caption=f"similarity {said}")
 
 
-def _final(shot: Shot) -> Panel:
+def _final(shot: _Shot) -> Panel:
     """The final mask and its boxes against the target."""
     case = shot.case
     target = [] if case.mask is None else [(case.mask, TARGET)]

@@ -27,7 +27,7 @@ HEADER = (
     *("miou", "difference", "difference_low", "difference_high", "p_holm", "why", "run"),
 )
 
-ESCAPED = {
+_ESCAPED = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -42,7 +42,7 @@ ESCAPED = {
 
 
 @dataclass(frozen=True)
-class Grid:
+class _Grid:
     """The lines of a table in the paper's layout: label, measure, then paper and ours of every column.
 
     Attributes:
@@ -64,14 +64,14 @@ class Grid:
         return [head for title, quoted in pairs for head in ([("paper", True)] if quoted else []) + [(title, False)]]
 
 
-def grid(result: Result) -> Grid:
+def grid(result: Result) -> _Grid:
     """The table as text, the same in every form."""
     columns = result.table.columns
     quoted = [any(entries[key].paper[0] is not None for _, entries in result.rows) for key in columns]
     reasons: dict[str, str] = {}
     blocks = [list(_block(result, row, entries, quoted, reasons)) for row, entries in result.rows]
     titles = [column.title for column in columns.values()]
-    return Grid(titles, quoted, blocks, [f"[{letter}] {why}" for why, letter in reasons.items()])
+    return _Grid(titles, quoted, blocks, [f"[{letter}] {why}" for why, letter in reasons.items()])
 
 
 def _block(
@@ -190,7 +190,7 @@ def to_latex(result: Result, notes: Sequence[str]) -> str:
     )
 
 
-def _latex_heads(told: Grid) -> list[str]:
+def _latex_heads(told: _Grid) -> list[str]:
     """Each title above its columns, and below it whose figures they are."""
     spans = [1 + quoted for quoted in told.quoted]
     titles = " & ".join(
@@ -204,7 +204,7 @@ def _latex_heads(told: Grid) -> list[str]:
 
 def latex(text: str) -> str:
     """Text with everything that LaTeX would read as a command escaped."""
-    return "".join(ESCAPED.get(each, each) for each in " ".join(text.split()))
+    return "".join(_ESCAPED.get(each, each) for each in " ".join(text.split()))
 
 
 def to_csv(result: Result, rois: Mapping[str, str], run_of: Any) -> str:

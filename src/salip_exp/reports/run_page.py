@@ -27,7 +27,7 @@ from salip_exp.settings.validate import typed
 
 LEFT, WIDTH, ROW, TOP = 150, 560, 34, 8
 
-LAYERS = 7  # dots of a row are spread over this many heights, in order
+_LAYERS = 7  # dots of a row are spread over this many heights, in order
 
 
 def distribution(records: Sequence[CaseRecord], groups: Mapping[str, Any]) -> Markup:
@@ -59,7 +59,7 @@ def _axis(height: int) -> Markup:
 
 def _dots_of_group(y: float, name: str, scores: Sequence[float], estimate: Mapping[str, Any]) -> Markup:
     dots = [
-        Markup('<circle cx="{}" cy="{:.1f}" r="2.6"/>').format(_x(score), y + (i % LAYERS - LAYERS // 2) * 3)
+        Markup('<circle cx="{}" cy="{:.1f}" r="2.6"/>').format(_x(score), y + (i % _LAYERS - _LAYERS // 2) * 3)
         for i, score in enumerate(scores)
     ]
     label = Markup('<text class="name" x="{}" y="{:.1f}">{}</text>').format(LEFT - 12, y + 4, escape(name))
@@ -143,7 +143,7 @@ REST = (
     Column("seconds", "number", lambda case: case.seconds.get("total"), 2),
 )
 
-ALWAYS = ("case", "group", "DSC", "lost by", "status")
+_ALWAYS = ("case", "group", "DSC", "lost by", "status")
 
 """Columns that stay where no case has a value."""
 
@@ -166,7 +166,7 @@ def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int]) -> di
         records: of the run.
         pictures: number of the picture on the page, by case id.
     """
-    shown = [column for column in columns() if column.title in ALWAYS or any(map(column.value, records))]
+    shown = [column for column in columns() if column.title in _ALWAYS or any(map(column.value, records))]
     heads = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
     rows = [[_value(column, record) for column in shown] for record in records]
     if pictures:

@@ -26,11 +26,11 @@ from salip_exp.runs.folder import RunFolder, find_studies, in_use, read_run, run
 from salip_exp.settings.folders import File
 
 HOST = "127.0.0.1"
-INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
+_INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
-SIGNS = (File.summary, File.status, File.manifest, File.cases, File.study)
+_SIGNS = (File.summary, File.status, File.manifest, File.cases, File.study)
 """Files whose time changes when there is something new to show."""
-Signs = tuple[int | bool | None, ...]
+_Signs = tuple[int | bool | None, ...]
 
 
 def watch(outputs: Path, port: int) -> int:
@@ -55,7 +55,7 @@ def watch(outputs: Path, port: int) -> int:
             while True:
                 begun = time.monotonic()
                 pages.refresh()
-                time.sleep(max(INTERVAL_S, time.monotonic() - begun))
+                time.sleep(max(_INTERVAL_S, time.monotonic() - begun))
     except KeyboardInterrupt:
         return 0
 
@@ -89,7 +89,7 @@ class Pages:
 
     def __init__(self, outputs: Path) -> None:
         self.outputs = outputs
-        self.seen: dict[Path, Signs] | None = None
+        self.seen: dict[Path, _Signs] | None = None
         self.runs: dict[Path, RunFolder] = {}
 
     def refresh(self) -> int:
@@ -139,9 +139,9 @@ def stamp(file: Path) -> str:
     return f"{facts.st_mtime_ns}-{facts.st_ino}"
 
 
-def _signs(folder: Path) -> Signs:
+def _signs(folder: Path) -> _Signs:
     """What tells of something new to show; a process that was killed changes no file, but its lock is free."""
-    return (*(_time(folder / name) for name in SIGNS), in_use(folder))
+    return (*(_time(folder / name) for name in _SIGNS), in_use(folder))
 
 
 def _time(path: Path) -> int | None:

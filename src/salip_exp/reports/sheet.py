@@ -21,14 +21,14 @@ from salip_exp.reports.drawing import PREDICTION, TARGET, Color
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 300
-STYLE: Any = {
+_STYLE: Any = {
     "pdf.fonttype": 42,  # text stays text
     "font.family": "DejaVu Sans",  # comes with matplotlib, so is the same everywhere
     "text.parse_math": False,  # names may hold dollars
 }
 LABEL, GAP, HEADER, CAPTION, FOOT = 0.42, 0.06, 0.2, 0.16, 0.13  # inches
-WRAP = 150  # characters of a line of the foot
-TALLEST = 2.0  # height by width of a row's place for a picture
+_WRAP = 150  # characters of a line of the foot
+_TALLEST = 2.0  # height by width of a row's place for a picture
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sheet:
 def rendered(sheet: Sheet) -> dict[str, bytes]:
     """The sheet as `png` (300 dots per inch) and `pdf`; no date is written, so that equal sheets are equal files."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_STYLE):
         figure = _figure(sheet)
         files = {}
         for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
@@ -91,9 +91,9 @@ def rendered(sheet: Sheet) -> dict[str, bytes]:
 def _figure(sheet: Sheet) -> Figure:
     """Panels placed by the inch from above: every row is as high as its first panel, and the others fit into it."""
     column = (WIDTH - LABEL - GAP * len(sheet.headers)) / len(sheet.headers)
-    heights = [column * min(_aspect(row.panels[0]), TALLEST) for row in sheet.rows]
+    heights = [column * min(_aspect(row.panels[0]), _TALLEST) for row in sheet.rows]
     below = [GAP + CAPTION * any(panel.caption for panel in row.panels) for row in sheet.rows]
-    foot = [line for note in sheet.notes for line in textwrap.wrap(note, WRAP)]
+    foot = [line for note in sheet.notes for line in textwrap.wrap(note, _WRAP)]
     total = HEADER + sum(heights) + sum(below) + FOOT * (len(foot) + 1) + GAP
     figure = Figure(figsize=(WIDTH, total))
     middles = [LABEL + number * (column + GAP) + column / 2 for number in range(len(sheet.headers))]

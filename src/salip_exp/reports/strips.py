@@ -45,7 +45,7 @@ RULES = "worst:1,median:1,best:1"
 LONG_SIDE, GAP, LINE_HEIGHT = 208, 8, 18  # pixels: of a panel, between panels, of a line of text
 TILE, TILES, TILE_COLUMNS, TILE_LABEL, FRAME = 72, 6, 3, 15, 2
 
-CHOSEN = {Chooser.clip: "seen by CLIP", Chooser.target: "by overlap with the target"}
+_CHOSEN = {Chooser.clip: "seen by CLIP", Chooser.target: "by overlap with the target"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class View:
+class _View:
     """A candidate as CLIP saw it.
 
     Attributes:
@@ -138,7 +138,7 @@ def draw_strip(case: Case, prediction: Prediction, record: CaseRecord, config: C
     return _joined(panels, record, case.mask is not None)
 
 
-def shown_views(image: NDArray[np.uint8], kept: Pool, prediction: Prediction, config: ViewConfig) -> list[View]:
+def shown_views(image: NDArray[np.uint8], kept: Pool, prediction: Prediction, config: ViewConfig) -> list[_View]:
     """The views worth showing, best score first: all that were retrieved, then the next best, TILES at least."""
     kept = viewable(kept, config)  # all are, unless the oracle kept them
     scores = dict(zip(prediction.kept_ids.tolist(), prediction.kept_scores.tolist(), strict=True))
@@ -151,7 +151,7 @@ def shown_views(image: NDArray[np.uint8], kept: Pool, prediction: Prediction, co
     shown = kept.select(rows)
     pictures = (as_seen(picture, config, TILE) for picture in views(image, shown, config))
     return [
-        View(number, scores[number], number in selected, picture)
+        _View(number, scores[number], number in selected, picture)
         for number, picture in zip(shown.ids.tolist(), pictures, strict=True)
     ]
 
@@ -163,7 +163,7 @@ def as_seen(view: NDArray[np.uint8], config: ViewConfig, side: int) -> NDArray[n
 
 
 def _views_title(shown: int, kept: int, chooser: Chooser) -> str:
-    by = CHOSEN.get(chooser, "by a rule of its own")
+    by = _CHOSEN.get(chooser, "by a rule of its own")
     return f"{by}: best {shown} of {kept}" if shown < kept else by
 
 
@@ -183,7 +183,7 @@ def _candidates(case: Case, pool: Pool) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _tiles(shown: Sequence[View]) -> Image.Image:
+def _tiles(shown: Sequence[_View]) -> Image.Image:
     """Views in rows, each with its score and its candidate's colour below; those retrieved are framed."""
     step = TILE + 2 * FRAME
     rows = max(1, -(-len(shown) // TILE_COLUMNS))

@@ -73,7 +73,7 @@ def say(folder: Path, report: Mapping[str, Any]) -> None:
     """Print the table of settings on both sets of images, what is to be known of it, and what to type next."""
     console = wide_console()
     console.print(table(report))
-    for line in (*report["notes"], *remarks(report)):
+    for line in (*report["notes"], *_remarks(report)):
         console.print(Text(f"  {line}", style="dim"))
     console.print(Text(f"study folder  {shown(folder)}"))
     console.print(Text(f"its page      {shown(folder / File.study_page)}"))
@@ -106,7 +106,7 @@ def table(report: Mapping[str, Any]) -> Table:
     return result
 
 
-def remarks(report: Mapping[str, Any]) -> list[str]:
+def _remarks(report: Mapping[str, Any]) -> list[str]:
     """Spread over draws, importances, and speed, one line each where they are there."""
     said = []
     found = report["spread"]

@@ -42,12 +42,12 @@ def run_cases(run: Run, stop: Stop, listeners: Sequence[Listener]) -> None:
     for ref, load in read_ahead(run.dataset.refs):
         if stop.code is not None:
             break
-        run.records.append(run_case(run, ref, load))
+        run.records.append(_run_case(run, ref, load))
         for each in listeners:
             each.case(run)
 
 
-def run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
+def _run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     """The record of one case, on disk when this returns; a failure is a record too.
 
     Raises:

@@ -132,11 +132,11 @@ def read_pictures(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {kind: found.get(kind, []) for kind in ("figures", "strips")}
 
 
-MARKS = {File.summary, File.status, File.manifest, File.cases}
+_MARKS = {File.summary, File.status, File.manifest, File.cases}
 
-STUDY_MARKS = {File.study, File.tuning_images}
+_STUDY_MARKS = {File.study, File.tuning_images}
 
-STUDY_KEYS = {
+_STUDY_KEYS = {
     "tuning": {"dataset", "trials", "best", "images", "winner"},
     "experiment": {"name", "command", "data", "notes", "tables", "figures", "counters", "environment", "seconds"},
 }
@@ -204,7 +204,7 @@ def run_folders(outputs: Path) -> list[Path]:
 
 def find_studies(outputs: Path) -> list[StudyFolder]:
     """Every tuning study and every experiment below a folder, by name."""
-    found = [folder for folder, names in _walk(outputs) if names & STUDY_MARKS or _is_experiment(folder, outputs)]
+    found = [folder for folder, names in _walk(outputs) if names & _STUDY_MARKS or _is_experiment(folder, outputs)]
     return [read_study(folder, outputs) for folder in sorted(found)]
 
 
@@ -213,7 +213,7 @@ def read_study(folder: Path, outputs: Path) -> StudyFolder:
     content = read_json(folder / File.study) or {}
     # By what it says, too: hydra.run.dir may put an experiment anywhere.
     kind = "experiment" if _is_experiment(folder, outputs) or content.get("kind") == "experiment" else "tuning"
-    return StudyFolder(folder, kind, content if set(content) >= STUDY_KEYS[kind] else {})
+    return StudyFolder(folder, kind, content if set(content) >= _STUDY_KEYS[kind] else {})
 
 
 def _walk(outputs: Path) -> Iterator[tuple[Path, set[str]]]:
@@ -226,7 +226,7 @@ def _walk(outputs: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def _is_run(folder: Path, names: set[str], outputs: Path) -> bool:
-    return bool(MARKS & names) and not names & STUDY_MARKS and not _is_experiment(folder, outputs)
+    return bool(_MARKS & names) and not names & _STUDY_MARKS and not _is_experiment(folder, outputs)
 
 
 def _is_experiment(folder: Path, outputs: Path) -> bool:

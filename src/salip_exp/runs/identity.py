@@ -15,13 +15,13 @@ from salip_exp.data.case import Case
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import versions
 
-NUMBERS = ("0.1.0", 4)
+_NUMBERS = ("0.1.0", 4)
 """What the numbers of a record mean, in every key: another one only when a release changes numbers.
 
 It holds what 0.1.0 put here, its version and that of its records, so that keys are the same since.
 """
 
-STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
+_STAGES = ("method", "sam", "clip", "area", "view", "retrieval", "organ", "prompt")
 """Sections of the configuration that a prediction depends on; paths of weights and data are told by their hashes."""
 
 
@@ -54,7 +54,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         sentences: as CLIP read them.
         device: type of the device; another one rounds differently.
     """
-    settings = {name: _plain(getattr(config, name)) for name in STAGES}
+    settings = {name: _plain(getattr(config, name)) for name in _STAGES}
     for network in ("sam", "clip"):
         settings[network] |= {"weights": None, "sha256": weights.get(network)}
     settings |= {"unet": weights["unet"]} if "unet" in weights else {}
@@ -66,7 +66,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
-        "code": [*NUMBERS, *METHODS.origin(config.method), *VIEWS.origin(config.view.kind)],
+        "code": [*_NUMBERS, *METHODS.origin(config.method), *VIEWS.origin(config.view.kind)],
     }
     return _digest(json.dumps(settings, sort_keys=True).encode())
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Numbers of glibc's `mallopt`, from malloc.h."""
-PAD = 64 * 2**20
+_PAD = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
@@ -30,7 +30,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # musl has no such function
         return False
-    return all(mallopt(name, value) for name, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, PAD)))
+    return all(mallopt(name, value) for name, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, _PAD)))
 
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

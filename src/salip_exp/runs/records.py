@@ -20,7 +20,7 @@ from salip_exp.settings.folders import File
 
 RECORD_VERSION = 5
 """Version of a case file's form; those of the version before are read too."""
-SCORES_OF_4 = ("dsc", "iou", "hd95", "nsd", "hc_mm", "hc_error_mm")
+_SCORES_OF_4 = ("dsc", "iou", "hd95", "nsd", "hc_mm", "hc_error_mm")
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
 
 def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:
     """A record of 0.1.0, whose scores were fields of their own, in today's form."""
-    rest = {name: value for name, value in values.items() if name not in SCORES_OF_4}
-    scores = {name: values[name] for name in SCORES_OF_4 if name in values}
+    rest = {name: value for name, value in values.items() if name not in _SCORES_OF_4}
+    scores = {name: values[name] for name in _SCORES_OF_4 if name in values}
     return rest | {"scores": scores, "similarities": values.get("scores"), "version": RECORD_VERSION}
 
 

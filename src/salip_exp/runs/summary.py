@@ -15,10 +15,10 @@ from salip_exp.runs.records import CaseRecord, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
-LOSSES = "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC"
-INTERVALS = "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes"
-NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
-ESTIMATE = {each.name for each in fields(Estimate)}
+_LOSSES = "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC"
+_INTERVALS = "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes"
+_NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
+_ESTIMATE = {each.name for each in fields(Estimate)}
 
 
 def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def definitions() -> dict[str, str]:
         if not mean.definition:
             rest.setdefault(score.definition, []).append(mean.name)
     said = {", ".join(names): definition for definition, names in rest.items()}
-    return {**said, "losses": LOSSES, **own, "low, high": INTERVALS}
+    return {**said, "losses": _LOSSES, **own, "low, high": _INTERVALS}
 
 
 def is_whole(part: Mapping[str, Any]) -> bool:
@@ -63,7 +63,7 @@ def is_whole(part: Mapping[str, Any]) -> bool:
         TypeError: it is no part at all.
     """
     found = [part[mean.name] for _, mean in means() if part.get(mean.name) is not None]
-    return set(part) >= NEEDED and part["dsc"] is not None and all(set(each) >= ESTIMATE for each in found)
+    return set(part) >= _NEEDED and part["dsc"] is not None and all(set(each) >= _ESTIMATE for each in found)
 
 
 def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> list[str]:

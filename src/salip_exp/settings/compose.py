@@ -41,7 +41,7 @@ SENTENCES = {
 }
 
 
-class InstalledConfigs(SearchPathPlugin):
+class _InstalledConfigs(SearchPathPlugin):
     """Lets Hydra find the YAML of installed packages: after the program's own, so that it replaces none of that."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -50,7 +50,7 @@ class InstalledConfigs(SearchPathPlugin):
             search_path.append("installed packages", f"file://{folder}")
 
 
-Plugins.instance().register(InstalledConfigs)
+Plugins.instance().register(_InstalledConfigs)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:

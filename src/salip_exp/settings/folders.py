@@ -61,26 +61,26 @@ class File(StrEnum):
     experiment_cells = "cells"
 
 
-CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
+_CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
 TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
-WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
-FREE = {"outputs", "resume", "progress", "download", *CACHE, *TRACKER, *WORKERS}
+_WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
+FREE = {"outputs", "resume", "progress", "download", *_CACHE, *TRACKER, *_WORKERS}
 """Overrides in which a run may differ from the one it continues."""
 UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
 """Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
-TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
+_TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
 """Overrides in which a study may differ from the one it continues."""
 GROUPS = {"ablation", "preset", "method"}
 """Keys whose value says enough by itself."""
-LONGEST = 100
+_LONGEST = 100
 
 
 def label(overrides: Sequence[str]) -> str:
     """Overrides as one file name of at most 100 characters, `default` if none matters; their order does not count."""
     parts = sorted(_part(each) for each in overrides if key_of(each) not in UNSAID)
     name = "+".join(part for part in parts if part)
-    if len(name) > LONGEST:
-        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(name) > _LONGEST:
+        name = f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name or "default"
 
 
@@ -94,7 +94,7 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
     if task is Task.experiment:
         return str(Path(File.experiments, _experiment(overrides)))
     if task is Task.tune:
-        return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if key_of(e) not in TOTALS])))
+        return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if key_of(e) not in _TOTALS])))
     if task is Task.train:
         return str(training_folder(dataset, label(overrides)))
     found = unfinished(outputs, dataset, overrides) if resume else None

@@ -25,7 +25,7 @@ from salip_exp.errors import ConfigError
 from salip_exp.plugins import config_folders
 from salip_exp.settings.compose import FAULTS, VERSION_BASE, explain
 
-RUN_BY_HYDRA = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
+_RUN_BY_HYDRA = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 OWN = {
     "_target_": re.compile(r"(hydra\._internal\.core_plugins|hydra\.experimental\.callbacks|hydra_plugins)\.[\w.]+"),
     "()": re.compile(r"colorlog\.[\w.]+"),
@@ -111,7 +111,7 @@ def _foreign(overrides: list[str]) -> Iterator[tuple[str, Any]]:
             cfg = hydra.compose("config", overrides, return_hydra_config=True)
     except FAULTS as error:
         raise explain(error) from error  # what cannot be looked at is not run
-    for name in RUN_BY_HYDRA:
+    for name in _RUN_BY_HYDRA:
         yield from _walk(_plain(cfg, name), f"hydra.{name}")
 
 

@@ -21,7 +21,7 @@ GENERATOR = (
 )
 """Settings of SAM that can be searched, in the order in which they are drawn."""
 
-Section = WholeSpace | RealSpace | AreaSpace
+_Section = WholeSpace | RealSpace | AreaSpace
 
 
 def searches(config: Config) -> bool:
@@ -52,7 +52,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _whole_space(config)
 
 
-def _section(name: str, section: Section, low: float, high: float | None) -> Iterator[str]:
+def _section(name: str, section: _Section, low: float, high: float | None) -> Iterator[str]:
     ends = [section.low, section.high]
     if section.choices is not None and ends != [None, None]:
         yield f"{name} has both choices and a range: set {name}.choices=null, or low and high to null"

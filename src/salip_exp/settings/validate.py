@@ -37,7 +37,7 @@ from salip_exp.settings import tuning as tuning
 from salip_exp.settings.keys import OPEN, group_of, unknown_key, wrong_value
 from salip_exp.settings.tuned import with_tuned
 
-FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
+_FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
 
 
 def typed(cfg: DictConfig) -> Config:
@@ -53,7 +53,7 @@ def typed(cfg: DictConfig) -> Config:
         raise ConfigError(unknown_key(name))
     config = _filled(values)
     for key, catalogue in OPEN.items():
-        if (name := value_at(values, key)) not in catalogue.names:
+        if (name := _value_at(values, key)) not in catalogue.names:
             raise ConfigError(wrong_value(key, name))
     if config.tuned is not None:
         config = with_tuned(config, Path(config.tuned).expanduser())
@@ -90,10 +90,10 @@ def _filled(values: dict[str, Any]) -> Config:
         raise ConfigError(f"{error.full_key} has no value: choose an option of its group (see --help)") from error
     except OmegaConfBaseException as error:
         key = re.sub(r"\[\d+\]$", "", str(error.full_key or ""))
-        raise ConfigError(wrong_value(key, value_at(values, key))) from error
+        raise ConfigError(wrong_value(key, _value_at(values, key))) from error
 
 
-def value_at(values: Any, key: str) -> Any:
+def _value_at(values: Any, key: str) -> Any:
     """The value below a dotted key of nested mappings; None where there is none."""
     for name in key.split("."):
         values = values.get(name) if isinstance(values, Mapping) else None
@@ -140,7 +140,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _experiment_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
-    if not FIGURES.fullmatch(config.figures):
+    if not _FIGURES.fullmatch(config.figures):
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "
             "with the rules worst, median, best, random, e.g. figures=worst:5,best:5"

@@ -22,9 +22,9 @@ from salip_exp.tracking.events import Layer, Picture, Pictures
 
 log = logging.getLogger(__name__)
 
-BACKGROUND = {0: "background"}
+_BACKGROUND = {0: "background"}
 MOST = 64  # candidates shown
-CANDIDATES = BACKGROUND | {number: f"candidate {number}" for number in range(1, MOST + 1)}
+CANDIDATES = _BACKGROUND | {number: f"candidate {number}" for number in range(1, MOST + 1)}
 """Names of regions; wandb keeps one set of names for a layer of all pictures, so none can speak of one picture."""
 
 
@@ -59,13 +59,13 @@ def _picture(
 
 
 def _layers(case: Case, mask: NDArray[np.bool_], again: Prediction | None, roi: str) -> Iterator[tuple[str, Layer]]:
-    yield "prediction", Layer(mask.view(np.uint8), BACKGROUND | {1: roi})
+    yield "prediction", Layer(mask.view(np.uint8), _BACKGROUND | {1: roi})
     if case.mask is not None:
-        yield "ground truth", Layer(case.mask.view(np.uint8), BACKGROUND | {1: roi})
+        yield "ground truth", Layer(case.mask.view(np.uint8), _BACKGROUND | {1: roi})
     if again is not None and again.pool is not None:
         yield "candidates", Layer(_numbered(again.pool, case.image.shape[:2]), CANDIDATES)
         taken = again.pool.select(np.isin(again.pool.ids, again.selected_ids)).masks
-        yield "retrieved", Layer(np.any(taken.dense(), axis=0).view(np.uint8), BACKGROUND | {1: roi})
+        yield "retrieved", Layer(np.any(taken.dense(), axis=0).view(np.uint8), _BACKGROUND | {1: roi})
 
 
 def _numbered(pool: Pool, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -18,8 +18,8 @@ from salip_exp.tracking.pictures import pictures
 from salip_exp.tracking.studies import trials
 from salip_exp.tracking.tracker import Tracker, started
 
-Value = TypeVar("Value")
-RENAMED = {"iou": "miou"}
+_Value = TypeVar("_Value")
+_RENAMED = {"iou": "miou"}
 """Scores whose mean has a name of its own."""
 
 
@@ -65,7 +65,7 @@ def beginning(run: Run) -> Iterator[Event]:
 
 def results(run: Run) -> Iterator[Event]:
     """What a finished run came to."""
-    yield Summary(headline(run.summary) | effort(run.manifest))
+    yield Summary(headline(run.summary) | _effort(run.manifest))
     yield pictures(run)
     yield groups(run.summary)
     yield cases(run.folder)
@@ -89,7 +89,7 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
     return values | ({"notes": "; ".join(summary["notes"])} if summary["notes"] else {})
 
 
-def effort(manifest: Mapping[str, Any]) -> dict[str, Scalar]:
+def _effort(manifest: Mapping[str, Any]) -> dict[str, Scalar]:
     """Seconds by stage of a case and by part of the run, the networks' work, and what the cache was asked for."""
     values: dict[str, Scalar] = {f"seconds/{name}": each for name, each in manifest["case_seconds"].items()}
     for name, taken in manifest["stages"].items():
@@ -111,9 +111,9 @@ def estimates(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return renamed({name: each for name, each in part.items() if isinstance(each, Mapping) and "mean" in each})
 
 
-def renamed(by_score: Mapping[str, Value]) -> dict[str, Value]:
+def renamed(by_score: Mapping[str, _Value]) -> dict[str, _Value]:
     """The same under the names that scores have here."""
-    return {RENAMED.get(name, name): each for name, each in by_score.items()}
+    return {_RENAMED.get(name, name): each for name, each in by_score.items()}
 
 
 def groups(summary: Mapping[str, Any]) -> Table:

@@ -48,14 +48,14 @@ class StudyTracker(StudyListener):
 
     def finished(self, folder: Path, result: Result) -> None:
         """What it came to."""
-        self.tracker.tell(study_results(folder))
+        self.tracker.tell(_study_results(folder))
 
     def ended(self, code: int) -> None:
         """It is over."""
         self.tracker.end(code)
 
 
-def study_results(folder: Path) -> Iterator[Event]:
+def _study_results(folder: Path) -> Iterator[Event]:
     """What a finished study came to, from its folder: `study.json`, `trials.csv`, `tuned.yaml`."""
     report = json.loads((folder / File.study).read_text(encoding="utf-8"))
     table = csv.read_csv(folder / File.trials)
@@ -69,7 +69,7 @@ def trials(folder: Path) -> Iterator[Event]:
     log = Best()
     for row in csv.read_csv(folder / File.trials).to_pylist():
         yield log.add(row["trial"], row["value"])
-    yield from study_results(folder)
+    yield from _study_results(folder)
 
 
 def _headline(report: dict[str, Any]) -> Iterator[tuple[str, Scalar]]:

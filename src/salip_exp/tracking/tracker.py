@@ -16,8 +16,8 @@ from salip_exp.files import atomic_write
 from salip_exp.settings.folders import File
 from salip_exp.tracking.events import Event, Start
 
-FACTS = ("started", "command", "commit", "packages", "machine", "device", "arithmetic", "weights", "sentences")
-PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
+_FACTS = ("started", "command", "commit", "packages", "machine", "device", "arithmetic", "weights", "sentences")
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 
 
 def started(config: Config, folder: Path, job_type: str, manifest: Mapping[str, Any]) -> Start:
@@ -30,7 +30,7 @@ def started(config: Config, folder: Path, job_type: str, manifest: Mapping[str, 
         manifest: what is known of it by now, by the keys of `manifest.json`; `command` gives the ablations.
     """
     commit = manifest.get("commit")
-    facts = {name: manifest[name] for name in FACTS if name in manifest}
+    facts = {name: manifest[name] for name in _FACTS if name in manifest}
     if "data" in manifest:
         facts["data"] = {name: value for name, value in manifest["data"].items() if name != "excluded"}
     settings: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
@@ -71,7 +71,7 @@ def without_passwords(value: Any) -> Any:
         return {str(name): without_passwords(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_passwords(each) for each in value]
-    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
+    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
 
 
 class Tracker(Protocol):

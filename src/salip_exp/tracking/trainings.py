@@ -16,7 +16,7 @@ from salip_exp.tracking.events import Artefact, Event, Log, Summary
 from salip_exp.tracking.tracker import Tracker, started
 from salip_exp.training.training import TrainingListener
 
-SHOWN = ("epochs", "best_epoch", "val_dice", "seconds")
+_SHOWN = ("epochs", "best_epoch", "val_dice", "seconds")
 
 
 class TrainingTracker(TrainingListener):
@@ -27,7 +27,7 @@ class TrainingTracker(TrainingListener):
 
     def began(self, config: Config, folder: Path, command: Sequence[str]) -> None:
         """The training itself, and the epochs that it has done by now."""
-        self.tracker.tell(training_started(config, folder, command))
+        self.tracker.tell(_training_started(config, folder, command))
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """One more epoch."""
@@ -42,7 +42,7 @@ class TrainingTracker(TrainingListener):
         self.tracker.end(code)
 
 
-def training_started(config: Config, folder: Path, command: Sequence[str]) -> Iterator[Event]:
+def _training_started(config: Config, folder: Path, command: Sequence[str]) -> Iterator[Event]:
     """The start of a training, and the epochs that it has done by now."""
     facts = {"command": shlex.join(command), "packages": versions(), "commit": commit(), "machine": machine()}
     yield started(config, folder, "train", facts)
@@ -59,5 +59,5 @@ def epoch(row: Mapping[str, float]) -> Log:
 def training_results(folder: Path) -> Iterator[Event]:
     """What a complete training came to, from its folder, with the weights."""
     report = json.loads((folder / File.training).read_text(encoding="utf-8"))
-    yield Summary({f"unet/{name}": report[name] for name in SHOWN})
+    yield Summary({f"unet/{name}": report[name] for name in _SHOWN})
     yield Artefact("unet", [folder / File.weights, folder / File.training, folder / File.curves])

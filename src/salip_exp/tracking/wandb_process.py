@@ -22,7 +22,7 @@ from salip_exp.tracking.events import Artefact, End, Event, Log, Picture, Pictur
 
 IMPORTED, READY, DONE, FAILED = "imported", "ready", "done", "failed"
 """What this process says: wandb is there; the run is open; all is written or sent; it ended early, and why."""
-GIVEN_UP = re.compile(r"^wandb: (?:WARNING|ERROR) (Fatal error[^.\n]*)", re.MULTILINE)
+_GIVEN_UP = re.compile(r"^wandb: (?:WARNING|ERROR) (Fatal error[^.\n]*)", re.MULTILINE)
 SHARE = 0.8  # of the patience: wandb gives its reason before it is ended
 
 
@@ -46,16 +46,16 @@ def main() -> None:
         import wandb
 
         say(IMPORTED)
-        run = open_run(wandb, start, mode, patience)
+        run = _open_run(wandb, start, mode, patience)
         say(READY)
-        lost = serve(wandb, run, start, events) or given_up(written.read_text(errors="replace")[before:])
+        lost = serve(wandb, run, start, events) or _given_up(written.read_text(errors="replace")[before:])
         say(FAILED, lost) if lost else say(DONE)
     except Exception as error:
         traceback.print_exc()
         say(FAILED, _shown(error))
 
 
-def open_run(wandb: Any, start: Start, mode: str, patience: float) -> Any:
+def _open_run(wandb: Any, start: Start, mode: str, patience: float) -> Any:
     """The wandb run: no code, no git, no facts of the machine other than those in the configuration."""
     waits = {"init_timeout": SHARE * patience, "login_timeout": SHARE * patience, "finish_timeout": SHARE * patience}
     settings = wandb.Settings(
@@ -96,13 +96,13 @@ def open_run(wandb: Any, start: Start, mode: str, patience: float) -> Any:
     return run
 
 
-def given_up(printed: str) -> str:
+def _given_up(printed: str) -> str:
     """What wandb printed about an upload that it gave up, of which it tells its caller nothing; else nothing.
 
     Args:
         printed: all that it printed.
     """
-    found = GIVEN_UP.search(printed)
+    found = _GIVEN_UP.search(printed)
     return found[1] if found else ""
 
 

@@ -116,7 +116,7 @@ def environment(folder: Path) -> dict[str, str]:
 log = logging.getLogger(__name__)
 
 LOCAL_S = 30.0  # for each step that needs no server: starting Python with wandb, opening a run, writing its files
-WITHOUT = "the run goes on without it"
+_WITHOUT = "the run goes on without it"
 
 
 class WandbTracker:
@@ -163,7 +163,7 @@ class WandbTracker:
             try:
                 child = Child(self.folder, mode, self.config.patience_s)
             except OSError as error:
-                self._warn(f"cannot be started ({error}): {WITHOUT}")
+                self._warn(f"cannot be started ({error}): {_WITHOUT}")
                 return
             try:
                 if self._served(child, mode):
@@ -178,7 +178,7 @@ class WandbTracker:
         child.send(next(events))
         word, why = child.hear(LOCAL_S)
         if word != IMPORTED:
-            self._warn(f"cannot be used ({why}): {WITHOUT}; pip install wandb, or tracker=none")
+            self._warn(f"cannot be used ({why}): {_WITHOUT}; pip install wandb, or tracker=none")
             return True
         word, why = child.hear(limit)
         if word == READY:
@@ -189,7 +189,9 @@ class WandbTracker:
             word, why = child.hear(limit)
         if word == DONE:
             return True
-        otherwise = WITHOUT if mode is TrackerMode.offline else f"offline instead, `wandb sync {self.folder}/offline-*`"
+        otherwise = (
+            _WITHOUT if mode is TrackerMode.offline else f"offline instead, `wandb sync {self.folder}/offline-*`"
+        )
         self._warn(f"{mode}: {why}; {otherwise}")
         return False
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-Augment = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+_Augment = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
-TILT = np.deg2rad(25)
-SHEAR = 0.1
+_TILT = np.deg2rad(25)
+_SHEAR = 0.1
 SHIFT = 0.1  # of the side
-ZOOM = 0.2
+_ZOOM = 0.2
 
 
-def augmentation(side: int, flip: bool) -> Augment:
+def augmentation(side: int, flip: bool) -> _Augment:
     """What changes an example by a seed, and by nothing else, so that a continued training sees the same pictures.
 
     Image and mask are tilted, shifted, sheared and zoomed together; then the image alone gets another focus, contrast,
@@ -40,10 +40,10 @@ def augmentation(side: int, flip: bool) -> Augment:
             mt.RandAffined(
                 both,
                 prob=0.9,
-                rotate_range=TILT,
-                shear_range=(SHEAR, SHEAR),
+                rotate_range=_TILT,
+                shear_range=(_SHEAR, _SHEAR),
                 translate_range=(SHIFT * side, SHIFT * side),
-                scale_range=(ZOOM, ZOOM),
+                scale_range=(_ZOOM, _ZOOM),
                 mode="bilinear",
                 padding_mode="zeros",
             ),

@@ -27,7 +27,7 @@ REASON = "used for training"
 
 
 @dataclass(frozen=True)
-class Split:
+class _Split:
     """A data set in three parts, each in the order of the data; no subject is in two of them.
 
     Attributes:
@@ -50,7 +50,7 @@ class Split:
         return {name: _described(getattr(self, name)) for name in PARTS}
 
 
-def split_cases(refs: Sequence[CaseRef], val: float, test: float, seed: int) -> Split:
+def split_cases(refs: Sequence[CaseRef], val: float, test: float, seed: int) -> _Split:
     """The split that a seed gives, whatever the order of the cases.
 
     First the test part is drawn from every group with two subjects or more, then the validation part from what is
@@ -78,7 +78,7 @@ def split_cases(refs: Sequence[CaseRef], val: float, test: float, seed: int) -> 
             "(patients, fetuses or volumes)"
         )
     parts = [[ref for ref in refs if ref.subject in part] for part in (teaching, validating, tested)]
-    return Split(*parts)
+    return _Split(*parts)
 
 
 def _drawn(groups: Mapping[str, Collection[str]], share: float, rng: np.random.Generator) -> set[str]:
@@ -124,7 +124,7 @@ def _described(refs: Sequence[CaseRef]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Examples:
+class _Examples:
     """Every case that can be learnt from or scored.
 
     Attributes:
@@ -148,7 +148,7 @@ class Examples:
         return self.images[chosen], self.targets[chosen]
 
 
-def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> Examples:
+def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> _Examples:
     """Read every case once; those without a target are left out.
 
     Args:
@@ -185,7 +185,7 @@ def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> Exam
         )
     if not used:
         raise DataError(f"none of {len(refs)} images has a target to learn from")
-    return Examples(torch.stack(images), torch.stack(targets), used, left_out, data_hash(prints))
+    return _Examples(torch.stack(images), torch.stack(targets), used, left_out, data_hash(prints))
 
 
 def example(case: Case, side: int) -> tuple[Tensor, Tensor]:
@@ -209,8 +209,8 @@ class TrainingData:
         key: of the training, over all that its weights depend on but the machine.
     """
 
-    examples: Examples
-    split: Split
+    examples: _Examples
+    split: _Split
     excluded: Sequence[tuple[str, str]]
     key: str
 

@@ -63,8 +63,8 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
 Row = dict[str, float]
 Pair = tuple[Tensor, Tensor]
 
-WARMUP = 0.05  # share of the steps in which the rate rises
-DECAY = 0.01  # of weights
+_WARMUP = 0.05  # share of the steps in which the rate rises
+_DECAY = 0.01  # of weights
 CLIP = 1.0  # largest norm of a gradient
 
 
@@ -150,7 +150,7 @@ def _begin(config: Config, device: torch.device) -> Progress:
         return mean.lerp(current, 1 - min(keep, (1 + done) / (10 + done)))
 
     mean = AveragedModel(net, avg_fn=towards)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.unet.rate, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=config.unet.rate, weight_decay=_DECAY)
     if config.compile:
         net.compile()
     return Progress(net, mean, optimiser)
@@ -179,7 +179,7 @@ class _Steps:
             rows = drawn[start : start + self.batch]
             pairs = [self.augment(self.images[i] / 255, self.targets[i], seed) for i, seed in rows]
             images, targets = (torch.stack(each).to(self.device) for each in zip(*pairs, strict=True))
-            rate = rate_at(epoch * self.per_epoch + step, self.total, math.ceil(WARMUP * self.total), self.peak)
+            rate = rate_at(epoch * self.per_epoch + step, self.total, math.ceil(_WARMUP * self.total), self.peak)
             yield rate, images, targets
 
 

@@ -43,10 +43,10 @@ CLAIMS = sa.Table(
     sa.Column("heartbeat", sa.DateTime, nullable=False),
 )
 """A row: somebody works on this trial, and was last heard of then. Who it is does not matter."""
-NOW = sa.func.current_timestamp()
-DAMAGED = ("not a database", "malformed")
+_NOW = sa.func.current_timestamp()
+_DAMAGED = ("not a database", "malformed")
 """What SQLite says of files that it did not write so."""
-LOOKS = 6  # at a database that is being made by another process
+_LOOKS = 6  # at a database that is being made by another process
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Database:
             ) from error
 
     def _what_to_do(self, message: str) -> str:
-        if any(word in message for word in DAMAGED):
+        if any(word in message for word in _DAMAGED):
             return "it is damaged and was left as it is; put a copy back, or move it away and the study begins anew"
         held = f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in message else ""
         return f"{held}see who uses it, make room or get access; the same command continues the study"
@@ -130,7 +130,7 @@ class Database:
         def beat() -> None:
             while not done.wait(self.grace / 4):
                 with suppress(Exception), self.storage.engine.begin() as connection:  # away for a moment ends no trial
-                    connection.execute(CLAIMS.update().where(self._row(claim.number)).values(heartbeat=NOW))
+                    connection.execute(CLAIMS.update().where(self._row(claim.number)).values(heartbeat=_NOW))
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -194,7 +194,7 @@ class Database:
             with self.storage.engine.begin() as connection:
                 silent = CLAIMS.c.heartbeat < self._silence(connection)
                 connection.execute(CLAIMS.delete().where(self._row(number), silent))
-                connection.execute(CLAIMS.insert().values(study=self.name, number=number, heartbeat=NOW))
+                connection.execute(CLAIMS.insert().values(study=self.name, number=number, heartbeat=_NOW))
         except IntegrityError:
             return None
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -216,7 +216,7 @@ class Database:
 
     def _silence(self, connection: sa.Connection) -> datetime:
         """Whoever was last heard of before this is dead; by the clock of the database, which writes the heartbeats."""
-        now: datetime = connection.scalars(sa.select(sa.type_coerce(NOW, sa.DateTime))).one()
+        now: datetime = connection.scalars(sa.select(sa.type_coerce(_NOW, sa.DateTime))).one()
         return now.replace(tzinfo=None) - timedelta(seconds=self.grace)
 
 
@@ -235,7 +235,7 @@ def _opened(url: str, name: str, wait: float) -> tuple[RDBStorage, optuna.Study]
     Of processes that come to a new database at once, all but one find tables half made, and look again.
     """
     begun = time.monotonic()
-    for attempt in range(LOOKS):
+    for attempt in range(_LOOKS):
         try:
             storage = _open(url, wait)
             CLAIMS.create(storage.engine, checkfirst=True)
@@ -243,7 +243,7 @@ def _opened(url: str, name: str, wait: float) -> tuple[RDBStorage, optuna.Study]
                 storage=storage, study_name=name, direction="maximize", load_if_exists=True
             )
         except (SQLAlchemyError, StorageInternalError):
-            if attempt == LOOKS - 1 or time.monotonic() - begun > wait:
+            if attempt == _LOOKS - 1 or time.monotonic() - begun > wait:
                 raise
             time.sleep(random.uniform(0.1, 0.5))
     raise AssertionError("the last look returns or raises")

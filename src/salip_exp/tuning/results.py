@@ -49,7 +49,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "counters": sum((each.work for each in trials), Counters()).to_dict(),
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},
         "trial_seconds": sum(each.seconds for each in trials),
-        "dashboard": dashboard_command(study.url),
+        "dashboard": _dashboard_command(study.url),
         "tuned": str(folder / File.tuned),
     }
     write_config(folder, config)
@@ -77,7 +77,7 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     return said
 
 
-def dashboard_command(url: str) -> str:
+def _dashboard_command(url: str) -> str:
     """What shows the study in a browser while it runs."""
     return shlex.join(["optuna-dashboard", url])
 

@@ -23,7 +23,7 @@ from salip_exp.tuning.study import Study, make_study
 from salip_exp.tuning.trials import read_trials
 from salip_exp.tuning.worker import Told
 
-LOOK = 2.0  # seconds between looks at what other workers did
+_LOOK = 2.0  # seconds between looks at what other workers did
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Told:
             self.known.add(number)
             self.heard(number, value)
             self.report(self.best.add(number, value))
-        if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > LOOK:
+        if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > _LOOK:
             self._look(new=True)
 
     def _look(self, new: bool) -> None:

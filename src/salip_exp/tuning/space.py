@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, Trial
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
 from salip_exp.settings.tuning import AREA, GENERATOR
 
-Number = int | float
-Values = dict[str, Number]
+_Number = int | float
+Values = dict[str, _Number]
 """One setting by dimension: `sam.points_per_side`, ..., `area.threshold`."""
 
 
@@ -35,11 +35,11 @@ class Dimension:
 
     name: str
     whole: bool
-    choices: tuple[Number, ...] = ()
-    low: Number = 0
-    high: Number = 0
+    choices: tuple[_Number, ...] = ()
+    low: _Number = 0
+    high: _Number = 0
 
-    def draw(self, rng: np.random.Generator) -> Number:
+    def draw(self, rng: np.random.Generator) -> _Number:
         """A value, each as likely as the others."""
         if self.choices:
             return self.choices[int(rng.integers(len(self.choices)))]
@@ -55,7 +55,7 @@ class Dimension:
             return IntDistribution(int(self.low), int(self.high))
         return FloatDistribution(self.low, self.high)
 
-    def suggest(self, trial: Trial) -> Number:
+    def suggest(self, trial: Trial) -> _Number:
         """What the sampler proposes to a trial."""
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
@@ -145,7 +145,7 @@ class Planned(BaseSampler):
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Number:
+    ) -> _Number:
         """The planned value of one dimension."""
         return self.values(trial.number)[param_name]
 

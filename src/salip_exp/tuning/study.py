@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class _Drawn:
     """The tuning images, in the order of the data."""
 
     cases: tuple[Case, ...]
@@ -50,7 +50,7 @@ def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
     return [each[i] for i in range(longest) for each in turns if i < len(each)]
 
 
-def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> Drawn:
+def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> _Drawn:
     """The first n images of the order that can be read and, where labels are needed, have a target.
 
     Args:
@@ -79,7 +79,7 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
             f"tuning.images={n} cannot be drawn: there are {len(found)} {what} among {len(refs)}; take fewer, "
             "or an objective that needs no target (tuning.objective=agreement)"
         )
-    return Drawn(tuple(found[position] for position in sorted(found)))
+    return _Drawn(tuple(found[position] for position in sorted(found)))
 
 
 VERSION = 1
@@ -102,7 +102,7 @@ class Study:
     config: Config
     workbench: Workbench
     dataset: Dataset
-    drawn: Drawn
+    drawn: _Drawn
     loaded: Loaded
     space: Space
     name: str
@@ -133,7 +133,7 @@ def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     return Study(config, workbench, dataset, drawn, loaded, space, name, total, url)
 
 
-def study_name(config: Config, loaded: Loaded, drawn: Drawn, space: Space) -> str:
+def study_name(config: Config, loaded: Loaded, drawn: _Drawn, space: Space) -> str:
     """Data set and sampler, with a hash over all that a trial's value depends on; the number of trials is no part."""
     made_of = [
         VERSION,

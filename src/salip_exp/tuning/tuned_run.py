@@ -18,7 +18,7 @@ from salip_exp.settings.tuned import Tuned, read_tuned
 from salip_exp.settings.tuning import searches
 from salip_exp.tuning.tune import StudyListener, study_in
 
-REMEDY = ", or score them by tuning.score_tuning_images=true, and every table will say so"
+_REMEDY = ", or score them by tuning.score_tuning_images=true, and every table will say so"
 
 
 def tuned_run(
@@ -52,7 +52,7 @@ def tuned_run(
 
     def untuned(dataset: Dataset) -> Dataset:
         ids = () if config.tuning.score_tuning_images else images
-        return without_cases(dataset, ids, "tuning images", "used for tuning", config.dataset.subset, REMEDY)
+        return without_cases(dataset, ids, "tuning images", "used for tuning", config.dataset.subset, _REMEDY)
 
     return run(config, folder, command, lab, listeners, untuned)
 

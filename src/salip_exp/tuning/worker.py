@@ -126,7 +126,7 @@ def tried(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 log = logging.getLogger(__name__)
-PAUSE = 0.2  # seconds between looks at trials that others work on
+_PAUSE = 0.2  # seconds between looks at trials that others work on
 OUTCOME, REASON, WORK = "outcome", "reason", "work"
 """What is noted of a trial besides its value: scores of its images, or why it has none, and the networks' work.
 
@@ -172,7 +172,7 @@ class Worker:
                 told(claim.number, self._finish(claim))
                 done += 1
             elif self.database.unfinished(self.total):
-                time.sleep(PAUSE)
+                time.sleep(_PAUSE)
             else:
                 break
         return done

@@ -18,7 +18,7 @@ from salip_exp.data.phantoms.sculpt import Field, Point, interpolate, lookup, sm
 from salip_exp.errors import ConfigError, EnvironmentFault
 from salip_exp.files import write_bytes
 
-__all__ = ["LABELS", "PARTS", "PROFILES", "Profile", "anatomy", "brain_mask", "render", "write_cc359"]
+__all__ = ["LABELS", "PARTS", "PROFILES", "anatomy", "brain_mask", "render", "write_cc359"]
 
 _SITE = "phantom"
 
@@ -35,7 +35,7 @@ _TISSUE: Mapping[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Profile:
+class _Profile:
     """How a scanner turns tissue into an image.
 
     Attributes:
@@ -67,28 +67,28 @@ class Profile:
     stored: str
 
 
-PROFILES: dict[str, Profile] = {
-    "GE 1.5": Profile(
+PROFILES: dict[str, _Profile] = {
+    "GE 1.5": _Profile(
         vendor="ge", field="15", white=520, contrast=0.95, fat=1.0, noise=0.045, bias=0.12,
         voxel_mm=(2.0, 1.5, 1.5), blur_mm=(0.9, 0.7, 0.7), ringing=0.0, ghost=0.01, stored="PIL",
     ),
-    "GE 3": Profile(
+    "GE 3": _Profile(
         vendor="ge", field="3", white=3100, contrast=1.15, fat=0.95, noise=0.025, bias=0.3,
         voxel_mm=(1.8, 1.5, 1.5), blur_mm=(0.7, 0.5, 0.5), ringing=0.02, ghost=0.0, stored="PIL",
     ),
-    "Philips 1.5": Profile(
+    "Philips 1.5": _Profile(
         vendor="philips", field="15", white=900, contrast=0.8, fat=0.8, noise=0.065, bias=0.1,
         voxel_mm=(2.0, 1.6, 1.6), blur_mm=(0.9, 0.9, 0.9), ringing=0.04, ghost=0.0, stored="PSR",
     ),
-    "Philips 3": Profile(
+    "Philips 3": _Profile(
         vendor="philips", field="3", white=1400, contrast=1.05, fat=0.6, noise=0.03, bias=0.38,
         voxel_mm=(1.8, 1.6, 1.6), blur_mm=(0.7, 0.6, 0.6), ringing=0.05, ghost=0.015, stored="PSR",
     ),
-    "Siemens 1.5": Profile(
+    "Siemens 1.5": _Profile(
         vendor="siemens", field="15", white=260, contrast=1.0, fat=1.15, noise=0.055, bias=0.15,
         voxel_mm=(2.0, 1.6, 1.5), blur_mm=(1.0, 0.8, 0.7), ringing=0.0, ghost=0.02, stored="PIR",
     ),
-    "Siemens 3": Profile(
+    "Siemens 3": _Profile(
         vendor="siemens", field="3", white=410, contrast=1.25, fat=1.05, noise=0.02, bias=0.25,
         voxel_mm=(1.8, 1.5, 1.5), blur_mm=(0.6, 0.5, 0.5), ringing=0.03, ghost=0.0, stored="PIR",
     ),
@@ -96,7 +96,7 @@ PROFILES: dict[str, Profile] = {
 
 
 def render(
-    labels: NDArray[np.uint8], profile: Profile, rng: np.random.Generator, voxel_mm: float | Point
+    labels: NDArray[np.uint8], profile: _Profile, rng: np.random.Generator, voxel_mm: float | Point
 ) -> NDArray[np.int16]:
     """T1-weighted image of a label volume as the profile's scanner would store it, of the same shape.
 
@@ -117,7 +117,7 @@ def render(
     return np.clip(np.rint(magnitude * profile.white), 0, 32767).astype(np.int16)
 
 
-def _tissue(labels: NDArray[np.uint8], profile: Profile, rng: np.random.Generator) -> Field:
+def _tissue(labels: NDArray[np.uint8], profile: _Profile, rng: np.random.Generator) -> Field:
     """Mean intensity of each label, times a texture of slow variation and of grain."""
     mean, sd = np.zeros(256), np.zeros(256)
     for name, (value, spread) in _TISSUE.items():
@@ -136,7 +136,7 @@ def _low(rng: np.random.Generator, shape: tuple[int, ...], cells: float) -> Fiel
     return interpolate(small, [np.linspace(0.0, 23.0, n) for n in shape])
 
 
-def _artefacts(image: Field, profile: Profile) -> Field:
+def _artefacts(image: Field, profile: _Profile) -> Field:
     """Gibbs ringing and a motion ghost along the anterior-posterior phase axis."""
     if profile.ringing:
         g = profile.ringing
@@ -185,7 +185,7 @@ def write_cc359(root: Path, volumes_per_group: int, seed: int) -> None:
             _save(root / "Silver-standard" / _SITE / f"{name}_ss.nii.gz", mask, profile)
 
 
-def _save(path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], profile: Profile) -> None:
+def _save(path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], profile: _Profile) -> None:
     """Store a RAS+ volume in the profile's orientation, under its final name only when it is complete."""
     affine = np.diag([*profile.voxel_mm, 1.0])
     affine[:3, 3] = [-0.5 * (n - 1) * v for n, v in zip(volume.shape, profile.voxel_mm, strict=True)]

@@ -65,7 +65,7 @@ PARTS: dict[str, tuple[int, ...]] = {
     "arms": (9,),
     "body": (1, 2, 3, 4, 5, 6, 7, 8, 9),
 }
-COVERAGE = (0.12, 0.45)
+_COVERAGE = (0.12, 0.45)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _draw_chest(rng: Rng, shape: tuple[int, int]) -> _Chest:
 def _plausible(chest: _Chest) -> bool:
     """Both lungs in view and of a size, and little of them cut off by the picture's edge."""
     shares = [float(np.count_nonzero(lung)) / lung.size for lung in chest.lungs]
-    if not COVERAGE[0] < sum(shares) < COVERAGE[1] or min(shares) < 0.3 * max(shares):
+    if not _COVERAGE[0] < sum(shares) < _COVERAGE[1] or min(shares) < 0.3 * max(shares):
         return False
     both = chest.lungs[0] | chest.lungs[1]
     cut = [int(np.count_nonzero(edge)) for edge in (both[0], both[-1], both[:, 0], both[:, -1])]

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Rng = np.random.Generator
 
-V_TABLE: Floats = np.linspace(-1.5, 2.5, 801)
+_V_TABLE: Floats = np.linspace(-1.5, 2.5, 801)
 A_TABLE: Floats = np.linspace(-3.0, 3.0, 1201)
 
 
@@ -129,22 +129,22 @@ def _outer_table(rng: Rng, apex: float, width: float) -> Floats:
     """Side wall: a quarter of a superellipse from the apex to the widest point, then nearly straight."""
     widest = float(rng.uniform(0.6, 1.05))
     roundness = float(rng.uniform(1.3, 2.2))
-    t = np.clip(V_TABLE / widest, 0.0, 1.0)
+    t = np.clip(_V_TABLE / widest, 0.0, 1.0)
     rise = np.power(np.maximum(1.0 - np.power(1.0 - t, roundness), 0.0), 1.0 / float(rng.uniform(1.3, 2.1)))
-    below = np.clip(V_TABLE - widest, 0.0, None) * float(rng.uniform(-0.12, 0.12))
-    wall = np.where(V_TABLE > 0.0, apex + (width - apex) * rise + below, -1.0)
+    below = np.clip(_V_TABLE - widest, 0.0, None) * float(rng.uniform(-0.12, 0.12))
+    wall = np.where(_V_TABLE > 0.0, apex + (width - apex) * rise + below, -1.0)
     return np.asarray(wall, dtype=np.float64)
 
 
 def _inner_table(rng: Rng, sign: int, apex: float, child: bool) -> Floats:
     """Mediastinal border with vena cava, aortic knob, hilum and atrium as bumps, opening into the rounded apex."""
     base = float(rng.uniform(0.13, 0.22)) + (0.08 if child else 0.0)
-    border = base + float(rng.uniform(-0.05, 0.1)) * V_TABLE
+    border = base + float(rng.uniform(-0.05, 0.1)) * _V_TABLE
     for centre, reach, low, high in ((0.25, 0.1, -0.01, 0.09), (0.44, 0.14, -0.01, 0.12), (0.65, 0.2, -0.03, 0.08)):
         place = centre + float(rng.normal(0.0, 0.04))
         amount = float(rng.uniform(low, high)) * (1.3 if sign > 0 else 1.0)
-        border = border + amount * bump((V_TABLE - place) / (reach * float(rng.uniform(0.7, 1.4))))
-    opening = np.clip(V_TABLE / float(rng.uniform(0.07, 0.22)), 0.0, 1.0)
+        border = border + amount * bump((_V_TABLE - place) / (reach * float(rng.uniform(0.7, 1.4))))
+    opening = np.clip(_V_TABLE / float(rng.uniform(0.07, 0.22)), 0.0, 1.0)
     corner = np.power(np.maximum(1.0 - (1.0 - opening) ** 2, 0.0), 0.5)
     return np.asarray(apex - (apex - border) * corner, dtype=np.float64)
 
@@ -172,7 +172,7 @@ def draw_side(rng: Rng, frame: Frame, sign: int, level: float, child: bool) -> S
     outer = _outer_table(rng, apex, width)
     inner = _inner_table(rng, sign, apex, child)
     cage = np.maximum(outer, 0.3)
-    look_up = [np.interp(frame.v - top, V_TABLE, table) for table in (inner, outer, cage)]
+    look_up = [np.interp(frame.v - top, _V_TABLE, table) for table in (inner, outer, cage)]
     floor = np.interp(a, A_TABLE, _floor_table(rng, level, width))
     return Side(a, look_up[0], look_up[1], floor, look_up[2])
 
@@ -204,8 +204,8 @@ def draw_torso(rng: Rng, frame: Frame) -> tuple[Floats, float, float]:
     knots = [-1.5, top - 0.1, top, top + 0.5 * drop, top + drop, joint + 0.12, joint + 0.4, 0.9, 1.4, 2.5]
     wide = 0.5 * (neck + shoulder)
     widths = [neck * 1.1, neck, neck * 1.15, wide, shoulder, shoulder, chest, 0.5 * (chest + waist), waist, waist]
-    table = ndimage.gaussian_filter1d(np.interp(V_TABLE, knots, widths), float(rng.uniform(6.0, 14.0)))
-    depth = np.interp(frame.v, V_TABLE, table) - np.abs(frame.u - float(rng.normal(0.0, 0.02)))
+    table = ndimage.gaussian_filter1d(np.interp(_V_TABLE, knots, widths), float(rng.uniform(6.0, 14.0)))
+    depth = np.interp(frame.v, _V_TABLE, table) - np.abs(frame.u - float(rng.normal(0.0, 0.02)))
     return np.asarray(depth, dtype=np.float64), shoulder, joint
 
 

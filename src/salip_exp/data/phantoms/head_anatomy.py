@@ -19,7 +19,7 @@ from salip_exp.data.phantoms.head_geometry import (
     smooth_noise,
 )
 
-Ellipse = tuple[float, float, float, float, float]
+_Ellipse = tuple[float, float, float, float, float]
 Labels = NDArray[np.uint8]
 
 LABELS: dict[str, int] = {
@@ -63,7 +63,7 @@ PARTS: dict[str, tuple[int, ...]] = {
 """State numbers of each part a network may be asked for; `fetal_head` is the organ: the filled ellipse."""
 
 
-HALF_LENGTHS = {"early": (0.15, 0.28), "middle": (0.25, 0.45), "late": (0.38, 0.58)}
+_HALF_LENGTHS = {"early": (0.15, 0.28), "middle": (0.25, 0.45), "late": (0.38, 0.58)}
 """Half the head's length in frame heights, by stage. Sonographers zoom in: of 213 real pictures of HC18 one in ten has
 a head below 14.5 % of the frame, one in two below 31 %, one in ten above 45 %, and none below 6 or above 54 %."""
 
@@ -105,9 +105,9 @@ def _draw_fan(rng: np.random.Generator, room: tuple[float, float]) -> Fan:
     return Fan((middle, top - near), near, far, lean - left, lean + right)
 
 
-def _draw_view(rng: np.random.Generator, stage: str, room: tuple[float, float]) -> tuple[Fan, Ellipse]:
+def _draw_view(rng: np.random.Generator, stage: str, room: tuple[float, float]) -> tuple[Fan, _Ellipse]:
     """Draw the head's size, then fan and head position, again while too much of the head is out of sight."""
-    a = float(rng.uniform(*HALF_LENGTHS[stage]))
+    a = float(rng.uniform(*_HALF_LENGTHS[stage]))
     b = a * float(rng.uniform(0.76, 0.99) if stage == "early" else rng.uniform(0.66, 0.90))
     leaving = rng.random() < 0.07
     need = 0.6 if leaving else float(rng.choice([1.0, 0.93, 0.85], p=[0.7, 0.2, 0.1]))
@@ -121,7 +121,7 @@ def _draw_view(rng: np.random.Generator, stage: str, room: tuple[float, float]) 
     return fan, head
 
 
-def _place_head(rng: np.random.Generator, stage: str, a: float, b: float, room: tuple[float, float]) -> Ellipse:
+def _place_head(rng: np.random.Generator, stage: str, a: float, b: float, room: tuple[float, float]) -> _Ellipse:
     """Draw where a head with semi-axes a and b lies and how it is turned: mostly near level."""
     spread = {"early": (0.6, 0.62), "middle": (0.32, 0.4), "late": (0.2, 0.25)}[stage]
     cx = room[0] * spread[0] * float(rng.uniform(-1, 1))
@@ -131,7 +131,7 @@ def _place_head(rng: np.random.Generator, stage: str, a: float, b: float, room: 
     return cx, cy, a, b, angle
 
 
-def _surroundings(rng: np.random.Generator, stage: str, head: Ellipse, fan: Fan, x: Array, y: Array) -> Labels:
+def _surroundings(rng: np.random.Generator, stage: str, head: _Ellipse, fan: Fan, x: Array, y: Array) -> Labels:
     """Maternal layers, uterus, fluid and placenta: labels (H, W) without the fetus."""
     shape = (y.shape[0], x.shape[1])
     coarse, fine = smooth_noise(rng, (4, 6), shape), smooth_noise(rng, (10, 14), shape)
@@ -155,7 +155,7 @@ def _surroundings(rng: np.random.Generator, stage: str, head: Ellipse, fan: Fan,
 
 
 def _sac(
-    rng: np.random.Generator, stage: str, head: Ellipse, x: Array, y: Array, coarse: Array, fine: Array
+    rng: np.random.Generator, stage: str, head: _Ellipse, x: Array, y: Array, coarse: Array, fine: Array
 ) -> NDArray[np.bool_]:
     """Fluid around the head: a rough, shifted, larger ellipse, which may leave parts of the head against the wall."""
     cx, cy, a, b, angle = head
@@ -168,7 +168,7 @@ def _sac(
     return np.asarray(inside, dtype=np.bool_)
 
 
-def _add_fetus(rng: np.random.Generator, stage: str, head: Ellipse, labels: Labels, x: Array, y: Array) -> None:
+def _add_fetus(rng: np.random.Generator, stage: str, head: _Ellipse, labels: Labels, x: Array, y: Array) -> None:
     """Add neck and trunk at one end of the head, limbs, and bright interfaces, outside the head."""
     cx, cy, a, b, angle = head
     if rng.random() < (0.65 if stage == "early" else 0.45):
@@ -188,7 +188,9 @@ def _add_fetus(rng: np.random.Generator, stage: str, head: Ellipse, labels: Labe
         labels[in_ellipse(x, y, _beside(rng, head, (0.02, 0.12), (0.04, 0.2)))] = LABELS["reflector"]
 
 
-def _beside(rng: np.random.Generator, head: Ellipse, size: tuple[float, float], ratio: tuple[float, float]) -> Ellipse:
+def _beside(
+    rng: np.random.Generator, head: _Ellipse, size: tuple[float, float], ratio: tuple[float, float]
+) -> _Ellipse:
     """A small ellipse somewhere beside the head."""
     t, out = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(1.05, 1.7))
     cx = head[0] + head[2] * out * np.cos(t)
@@ -197,7 +199,7 @@ def _beside(rng: np.random.Generator, head: Ellipse, size: tuple[float, float], 
     return float(cx), float(cy), a, a * float(rng.uniform(*ratio)), float(rng.normal(0, 0.6))
 
 
-def _add_head(rng: np.random.Generator, stage: str, head: Ellipse, labels: Labels, x: Array, y: Array) -> None:
+def _add_head(rng: np.random.Generator, stage: str, head: _Ellipse, labels: Labels, x: Array, y: Array) -> None:
     """Fill the head's ellipse: scalp where the skull leaves the ellipse, skull, and brain with its structures."""
     u, v = ellipse_frame(x, y, head)
     rho, phi = np.sqrt(u * u + v * v), np.arctan2(v, u)

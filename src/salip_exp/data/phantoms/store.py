@@ -14,9 +14,9 @@ from salip_exp.plugins import resolved
 
 VERSION = 2
 """Raise it when the pixels of any phantom change."""
-Writer = Callable[[Path, int, int], None]
+_Writer = Callable[[Path, int, int], None]
 """Draws below a folder so many, or so many for each group, with a seed."""
-WRITERS: dict[str, Writer | str] = {
+WRITERS: dict[str, _Writer | str] = {
     "cc359": "salip_exp.data.phantoms.brain:write_cc359",
     "hc18": "salip_exp.data.phantoms.head:write_hc18",
     "xray": "salip_exp.data.phantoms.chest:write_xray",
@@ -43,7 +43,7 @@ def phantom_root(layout: str, config: Phantom) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=home))
         try:
-            write: Writer = resolved(WRITERS[layout])
+            write: _Writer = resolved(WRITERS[layout])
             write(draft, config.n // GROUPS.get(layout, 1), config.seed)
             _move(draft, place)
         finally:

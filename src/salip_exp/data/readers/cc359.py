@@ -18,17 +18,17 @@ LAYOUT = (
     "Silver-standard/<SITE>/CC0001_philips_15_55_M_ss.nii.gz below dataset.root."
 )
 NAME = re.compile(r"CC\d+_(?P<vendor>ge|philips|siemens)_(?P<field>15|3)_\d+_[MF]", re.IGNORECASE)
-VENDORS = {"ge": "GE", "philips": "Philips", "siemens": "Siemens"}
+_VENDORS = {"ge": "GE", "philips": "Philips", "siemens": "Siemens"}
 FIELDS = {"15": "1.5", "3": "3"}
 
 
 def group_of(name: str) -> str | None:
     """Vendor and field strength in tesla, e.g. `Philips 1.5`, from a file name; None where it does not say."""
     found = NAME.fullmatch(name)
-    return f"{VENDORS[found['vendor'].lower()]} {FIELDS[found['field']]}" if found else None
+    return f"{_VENDORS[found['vendor'].lower()]} {FIELDS[found['field']]}" if found else None
 
 
-def read_cc359(root: Path, config: DatasetConfig) -> Found:
+def _read_cc359(root: Path, config: DatasetConfig) -> Found:
     """Slices of every volume; masks end in `_ss` and lie in Silver-standard, or where that is absent anywhere below."""
     require_folder(root, LAYOUT)
     originals, standards = (_files(root, part, config.files.follow_links) for part in ("Original", "Silver-standard"))
@@ -57,4 +57,4 @@ def _is_mask(path: Path) -> bool:
     return stem(path).endswith("_ss")
 
 
-READER = Reader(read_cc359, LAYOUT)
+READER = Reader(_read_cc359, LAYOUT)

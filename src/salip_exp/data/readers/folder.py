@@ -21,7 +21,7 @@ LAYOUT = (
 )
 
 
-def read_folder(root: Path, config: DatasetConfig) -> Found:
+def _read_folder(root: Path, config: DatasetConfig) -> Found:
     """Pictures and volumes that match the image glob, with the masks of their names.
 
     A mask belongs to the image of the same name, less `mask_suffix`, in the same sub-folder below each glob's fixed
@@ -76,4 +76,4 @@ def _refs(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> l
     return [picture_ref(name, image, mask, config)]
 
 
-READER = Reader(read_folder, LAYOUT, paired=True)
+READER = Reader(_read_folder, LAYOUT, paired=True)

@@ -23,8 +23,8 @@ LAYOUT = (
     "training_set_pixel_size_and_HC.csv below dataset.root."
 )
 TABLE = "training_set_pixel_size_and_HC.csv"
-ANNOTATION = "_Annotation"
-SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
+_ANNOTATION = "_Annotation"
+_SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
 """Millimetres that a pixel and a head's circumference can have."""
 
 
@@ -36,13 +36,13 @@ class Measure:
     circumference_mm: float | None
 
 
-def read_hc18(root: Path, config: DatasetConfig) -> Found:
+def _read_hc18(root: Path, config: DatasetConfig) -> Found:
     """Images below `training_set/` (or the root itself), with the outlines of their names."""
     require_folder(root, LAYOUT)
     folder = root / "training_set" if (root / "training_set").is_dir() else root
     measures = read_measures(folder, root)
     files = files_below(folder, "*", (".png",), config.files.follow_links)
-    masks = by_name((path for path in files if _is_mask(path)), lambda path: path.stem.removesuffix(ANNOTATION))
+    masks = by_name((path for path in files if _is_mask(path)), lambda path: path.stem.removesuffix(_ANNOTATION))
     images = by_name((path for path in files if not _is_mask(path)), stem)
 
     def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
@@ -59,7 +59,7 @@ def fetus_of(name: str) -> str:
 
 
 def _is_mask(path: Path) -> bool:
-    return path.stem.endswith(ANNOTATION)
+    return path.stem.endswith(_ANNOTATION)
 
 
 def load_head(path: Path, mask: Path | None, measure: Measure | None, config: DatasetConfig) -> Case:
@@ -103,9 +103,9 @@ def read_measures(folder: Path, root: Path) -> dict[str, Measure]:
 
 def _measure(row: list[str]) -> Measure:
     numbers = [float(cell) for cell in row[1:3] if cell]
-    if not numbers or not all(low <= number <= high for number, (low, high) in zip(numbers, SENSIBLE, strict=False)):
+    if not numbers or not all(low <= number <= high for number, (low, high) in zip(numbers, _SENSIBLE, strict=False)):
         raise ValueError(f"{row[0]} has {', '.join(row[1:3])}")
     return Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)
 
 
-READER = Reader(read_hc18, LAYOUT)
+READER = Reader(_read_hc18, LAYOUT)

@@ -15,7 +15,7 @@ from salip_exp.errors import DataError
 LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
 
 
-def read_xray(root: Path, config: DatasetConfig) -> Found:
+def _read_xray(root: Path, config: DatasetConfig) -> Found:
     """Images of CXR_png with the masks of their names: `<name>_mask.png` (Shenzhen) or `<name>.png` (Montgomery)."""
     require_folder(root, LAYOUT)
     home = next((folder for folder in (root / "Lung Segmentation", root) if (folder / "CXR_png").is_dir()), None)
@@ -31,4 +31,4 @@ def read_xray(root: Path, config: DatasetConfig) -> Found:
     return gather(images, masks, root, config, refs)
 
 
-READER = Reader(read_xray, LAYOUT, paired=True)
+READER = Reader(_read_xray, LAYOUT, paired=True)

@@ -8,18 +8,18 @@ import torch
 
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 
-IMAGE_SIDE = 256
-PATCH = 16
+_SIDE = 256
+_PATCH = 16
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 def build_sam() -> Sam:
     """SAM for 256-pixel input with random weights: embeddings 128 x 16 x 16, low-resolution masks 64 x 64."""
-    parts, width, grid = segment_anything.modeling, 128, IMAGE_SIDE // PATCH
+    parts, width, grid = segment_anything.modeling, 128, _SIDE // _PATCH
     encoder = parts.ImageEncoderViT(
-        img_size=IMAGE_SIDE,
-        patch_size=PATCH,
+        img_size=_SIDE,
+        patch_size=_PATCH,
         embed_dim=192,
         depth=6,
         num_heads=6,
@@ -31,7 +31,10 @@ def build_sam() -> Sam:
         global_attn_indexes=(),
     )
     prompts = parts.PromptEncoder(
-        embed_dim=width, image_embedding_size=(grid, grid), input_image_size=(IMAGE_SIDE, IMAGE_SIDE), mask_in_chans=16
+        embed_dim=width,
+        image_embedding_size=(grid, grid),
+        input_image_size=(_SIDE, _SIDE),
+        mask_in_chans=16,
     )
     decoder = parts.MaskDecoder(
         num_multimask_outputs=3,
