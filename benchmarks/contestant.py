@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from networks import Networks
 
+from salip_exp._timing import Stopwatch
 from salip_exp.cache.store import Store
 from salip_exp.cascade.cached_sam import Picture, SamStages
 from salip_exp.cascade.pool import keep_small
@@ -15,7 +16,6 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Method, Prediction, Status
 from salip_exp.methods.registry import build_method
-from salip_exp.timing import Stopwatch
 
 
 def method(config: Config, networks: Networks, store: Store, with_clip: bool = True) -> Method:

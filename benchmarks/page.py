@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from salip_exp.reports.run_page import write_run_page
+from salip_exp._reports.run_page import write_run_page
 from salip_exp.runs.folder import RunFolder, read_run
 
 TESTS = Path(__file__).parents[1] / "tests"

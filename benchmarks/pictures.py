@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.datasets import open_dataset
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 SETS = ("phantom_cc359", "phantom_hc18", "phantom_xray")
 DRAWN = "dataset.phantom.n=12"

@@ -10,7 +10,7 @@ from contestant import method
 from networks import Networks
 from processes import Answer
 
-from salip_exp.cache.base import Stage
+from salip_exp.cache._base import Stage
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import Config
 from salip_exp.data.case import Case

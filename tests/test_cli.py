@@ -15,9 +15,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from salip_exp import cli
+from salip_exp._settings.folders import label, unfinished
 from salip_exp.config import Config
 from salip_exp.errors import DataError, EnvironmentFault, TooManyFailures, WeightsError
-from salip_exp.settings.folders import label, unfinished
 
 Runner = Callable[[Config, Path, Sequence[str]], int]
 Calls = list[tuple[Config, Path, list[str]]]
@@ -50,9 +50,9 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     typed_line = Line(monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: main() sets it
-    module = types.ModuleType("salip_exp.commands.run")
+    module = types.ModuleType("salip_exp._commands.run")
     module.__dict__["command"] = typed_line.run
-    monkeypatch.setitem(sys.modules, "salip_exp.commands.run", module)
+    monkeypatch.setitem(sys.modules, "salip_exp._commands.run", module)
     return typed_line
 
 
@@ -227,9 +227,9 @@ def test_resume_takes_the_folder_it_is_told(line: Line, tmp_path: Path) -> None:
 def test_the_report_has_one_place_and_no_run_folder(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.ModuleType("salip_exp.commands.report")
+    module = types.ModuleType("salip_exp._commands.report")
     module.__dict__["command"] = lambda config, folder, typed: 0
-    monkeypatch.setitem(sys.modules, "salip_exp.commands.report", module)
+    monkeypatch.setitem(sys.modules, "salip_exp._commands.report", module)
     assert line("task=report") == (0, "")
     assert [each.name for each in (tmp_path / "outputs").iterdir()] == ["report"]
 

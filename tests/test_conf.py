@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 from tools.embedded.texts import THINGS, vdt_sentences
 
 CONF = Path(str(resources.files("salip_exp.conf")))

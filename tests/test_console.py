@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from salip_exp.console import progress
+from salip_exp._console import progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -39,7 +39,7 @@ def test_a_terminal_gets_a_bar_that_is_redrawn_in_place(capsys, monkeypatch):
 
 def test_what_was_there_already_counts_as_done_and_not_in_the_rate(capsys, monkeypatch):
     clock = iter([0.0, 1.0, 2.0, 10.0])
-    monkeypatch.setattr("salip_exp.console.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("salip_exp._console.time.monotonic", lambda: next(clock))
     with progress(4, visible=True, unit="trial") as report:
         report("old", new=False)
         report("old", new=False)

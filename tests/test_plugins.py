@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from salip_exp import plugins
+from salip_exp._settings.compose import compose
+from salip_exp._settings.foreign import refuse_foreign_code
 from salip_exp.cascade.options import VIEWS, ViewKind
 from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError, EnvironmentFault
 from salip_exp.methods.traits import METHODS
-from salip_exp.settings.compose import compose
-from salip_exp.settings.foreign import refuse_foreign_code
 
 Install = Callable[..., None]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._settings.folders import run_name
 from salip_exp.config import Task
-from salip_exp.settings.folders import run_name
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.keys import keys, nearest
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.keys import keys, nearest
-from salip_exp.settings.validate import typed
 
 BASE = OmegaConf.to_container(compose([]), resolve=True, enum_to_str=True)
 """Composed once: a composition costs a tenth of a second."""

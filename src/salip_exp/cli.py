@@ -24,13 +24,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
+from salip_exp._settings.folders import is_unfinished, unfinished
+from salip_exp._settings.foreign import refuse_foreign_code
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
-from salip_exp.runs.process import keep_freed_memory
-from salip_exp.settings.compose import FAULTS, VERSION_BASE, compose, explain
-from salip_exp.settings.folders import is_unfinished, unfinished
-from salip_exp.settings.foreign import refuse_foreign_code
-from salip_exp.settings.validate import typed
+from salip_exp.runs._process import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 """Errors of the operating system that say something about the machine and nothing about the program."""
 
 
-class JobEnded(Exception):
+class _JobEnded(Exception):
     """A job that a launcher ran in another process ended with an exit code other than 0, and has said why."""
 
     def __init__(self, code: int) -> None:
@@ -69,7 +69,7 @@ def command() -> int:
     try:
         _check_first(sys.argv[1:])
         _hydra(codes)
-    except JobEnded as error:
+    except _JobEnded as error:
         codes.append(error.code)
     except SalipError as error:
         codes.append(_complain(str(error), error.exit_code))
@@ -128,7 +128,7 @@ def _hydra(codes: list[int]) -> None:
         if code in (INTERRUPTED, TERMINATED):
             raise SystemExit(code)
         if code and os.getpid() != process:
-            raise JobEnded(code)
+            raise _JobEnded(code)
 
     try:
         hydra.main(config_path="pkg://salip_exp.conf", config_name="config", **VERSION_BASE)(job)()
@@ -157,7 +157,7 @@ def _job(cfg: DictConfig) -> int:
 
 def _dispatch(config: Config, folder: Path) -> int:
     """Leave it to the command of the task, which loads what it needs; nothing is loaded for another."""
-    command = import_module(f"salip_exp.commands.{config.task}").command
+    command = import_module(f"salip_exp._commands.{config.task}").command
     code: int = command(config, folder, _command_line())
     return code
 

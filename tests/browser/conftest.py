@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from salip_exp.commands import report
+from salip_exp._commands import report
 
 TESTS = Path(__file__).parents[1]
 PAGES = (

@@ -11,8 +11,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from salip_exp._reports.serve import Pages, serving
 from salip_exp.evaluation.statistics import compare
-from salip_exp.reports.serve import Pages, serving
 from salip_exp.runs.folder import State, find_runs, read_run
 from salip_exp.runs.records import record_path
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from salip_exp.cache import fetch as rows_module
-from salip_exp.cache.base import content_key
+from salip_exp.cache._base import content_key
+from salip_exp.cache._files import entries, place
 from salip_exp.cache.fetch import fetch, fetch_rows, table
-from salip_exp.cache.files import entries, place
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, NoStore, Stage, Store
 
 VIEW = Stage.view
@@ -138,7 +138,7 @@ def test_what_nobody_changed_is_not_read_again(tmp_path: Path):
 
 
 def test_memory_keeps_rows_that_a_full_disk_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from salip_exp.cache import disk
+    from salip_exp.cache import _disk as disk
 
     store = STORES["layered"](tmp_path)
     ask(store, 1, 2)

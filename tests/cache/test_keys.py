@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from salip_exp.cache.base import content_key
+from salip_exp.cache._base import content_key
 from salip_exp.config import Fill
 
 ARRAYS = stn.arrays(
@@ -77,7 +77,7 @@ def test_what_has_no_lasting_bytes_is_refused(part):
 
 
 def test_a_key_is_the_same_in_another_process():
-    program = "from salip_exp.cache.base import content_key; print(content_key('a', 1, 0.5, None, [True, b'x']))"
+    program = "from salip_exp.cache._base import content_key; print(content_key('a', 1, 0.5, None, [True, b'x']))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == content_key("a", 1, 0.5, None, [True, b"x"])
     assert (

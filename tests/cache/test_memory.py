@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salip_exp.cache.base import freeze
+from salip_exp.cache._base import freeze
 from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import MemoryStore, Stage
 

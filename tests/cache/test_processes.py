@@ -16,9 +16,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from salip_exp.cache import files as shelf
+from salip_exp.cache import _files as shelf
+from salip_exp.cache._files import entries, leftovers, place
 from salip_exp.cache.fetch import fetch
-from salip_exp.cache.files import entries, leftovers, place
 from salip_exp.cache.store import DiskStore, Stage
 
 GB = 10**9

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from salip_exp.cache.base import content_key
+from salip_exp.cache._base import content_key
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, NoStore, Stage, folder_of, open_store
 from salip_exp.config import CacheConfig, CacheMode, Config
 from salip_exp.errors import EnvironmentFault

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salip_exp.cache.base import content_key
-from salip_exp.cache.files import Item, Removed, entries, place, remove, tidy
+from salip_exp.cache._base import content_key
+from salip_exp.cache._files import Item, Removed, entries, place, remove, tidy
 from salip_exp.cache.store import DiskStore, Stage
 from salip_exp.config import CacheConfig
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salip_exp.checks import machine as device
-from salip_exp.checks.finding import Finding, Level, failure, fine, warning
-from salip_exp.checks.inputs import Data, look, text_findings
-from salip_exp.checks.machine import bytes_of_a_case, disk_findings, folder_findings
-from salip_exp.checks.settings import settings_findings
-from salip_exp.commands import check
-from salip_exp.commands.check import as_json, findings
+from salip_exp._checks import machine as device
+from salip_exp._checks.finding import Finding, Level, failure, fine, warning
+from salip_exp._checks.inputs import Data, look, text_findings
+from salip_exp._checks.machine import bytes_of_a_case, disk_findings, folder_findings
+from salip_exp._checks.settings import settings_findings
+from salip_exp._commands import check
+from salip_exp._commands.check import as_json, findings
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError, DataError, WeightsError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 Make = Callable[..., Config]
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Dataset
 from salip_exp.data.datasets import open_dataset
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 Save = Callable[..., Path]
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from salip_exp import cli
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

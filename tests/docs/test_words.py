@@ -9,10 +9,10 @@ from pkgutil import resolve_name
 
 import pytest
 
+from salip_exp._settings.compose import compose
 from salip_exp.cli import quoted
 from salip_exp.config import Config
 from salip_exp.plugins import KINDS
-from salip_exp.settings.compose import compose
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.data.datasets import open_dataset
 from salip_exp.evaluation.metrics import FACT, head_circumference, perimeter
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 SHAPE = (180, 256)
 

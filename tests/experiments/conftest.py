@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from salip_exp import paper as definitions
+from salip_exp import _paper as definitions
+from salip_exp._experiments.results import Entry, Result, corrected
 from salip_exp.config import Config, ScoreConfig
 from salip_exp.evaluation.statistics import estimate
-from salip_exp.experiments.results import Entry, Result, corrected
 
 Scores = Mapping[str, Sequence[float] | None]
 

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from salip_exp.commands import experiment
+from salip_exp._commands import experiment
+from salip_exp._experiments import cell_runs
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Case, Dataset
-from salip_exp.experiments import cell_runs
 from salip_exp.methods.base import Prediction
 from salip_exp.runs import lab as laboratory
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.runner import run
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 spec = importlib.util.spec_from_file_location("runs_fakes", Path(__file__).parents[1] / "runs" / "fakes.py")
 assert spec is not None and spec.loader is not None

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._experiments.cells import Cell, plan
+from salip_exp._experiments.composing import absent, composed, overrides_of, told
+from salip_exp._paper import parts
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Data, ExperimentConfig, Roots
 from salip_exp.errors import ConfigError
-from salip_exp.experiments.cells import Cell, plan
-from salip_exp.experiments.composing import absent, composed, overrides_of, told
-from salip_exp.paper import parts
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 PHANTOMS = Config(experiment=ExperimentConfig(name="table6", parts=["table6"]))
 REAL = replace(PHANTOMS, data=Data.real)

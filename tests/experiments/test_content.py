@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salip_exp._experiments.composing import absent_weights, cell_key, weights_of
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Config, DatasetConfig, MissingMasks
 from salip_exp.errors import WeightsError
-from salip_exp.experiments.composing import absent_weights, cell_key, weights_of
 from salip_exp.runs.lab import Lab
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from salip_exp.experiments.cells import figures_of, plan, tables_of
-from salip_exp.paper import columns, figure, parts, sources, table
+from salip_exp._experiments.cells import figures_of, plan, tables_of
+from salip_exp._paper import columns, figure, parts, sources, table
 
 CONF = Path(str(resources.files("salip_exp.conf"))) / "experiment"
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from salip_exp.commands import experiment
+from salip_exp._commands import experiment
+from salip_exp._experiments import cell_runs, composing, results
+from salip_exp._experiments.cell_runs import Unfinished
+from salip_exp._experiments.cells import Finished
+from salip_exp._paper import table
+from salip_exp._reports import ledger, listeners
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, WeightsError
-from salip_exp.experiments import cell_runs, composing, results
-from salip_exp.experiments.cell_runs import Unfinished
-from salip_exp.experiments.cells import Finished
-from salip_exp.paper import table
-from salip_exp.reports import ledger, listeners
 from salip_exp.runs import lab as shared
 
 FAKES = Path(__file__).with_name("fakes.py")

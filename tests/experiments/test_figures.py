@@ -11,19 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
+from salip_exp._experiments.cells import Cell, Finished
+from salip_exp._files import png
+from salip_exp._reports.paper_figures import RULES, draw_figures, lowest, most_changed, nearest_to_median
+from salip_exp._reports.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
 from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Phantom, SamConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
-from salip_exp.experiments.cells import Cell, Finished
-from salip_exp.files import png
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.reports.paper_figures import RULES, draw_figures, lowest, most_changed, nearest_to_median
-from salip_exp.reports.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
 from salip_exp.runs.records import CaseRecord, prediction_path
 
 NAMES = ["fig3", "fig4", "fig5", "fig6"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from salip_exp._experiments.results import Result
+from salip_exp._experiments.verdict import reading
 from salip_exp.config import Config
-from salip_exp.experiments.results import Result
-from salip_exp.experiments.verdict import reading
 
 Make = Callable[..., Result]
 LOW, MIDDLE, HIGH = ([base + 0.001 * i for i in range(16)] for base in (0.3, 0.6, 0.9))

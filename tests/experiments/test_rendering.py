@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from salip_exp.experiments.results import Entry, Result
-from salip_exp.reports.paper_tables import grid, latex, p_value, to_csv, to_latex, to_markdown, to_rich, to_text
+from salip_exp._experiments.results import Entry, Result
+from salip_exp._reports.paper_tables import grid, latex, p_value, to_csv, to_latex, to_markdown, to_rich, to_text
 
 LOW, HIGH = ([base + 0.001 * i for i in range(16)] for base in (0.3, 0.9))
 WHY = "no weights & no 100 % of [them]_x: run <script>"

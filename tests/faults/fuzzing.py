@@ -33,8 +33,11 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from salip_exp.cache.base import Stage
-from salip_exp.cache.entry import HEAD, MARK, Damaged, pack, unpack
+from salip_exp._settings.compose import compose
+from salip_exp._settings.tuned import read_tuned
+from salip_exp._settings.validate import typed
+from salip_exp.cache._base import Stage
+from salip_exp.cache._entry import HEAD, MARK, Damaged, pack, unpack
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import DatasetConfig, VdtConfig, Volume
 from salip_exp.data.images import read_mask, read_picture
@@ -44,9 +47,6 @@ from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import VERSION
-from salip_exp.settings.compose import compose
-from salip_exp.settings.tuned import read_tuned
-from salip_exp.settings.validate import typed
 
 SECONDS = 20  # of the processor that a reader may take for one input
 PATIENCE = 30  # times that on the clock: machines are shared, and a reader may wait without working

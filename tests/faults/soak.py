@@ -27,14 +27,8 @@ from typing import Any
 
 import torch
 
-import salip_exp.commands.check
-import salip_exp.commands.experiment
-import salip_exp.methods.registry
-import salip_exp.reports.run_page
-import salip_exp.runs.runner
-import salip_exp.tuning.tuned_run  # noqa: F401  (imported for the forks)
 from salip_exp import cli
-from salip_exp.settings.folders import is_unfinished
+from salip_exp._settings.folders import is_unfinished
 
 QUICK = ("progress=false", "device=cpu", "threads=1", "score.resamples=100")
 TABLES = {"tables", "data", "name"}

@@ -86,7 +86,7 @@ LOGGING = """# @package _global_
 hydra:
   job_logging:
     handlers:
-      evil: {(): salip_exp.files.write_bytes, path: canary, data: x}
+      evil: {(): salip_exp._files.write_bytes, path: canary, data: x}
     root: {handlers: [evil]}
 """
 HIDDEN = """# @package _global_

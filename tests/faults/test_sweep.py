@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from salip_exp._tuning.tune import study_in
 from salip_exp.cache.store import MemoryStore
 from salip_exp.errors import EnvironmentFault
-from salip_exp.tuning.tune import study_in
 
 TESTS = Path(__file__).parents[1]
 
@@ -111,8 +111,8 @@ def test_a_database_that_another_process_holds_ends_with_6_and_the_study_continu
 def test_a_study_in_which_every_trial_fails_ends_with_5_and_the_reasons_and_the_report_still_builds(
     typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType
 ) -> None:
+    from salip_exp._tuning.worker import Workbench
     from salip_exp.errors import CaseError
-    from salip_exp.tuning.worker import Workbench
 
     def fail(*_: Any) -> Any:
         raise CaseError("E_SCORE", "a score is not finite")

@@ -33,11 +33,11 @@ DRIVER = """
 import contextlib, io, json, sys, warnings
 from pathlib import Path
 from salip_exp import cli, plugins
-from salip_exp.experiments.cell_runs import CellRunner
-from salip_exp.experiments.cells import Cell
-from salip_exp.experiments.counting import naive
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
+from salip_exp._experiments.cell_runs import CellRunner
+from salip_exp._experiments.cells import Cell
+from salip_exp._experiments.counting import naive
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 
 def install(folder):
     sys.path.append(folder)

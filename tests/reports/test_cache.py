@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salip_exp.cache.base import content_key
-from salip_exp.cache.files import entries, place
+from salip_exp._commands import cache
+from salip_exp.cache._base import content_key
+from salip_exp.cache._files import entries, place
 from salip_exp.cache.store import DiskStore, Stage
-from salip_exp.commands import cache
 from salip_exp.config import CacheConfig, Config
 from salip_exp.errors import EnvironmentFault
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from salip_exp.reports.page import safe_json
-from salip_exp.reports.run_page import case_table, write_cases, write_run_page
+from salip_exp._reports.page import safe_json
+from salip_exp._reports.run_page import case_table, write_cases, write_run_page
 from salip_exp.runs.folder import read_run
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from salip_exp.reports.run_page import difference
-from salip_exp.runs.manifest import write_config
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
+from salip_exp._reports.run_page import difference
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
+from salip_exp.runs._manifest import write_config
 
 
 def written(folder, *overrides: str):

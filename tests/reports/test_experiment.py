@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.commands import report
-from salip_exp.reports.experiment_page import write_experiment
+from salip_exp._commands import report
+from salip_exp._reports.experiment_page import write_experiment
 from salip_exp.runs.folder import State, find_runs, find_studies
 
 NOTHING = dict.fromkeys(("paper", "paper_iou", "run", "n", "of", "dsc", "iou", "p"))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salip_exp.reports import page as pictures
-from salip_exp.reports.page import data_uri, embedded, thumbnails
+from salip_exp._reports import page as pictures
+from salip_exp._reports.page import data_uri, embedded, thumbnails
 
 
 @pytest.fixture

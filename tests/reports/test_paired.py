@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salip_exp._reports import index_page as paired
+from salip_exp._reports.index_page import LATEST, paired_differences, write_index
 from salip_exp.evaluation.statistics import compare, estimate
-from salip_exp.reports import index_page as paired
-from salip_exp.reports.index_page import LATEST, paired_differences, write_index
 from salip_exp.runs.folder import RunFolder, State
 from salip_exp.runs.records import CaseRecord
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salip_exp.paper import paper_scores
+from salip_exp._paper import paper_scores
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.commands import report
+from salip_exp._commands import report
 from salip_exp.config import ReportConfig, Task
 from salip_exp.errors import DataError, TooManyFailures
 from salip_exp.runs.folder import State, claim, find_runs, read_pictures, read_run

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._reports.serve import HOST, Pages, servable, serving, watch
 from salip_exp.errors import EnvironmentFault
-from salip_exp.reports.serve import HOST, Pages, servable, serving, watch
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from salip_exp.cache.store import MemoryStore
-from salip_exp.cascade.retrieval import preprocess
-from salip_exp.cascade.views import views
-from salip_exp.cascade.work import Counters
-from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig, ViewConfig
-from salip_exp.data.case import Case, CaseRef
-from salip_exp.methods.base import Prediction, Status
-from salip_exp.methods.registry import build_method
-from salip_exp.networks.clip import LoadedClip
-from salip_exp.networks.sam import LoadedSam
-from salip_exp.reports.drawing import BOX, PREDICTION, TARGET
-from salip_exp.reports.strips import (
+from salip_exp._reports.drawing import BOX, PREDICTION, TARGET
+from salip_exp._reports.strips import (
     GAP,
     LINE_HEIGHT,
     LONG_SIDE,
@@ -33,6 +23,16 @@ from salip_exp.reports.strips import (
     shown_views,
     write_strips,
 )
+from salip_exp.cache.store import MemoryStore
+from salip_exp.cascade.retrieval import preprocess
+from salip_exp.cascade.views import views
+from salip_exp.cascade.work import Counters
+from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig, ViewConfig
+from salip_exp.data.case import Case, CaseRef
+from salip_exp.methods.base import Prediction, Status
+from salip_exp.methods.registry import build_method
+from salip_exp.networks.clip import LoadedClip
+from salip_exp.networks.sam import LoadedSam
 from salip_exp.runs.folder import read_pictures
 from salip_exp.runs.records import CaseRecord
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from salip_exp._commands.run import run_listeners
+from salip_exp._reports.listeners import RunTable
 from salip_exp.cache.store import NoStore
 from salip_exp.cascade.pool import Pool, pack
 from salip_exp.cascade.work import Counters
-from salip_exp.commands.run import run_listeners
 from salip_exp.config import CacheConfig, ClipConfig, Config, DatasetConfig, SamConfig, ScoreConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.reports.listeners import RunTable
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.runner import run
 

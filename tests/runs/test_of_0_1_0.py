@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.commands import report
+from salip_exp._commands import report
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT
 from salip_exp.runs.folder import State, read_run

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from salip_exp._files import atomic_write, png
 from salip_exp.errors import EnvironmentFault
-from salip_exp.files import atomic_write, png
 from salip_exp.runs.records import (
     RECORD_VERSION,
     CaseRecord,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._tracking.wandb_tracker import LOCAL_S, Child
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
-from salip_exp.tracking.wandb_tracker import LOCAL_S, Child
 
 pytestmark = pytest.mark.slow
 KEY = "0123456789" * 4

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from salip_exp._tracking.pictures import pictures
 from salip_exp.config import CacheConfig, CacheMode, TrackerConfig
 from salip_exp.errors import CaseError
 from salip_exp.runs.listener import Run
 from salip_exp.runs.records import read_record, record_path
-from salip_exp.tracking.pictures import pictures
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from salip_exp._tracking.events import Log, Summary, Table
+from salip_exp._tracking.runs import RunTracker, beginning, cases, groups, headline
+from salip_exp._tracking.tracker import run_id, started, tags, without_passwords
 from salip_exp.config import TrackerConfig, TuningConfig
 from salip_exp.runs.records import read_record
-from salip_exp.tracking.events import Log, Summary, Table
-from salip_exp.tracking.runs import RunTracker, beginning, cases, groups, headline
-from salip_exp.tracking.tracker import run_id, started, tags, without_passwords
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.folders import label
+from salip_exp._settings.validate import typed
 from salip_exp.config import TrackerMode, TrackerName
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.folders import label
-from salip_exp.settings.validate import typed
 
 
 def test_a_run_is_called_the_same_with_and_without_a_tracker():

@@ -9,11 +9,11 @@ from types import ModuleType
 
 import pytest
 
-from salip_exp.commands import train
+from salip_exp._commands import train
+from salip_exp._tracking.trainings import TrainingTracker, training_results
+from salip_exp._training.training import table
 from salip_exp.config import TrackerConfig, TrackerName
 from salip_exp.errors import EnvironmentFault
-from salip_exp.tracking.trainings import TrainingTracker, training_results
-from salip_exp.training.training import table
 
 ROWS = [
     {"epoch": i, "rate": 0.1, "train_loss": 1 / i, "val_loss": 2 / i, "val_dice": 0.1 * i, "seconds": 1.0}

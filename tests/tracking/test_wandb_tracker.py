@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salip_exp.commands.run import run_listeners
+from salip_exp._commands.run import run_listeners
+from salip_exp._tracking.events import Log
+from salip_exp._tracking.runs import RunTracker
+from salip_exp._tracking.wandb_tracker import WandbTracker
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
 from salip_exp.errors import TooManyFailures
 from salip_exp.runs.records import prediction_path
-from salip_exp.tracking.events import Log
-from salip_exp.tracking.runs import RunTracker
-from salip_exp.tracking.wandb_tracker import WandbTracker
 
 OFFLINE = TrackerConfig(name=TrackerName.wandb)
 

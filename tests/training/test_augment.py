@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from salip_exp.training.augment import augmentation
+from salip_exp._training.augment import augmentation
 
 SIDE = 48
 

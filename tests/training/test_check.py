@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from salip_exp import cli
+from salip_exp._settings.compose import compose
+from salip_exp._settings.folders import run_name
+from salip_exp._settings.validate import typed
 from salip_exp.config import Task, UnetConfig
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.folders import run_name
-from salip_exp.settings.validate import typed
 
 
 def config(*overrides: str):

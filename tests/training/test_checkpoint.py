@@ -8,9 +8,9 @@ import pickle
 import pytest
 import torch
 
+from salip_exp._training import fit as checkpoint
+from salip_exp._training.fit import DIGEST, read_checkpoint, save_checkpoint
 from salip_exp.errors import WeightsError
-from salip_exp.training import fit as checkpoint
-from salip_exp.training.fit import DIGEST, read_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 

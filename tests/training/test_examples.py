@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from salip_exp._training.data import read_examples
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.errors import CaseError, DataError, TooManyFailures
-from salip_exp.training.data import read_examples
 
 
 def case_of(name: str, mask: np.ndarray | None) -> Case:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from salip_exp._training import fit as module
+from salip_exp._training.data import read_training_data
+from salip_exp._training.fit import fit, rate_at
 from salip_exp.config import Arithmetic
 from salip_exp.errors import ConfigError, WeightsError
+from salip_exp.runs._process import Stop
 from salip_exp.runs.lab import Lab
-from salip_exp.runs.process import Stop
-from salip_exp.training import fit as module
-from salip_exp.training.data import read_training_data
-from salip_exp.training.fit import fit, rate_at
 
 CPU = torch.device("cpu")
 PROGRAM = Path(__file__).with_name("stubs.py")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp.commands import train
-from salip_exp.commands.train import scoring_command
+from salip_exp._commands import train
+from salip_exp._commands.train import scoring_command
+from salip_exp._training import trained_run as module
+from salip_exp._training.trained_run import trained_run, using
+from salip_exp._training.training import TrainingListener
 from salip_exp.config import DatasetConfig, Task
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks.unet import load_unet
 from salip_exp.runs.lab import Lab
-from salip_exp.training import trained_run as module
-from salip_exp.training.trained_run import trained_run, using
-from salip_exp.training.training import TrainingListener
 
 RUN = ["python", "-m", "salip_exp", "method=unet", "dataset=discs"]
 

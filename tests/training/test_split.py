@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salip_exp._training.data import PARTS, held_out, split_cases
 from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.errors import ConfigError, DataError
-from salip_exp.training.data import PARTS, held_out, split_cases
 
 
 def refs_of(*subjects: tuple[str, str, int]) -> list[CaseRef]:

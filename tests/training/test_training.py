@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from salip_exp._training.data import PARTS, read_training_data
+from salip_exp._training.training import found_in
 from salip_exp.errors import EnvironmentFault, TooManyFailures
 from salip_exp.networks.weights import sha256_of
 from salip_exp.runs.lab import Lab
-from salip_exp.training.data import PARTS, read_training_data
-from salip_exp.training.training import found_in
 
 
 def report_of(folder) -> dict:
@@ -102,7 +102,7 @@ def test_images_that_cannot_be_read_are_listed_where_some_may_fail(stubs, tmp_pa
 
 
 def test_one_side_of_a_pair_is_never_mirrored(stubs, discs, tmp_path, monkeypatch) -> None:
-    from salip_exp.training import fit
+    from salip_exp._training import fit
 
     asked = []
     real = fit.augmentation

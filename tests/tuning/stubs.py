@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from salip_exp._reports.study_page import StudyPage
+from salip_exp._tuning.tune import study_in
 from salip_exp.config import (
     AreaSpace,
     CacheConfig,
@@ -43,9 +45,7 @@ from salip_exp.config import (
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.reports.study_page import StudyPage
 from salip_exp.runs.lab import Lab, Loaded
-from salip_exp.tuning.tune import study_in
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]

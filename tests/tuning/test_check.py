@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.tuning import sampler_of, searches
+from salip_exp._settings.validate import typed
+from salip_exp._tuning.space import space_of
 from salip_exp.config import Sampler
 from salip_exp.errors import ConfigError
-from salip_exp.settings.compose import compose
-from salip_exp.settings.tuning import sampler_of, searches
-from salip_exp.settings.validate import typed
-from salip_exp.tuning.space import space_of
 
 POINTS = "tuning.space.points_per_side"
 IOU = "tuning.space.pred_iou_thresh"

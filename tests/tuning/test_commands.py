@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._settings.folders import is_unfinished, run_name
 from salip_exp.config import Task
-from salip_exp.settings.folders import is_unfinished, run_name
 
 PHANTOMS = ["dataset=phantom_hc18", "dataset.phantom.n=7", "tuning.space.points_per_side.choices=[8]", "threads=2"]
 QUICK = ["figures=none", "progress=false", "tuning.draws=1"]

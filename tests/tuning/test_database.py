@@ -13,8 +13,8 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
 
+from salip_exp._tuning.database import CLAIMS, Claim, Database
 from salip_exp.config import TuningConfig
-from salip_exp.tuning.database import CLAIMS, Claim, Database
 
 TOTAL = 12
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._reports.study_page import StudyPage
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.tune import study_in
+from salip_exp._tuning.worker import Workbench
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import AreaSpace, Objective, RealSpace, SpaceConfig, WholeSpace
 from salip_exp.errors import CaseError, ConfigError, EnvironmentFault, TooManyFailures
-from salip_exp.reports.study_page import StudyPage
-from salip_exp.tuning.database import Database
-from salip_exp.tuning.tune import study_in
-from salip_exp.tuning.worker import Workbench
 
 
 @pytest.fixture

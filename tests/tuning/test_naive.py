@@ -9,6 +9,10 @@ from clip.clip import _transform
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
+from salip_exp._settings.tuning import AREA
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.study import make_study
+from salip_exp._tuning.trials import read_trials, winner
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import (
     AreaSpace,
@@ -21,10 +25,6 @@ from salip_exp.config import (
     WholeSpace,
 )
 from salip_exp.networks.packages import clip
-from salip_exp.settings.tuning import AREA
-from salip_exp.tuning.database import Database
-from salip_exp.tuning.study import make_study
-from salip_exp.tuning.trials import read_trials, winner
 
 TRIALS = 20
 SPACE = SpaceConfig(

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from salip_exp._tuning.objectives import MOVES, agreement, margin, moved, predicted_iou, score, stability
 from salip_exp.config import EmptyTarget, Objective
 from salip_exp.methods.base import Prediction, Status
-from salip_exp.tuning.objectives import MOVES, agreement, margin, moved, predicted_iou, score, stability
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from salip_exp._reports.study_page import StudyPage, plots
+from salip_exp._settings.tuning import AREA
+from salip_exp._tuning.space import Dimension, Space
+from salip_exp._tuning.trials import TrialRow
+from salip_exp._tuning.trust import importances
+from salip_exp._tuning.tune import study_in
+from salip_exp._tuning.worker import Outcome
 from salip_exp.cache.store import MemoryStore
-from salip_exp.reports.study_page import StudyPage, plots
-from salip_exp.settings.tuning import AREA
-from salip_exp.tuning.space import Dimension, Space
-from salip_exp.tuning.trials import TrialRow
-from salip_exp.tuning.trust import importances
-from salip_exp.tuning.tune import study_in
-from salip_exp.tuning.worker import Outcome
 
 
 @pytest.mark.parametrize("place", ["stub/tune/default", "stub/default/1/study"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salip_exp._tuning.study import draw, order
 from salip_exp.data.case import CaseRef, failing
 from salip_exp.errors import CaseError, DataError
-from salip_exp.tuning.study import draw, order
 
 
 def refs(groups: list[str]) -> list[CaseRef]:

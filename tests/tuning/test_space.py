@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salip_exp._settings.tuning import AREA
+from salip_exp._tuning.space import Dimension, Planned, Space, samplers, space_of
 from salip_exp.config import AreaSpace, RealSpace, Sampler, SpaceConfig, WholeSpace
-from salip_exp.settings.tuning import AREA
-from salip_exp.tuning.space import Dimension, Planned, Space, samplers, space_of
 
 numbers = st.integers(0, 10**6)
 real = st.floats(0, 1, allow_nan=False)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.tuned import Tuned, read_tuned, tuned_yaml
+from salip_exp._settings.validate import typed
+from salip_exp._tuning.tuned_run import _refuse_both, tuned_run
+from salip_exp._tuning.worker import applied, tried
 from salip_exp.cli import quoted
 from salip_exp.config import AreaUnit, Sampler
 from salip_exp.errors import ConfigError, DataError
 from salip_exp.runs.summary import notes
-from salip_exp.settings.compose import compose
-from salip_exp.settings.tuned import Tuned, read_tuned, tuned_yaml
-from salip_exp.settings.validate import typed
-from salip_exp.tuning.tuned_run import _refuse_both, tuned_run
-from salip_exp.tuning.worker import applied, tried
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}
 
@@ -81,7 +81,7 @@ def ran(stubs, tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         taken.append(choose(lab.dataset(config)))
         return 0
 
-    monkeypatch.setattr("salip_exp.tuning.tuned_run.run", run)
+    monkeypatch.setattr("salip_exp._tuning.tuned_run.run", run)
 
     def start(config, cases=None):
         chosen = replace(config, tuned=str(tuned_file), task="run")

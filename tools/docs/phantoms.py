@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.data.phantoms import brain, chest, head
+from salip_exp.data._phantoms import brain, chest, head
 
 SIDE = 224
 COLUMNS = 6

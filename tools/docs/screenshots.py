@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from salip_exp.reports.page import address
+from salip_exp._reports.page import address
 from salip_exp.runs.folder import Label, find_runs, find_studies
 
 ROOT = Path(__file__).parents[2]

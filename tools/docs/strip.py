@@ -6,12 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from salip_exp.reports.listeners import Pictures
+from salip_exp._reports.listeners import Pictures
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.runs.folder import read_pictures
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.runner import run
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 OVERRIDES = ["dataset=phantom_xray", "dataset.limit=6"]
 

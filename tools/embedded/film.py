@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.data.phantoms.chest import LABELS, ChestScene
+from salip_exp.data._phantoms.chest import LABELS, ChestScene
 
 Mask = NDArray[np.bool_]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
-from salip_exp.training.fit import rate_at
+from salip_exp._training.fit import rate_at
 
 SHOWN_EVERY = 20
 """Steps between two readings of the loss for the progress bar."""

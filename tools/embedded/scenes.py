@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.data.phantoms import brain, brain_anatomy, chest, head_anatomy
-from salip_exp.data.phantoms import head as head_render
+from salip_exp.data._phantoms import brain, brain_anatomy, chest, head_anatomy
+from salip_exp.data._phantoms import head as head_render
 from tools.embedded import randomise
 from tools.embedded.film import open_sides
 

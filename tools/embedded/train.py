@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from salip_exp.files import cache_folder
-from salip_exp.networks.embedded.architecture import build_clip, build_sam
-from salip_exp.networks.embedded.files import read_sam
+from salip_exp._files import cache_folder
+from salip_exp.networks._embedded.architecture import build_clip, build_sam
+from salip_exp.networks._embedded.files import read_sam
 from salip_exp.networks.packages import CLIP
 from salip_exp.networks.registry import EMBEDDED
 from tools.embedded import train_clip, train_sam

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
+from salip_exp._files import write_bytes
 from salip_exp.cascade.retrieval import MEAN, STD
-from salip_exp.files import write_bytes
 from tools.embedded.scenes import Bank, Scene
 from tools.embedded.train_clip import (
     CLASSES,

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cache.base import Arrays, Stage, freeze
+from salip_exp.cache._base import Arrays, Stage, freeze
 from salip_exp.cache.store import Store
 
 _ROW_KEYS = "row_keys"

@@ -8,7 +8,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cache.base import content_key
+from salip_exp._timing import Stopwatch
+from salip_exp.cache._base import content_key
 from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
@@ -19,7 +20,6 @@ from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import Prototype, ViewConfig
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.device import network_key
-from salip_exp.timing import Stopwatch
 
 
 class ClipStages:

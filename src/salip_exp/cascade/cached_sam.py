@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from salip_exp.cache.base import content_key
+from salip_exp.cache._base import content_key
 from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, NoStore, Stage, Store
 from salip_exp.cascade.candidates import ARRAYS, Candidates, Floor, Sampling, candidates, joined

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from salip_exp._files import from_json, read_small
 from salip_exp.config import TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
-from salip_exp.files import from_json, read_small
 
 MOST = 1000
 """Sentences of one set: all go through CLIP in one forward."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from salip_exp._files import read_small
 from salip_exp.config import DatasetConfig, MissingMasks
+from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.data.paths import natural, safe
-from salip_exp.data.phantoms.store import phantom_root
 from salip_exp.errors import CaseError, ConfigError, DataError
-from salip_exp.files import read_small
 from salip_exp.plugins import Catalogue
 
 

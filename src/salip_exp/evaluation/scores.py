@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp import plugins
+from salip_exp._wording import Style
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.metrics import FACT, Overlap, dice, hd95, head_circumference, iou, surface_dice
-from salip_exp.wording import Style
 
 if TYPE_CHECKING:  # it brings torch, which a report does without
     from salip_exp.methods.base import Prediction

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Masks, Pool, candidate_ious, keep_small, mask_ious
@@ -13,7 +14,6 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
 from salip_exp.methods.base import Networks, Prediction, Status, target_of
-from salip_exp.timing import Stopwatch
 
 
 class UnpromptedSam:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, keep_small
@@ -16,7 +17,6 @@ from salip_exp.cascade.views import viewable
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Networks, Prediction, Status
-from salip_exp.timing import Stopwatch
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from salip_exp._timing import Stopwatch
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Networks, Prediction, Status
 from salip_exp.networks.unet import logits_of
-from salip_exp.timing import Stopwatch
 
 
 class Unet:

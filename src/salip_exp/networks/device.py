@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import cv2
 import torch
 
-from salip_exp.cache.base import content_key
+from salip_exp.cache._base import content_key
 from salip_exp.config import Arithmetic, Device
 from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.clip import LoadedClip

@@ -17,7 +17,7 @@ from salip_exp.errors import ConfigError, WeightsError
 
 Network = Literal["sam", "clip"]
 
-EMBEDDED = Path(__file__).parent / "embedded"
+EMBEDDED = Path(__file__).parent / "_embedded"
 SUMS = "SHA256SUMS"
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"

@@ -21,8 +21,8 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
+from salip_exp._files import cache_folder, from_json, process_lock, read_small, write_bytes
 from salip_exp.errors import EnvironmentFault, WeightsError
-from salip_exp.files import cache_folder, from_json, process_lock, read_small, write_bytes
 from salip_exp.networks.registry import Entry, named_by_hash
 
 # Why not pooch, torch.hub or clip's own downloader: none continues a broken download, the last two trust or leave half

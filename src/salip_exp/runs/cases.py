@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from salip_exp._files import png
 from salip_exp.cascade.work import out_of_memory
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
@@ -17,12 +18,11 @@ from salip_exp.errors import CaseError, SalipError
 from salip_exp.evaluation.attribution import Attribution, attribute
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure
-from salip_exp.files import png
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS
+from salip_exp.runs._process import Stop
 from salip_exp.runs.identity import fingerprint, record_key
 from salip_exp.runs.listener import Listener, Run
-from salip_exp.runs.process import Stop
 from salip_exp.runs.records import CaseRecord, StaleRecord, record_path, reusable, sha256, write_record
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from typing import Any
 
 from filelock import Timeout
 
+from salip_exp._files import atomic_write, from_json, process_lock, read_small
+from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
-from salip_exp.files import atomic_write, from_json, process_lock, read_small
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
 from salip_exp.runs.summary import VERSION, is_whole
-from salip_exp.settings.folders import File
 
 
 class State(StrEnum):
@@ -50,7 +50,7 @@ def write_status(folder: Path, state: State, **facts: Any) -> None:
     write_json(folder / File.status, status)
 
 
-def read_status(folder: Path) -> dict[str, Any]:
+def _read_status(folder: Path) -> dict[str, Any]:
     """The last status that was written; empty if there is none that can be read."""
     return read_json(folder / File.status) or {}
 
@@ -85,7 +85,7 @@ def claim(folder: Path) -> Iterator[None]:
         _probe(folder)
         lock.acquire()
     except Timeout as error:
-        owner = read_status(folder)
+        owner = _read_status(folder)
         raise EnvironmentFault(
             f"{folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
             "wait for it, or choose another folder by hydra.run.dir=DIR"
@@ -246,7 +246,7 @@ def read_run(folder: Path) -> RunFolder:
 
 
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[State, str]:
-    status = read_status(folder)
+    status = _read_status(folder)
     state = status.get("state")
     if state != State.finished and in_use(folder):
         return State.running, ""

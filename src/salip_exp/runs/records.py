@@ -13,10 +13,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from salip_exp._files import atomic_write, from_json, read_small
+from salip_exp._settings.folders import File
 from salip_exp.evaluation.metrics import Overlap
-from salip_exp.files import atomic_write, from_json, read_small
 from salip_exp.runs.identity import safe_name
-from salip_exp.settings.folders import File
 
 RECORD_VERSION = 5
 """Version of a case file's form; those of the version before are read too."""

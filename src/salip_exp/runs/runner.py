@@ -6,22 +6,22 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from salip_exp.cache.base import tallies
+from salip_exp._settings.folders import File
+from salip_exp._timing import Parts
+from salip_exp.cache._base import tallies
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.errors import EnvironmentFault, TooManyFailures
 from salip_exp.evaluation.scores import scores
+from salip_exp.runs._manifest import closing, opening, write_config
+from salip_exp.runs._process import stoppable
+from salip_exp.runs._tables import write_tables
 from salip_exp.runs.cases import run_cases
 from salip_exp.runs.folder import State, claim, write_json, write_status
 from salip_exp.runs.identity import recipe
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
-from salip_exp.runs.manifest import closing, opening, write_config
-from salip_exp.runs.process import stoppable
 from salip_exp.runs.summary import summarise
-from salip_exp.runs.tables import write_tables
-from salip_exp.settings.folders import File
-from salip_exp.timing import Parts
 
 Choose = Callable[[Dataset], Dataset]
 """Leaves out cases that a run may not score: those that its settings were tuned on, or its network was trained on."""

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from salip_exp.data.phantoms.brain import LABELS, PARTS, PROFILES, anatomy, brain_mask, render, write_cc359
-from salip_exp.data.phantoms.sculpt import lookup
+from salip_exp.data._phantoms.brain import LABELS, PARTS, PROFILES, anatomy, brain_mask, render, write_cc359
+from salip_exp.data._phantoms.sculpt import lookup
 from salip_exp.errors import ConfigError, EnvironmentFault
 
 COARSE = 3.0
@@ -165,7 +165,7 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path: Path, monkeypatc
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("salip_exp.files.os.fsync", full)
+    monkeypatch.setattr("salip_exp._files.os.fsync", full)
     with pytest.raises(EnvironmentFault, match="No space left"):
         write_cc359(tmp_path, 1, 0)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]

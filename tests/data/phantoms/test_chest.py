@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from salip_exp.data.phantoms.chest import LABELS, PARTS, ChestScene, anatomy, render, write_xray
+from salip_exp.data._phantoms.chest import LABELS, PARTS, ChestScene, anatomy, render, write_xray
 
 SHAPE = (128, 128)
 PINNED = "1ad6d6f105f2a82f15d048055294b469ccd7396c938fdc3328e27d71dd2f5ab1"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from salip_exp.data.phantoms.head import LABELS, PARTS, HeadScene, anatomy, ellipse_circumference, render, write_hc18
+from salip_exp.data._phantoms.head import LABELS, PARTS, HeadScene, anatomy, ellipse_circumference, render, write_hc18
 
 SMALL = (128, 190)
 PINNED = "70fbbd0848d2e95fd3d46e941f423b9caa8226946cd335fd15a2a50dbf41d186"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from salip_exp.data.phantoms.sculpt import Canvas, Sculptor, blend, interpolate, lookup, smooth_noise
+from salip_exp.data._phantoms.sculpt import Canvas, Sculptor, blend, interpolate, lookup, smooth_noise
 
 
 def test_noise_has_unit_spread_and_finer_cells_vary_faster() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp.config import Phantom
+from salip_exp.data._phantoms import store
+from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.datasets import open_dataset
-from salip_exp.data.phantoms import store
-from salip_exp.data.phantoms.store import phantom_root
 from salip_exp.errors import EnvironmentFault
-from salip_exp.settings.compose import compose
-from salip_exp.settings.validate import typed
 
 DRAWN = []
 

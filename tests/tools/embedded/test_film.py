@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salip_exp.data.phantoms import chest
+from salip_exp.data._phantoms import chest
 from tools.embedded.film import open_sides
 
 LUNGS = [chest.LABELS["right_lung"], chest.LABELS["left_lung"]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from salip_exp._files import read_small
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.datasets import Found, Reader, gather
@@ -16,7 +17,6 @@ from salip_exp.data.loading import finish
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
 from salip_exp.data.regions import filled
 from salip_exp.errors import DataError
-from salip_exp.files import read_small
 
 LAYOUT = (
     "HC18 wants training_set/001_HC.png, training_set/001_HC_Annotation.png and "

@@ -1,0 +1,237 @@
+"""What a run reads: its text, the weights of its networks, and every case of its data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from salip_exp._checks.finding import Finding, Level, failure, fine, warning
+from salip_exp._console import progress
+from salip_exp.cascade.sentences import read_sentences
+from salip_exp.config import Config
+from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.data.datasets import open_dataset
+from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, SalipError, WeightsError
+from salip_exp.methods.traits import METHODS
+from salip_exp.networks.registry import Entry, entry_of
+from salip_exp.networks.weights import location, obtain
+
+TEXT = "text"
+
+TOKENS = 77
+"""What every CLIP of the registry reads, start and end included."""
+
+
+def text_findings(config: Config) -> Iterator[Finding]:
+    """A file that cannot be read or is of another shape, and sentences that CLIP would have to cut."""
+    if not METHODS[config.method].clip:
+        return
+    try:
+        sentences = read_sentences(config.vdt)
+        for number, sentence in enumerate(sentences, 1):
+            _require_short(sentence, number)
+    except SalipError as error:
+        yield failure(TEXT, error)
+        return
+    yield fine(TEXT, f"vdt={config.vdt.name}: {len(sentences)} sentences, each within the {TOKENS} tokens of CLIP")
+
+
+def _require_short(sentence: str, number: int) -> None:
+    if len(sentence.encode()) + 2 <= TOKENS:  # a token is a byte or more
+        return
+    tokens = len(_tokenizer()(sentence)) + 2
+    if tokens > TOKENS:
+        raise ConfigError(
+            f"sentence {number} ('{sentence[:60]}...') has {tokens} tokens and CLIP reads {TOKENS}: shorten or split it"
+        )
+
+
+@cache
+def _tokenizer() -> Callable[[str], list[int]]:
+    """CLIP's own tokenizer, loaded beside its package: the package as a whole imports torch, which takes seconds."""
+    package = find_spec("clip")
+    if package is None or package.origin is None:
+        raise EnvironmentFault("the package clip is not installed: pip install openai-clip 'setuptools<81'")
+    spec = spec_from_file_location("salip_exp_clip_tokenizer", Path(package.origin).with_name("simple_tokenizer.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    encode: Callable[[str], list[int]] = module.SimpleTokenizer().encode
+    return encode
+
+
+WEIGHTS = "weights"
+
+
+def missing(config: Config) -> list[Entry]:
+    """Official weights that a run would fetch first."""
+    found = []
+    for network in METHODS[config.method].networks:
+        try:
+            entry = entry_of(config, network)
+        except SalipError:
+            continue
+        if entry.url is not None and not entry.users and not location(entry).is_file():
+            found.append(entry)
+    return found
+
+
+def weights_findings(config: Config) -> Iterator[Finding]:
+    """One finding per network."""
+    for network in METHODS[config.method].networks:
+        try:
+            yield _look(config, entry_of(config, network))
+        except SalipError as error:
+            yield failure(WEIGHTS, error)
+
+
+def _look(config: Config, entry: Entry) -> Finding:
+    path = location(entry)
+    fetched = config.download and entry.url is not None and not entry.users
+    if fetched and not path.is_file():
+        raise WeightsError(
+            f"{entry.option}: {entry.file} ({(entry.size or 0) / 1e6:,.0f} MB, SHA-256 {entry.sha256}) is not in "
+            f"{path.parent}: a run fetches it from {entry.url}, which needs a network; where there is none, put it "
+            f"there, or use {entry.network}=tiny"
+        )
+    try:
+        obtain(entry, download=False)
+    except WeightsError as error:
+        if fetched:
+            return warning(WEIGHTS, f"{error}; a run with download=true fetches it again")
+        raise
+    if entry.users:
+        _require_variant(entry, path)
+    return fine(WEIGHTS, f"{entry.option}: {path.name}, SHA-256 {entry.sha256[:12]}..., as registered")
+
+
+def _require_variant(entry: Entry, path: Path) -> None:
+    """A user's hash says which file is meant, not what is in it."""
+    from salip_exp.networks.clip import read_clip
+    from salip_exp.networks.sam import read_sam
+
+    (read_sam if entry.network == "sam" else read_clip)(entry, path)
+
+
+_DATA = "data"
+
+_NAMED = 5  # images named of many with the same note
+
+
+@dataclass
+class Data:
+    """What looking at all cases showed.
+
+    Attributes:
+        findings: in the order of the data.
+        cases: that can be read.
+        pixels: of the largest of them.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    cases: int = 0
+    pixels: int = 0
+
+
+def look(config: Config) -> Data:
+    """Open the data set and read every case of it."""
+    try:
+        dataset = open_dataset(config.dataset, config.seed)
+    except SalipError as error:
+        return Data([failure(_DATA, error)])
+    seen = _Seen(config)
+    with progress(len(dataset.refs), config.progress, "case") as report:
+        for ref in dataset.refs:
+            seen.read(ref)
+            report(f"{len(seen.broken)} cannot be read")
+    return Data([*_left_out(dataset), *seen.findings(), _counted(dataset, seen)], seen.cases, seen.pixels)
+
+
+class _Seen:
+    """What is noted while cases go by; none is kept."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.cases = self.pixels = 0
+        self.broken: dict[str, CaseError] = {}  # by volume, or by id where there is none
+        self.untried: dict[str, int] = defaultdict(int)  # further slices of a broken volume
+        self.empty: list[str] = []
+        self.untargeted: list[str] = []
+        self.notes: dict[str, list[str]] = {"constant image": []}
+        self.same: dict[bytes, list[str]] = defaultdict(list)
+
+    def read(self, ref: CaseRef) -> None:
+        """Read a case as a run does. A volume is one file: where one slice cannot be read, none is tried after it."""
+        if ref.volume in self.broken:
+            self.untried[str(ref.volume)] += 1
+            return
+        try:
+            self._note(ref.load())
+        except CaseError as error:
+            self.broken[ref.volume or ref.case_id] = error
+        except Exception as error:  # as in a run: whatever a case raises is that case's, and is named
+            code = "E_OOM" if isinstance(error, MemoryError) else "E_INTERNAL"
+            self.broken[ref.volume or ref.case_id] = CaseError(code, f"{type(error).__name__}: {error}")
+
+    def _note(self, case: Case) -> None:
+        self.cases += 1
+        self.pixels = max(self.pixels, case.image.shape[0] * case.image.shape[1])
+        self.same[hashlib.sha256(case.image.tobytes()).digest()].append(case.case_id)
+        if case.mask is None:
+            self.untargeted.append(case.case_id)
+        elif not case.mask.any():
+            self.empty.append(case.case_id)
+        for note in case.notes:
+            self.notes.setdefault(note, []).append(case.case_id)
+
+    def findings(self) -> Iterator[Finding]:
+        for name, error in self.broken.items():
+            more = f" (and {self.untried[name]} further slices)" if self.untried[name] else ""
+            yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
+        for case_id in self.empty:
+            policy = self.config.score.empty_target
+            yield warning(
+                _DATA, f"{case_id}: its target is empty, scored by score.empty_target={policy}; look at the mask"
+            )
+        if self.untargeted:
+            yield warning(
+                _DATA, f"{len(self.untargeted)} images have no target and get no score: {_some(self.untargeted)}"
+            )
+        for ids in self.same.values():
+            if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
+                yield warning(_DATA, f"{_some(ids)} hold the very same pixels: remove the copies, which count twice")
+        for note, ids in self.notes.items():
+            if ids:
+                yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({_some(ids)})")
+
+
+def _level(note: str) -> Level:
+    """Whether what a reader did is as it should be (an outline filled) or leaves something to look at."""
+    harmless = ("outline filled", "windowed from 16 bit", "alpha dropped", "ellipse fitted")
+    return Level.ok if note.endswith(harmless) else Level.warn
+
+
+def _left_out(dataset: Dataset) -> Iterator[Finding]:
+    """Images that a run leaves out: broken links and the like are errors, a missing mask is the user's to judge."""
+    for name, reason in dataset.excluded:
+        if reason.startswith("E_"):
+            yield failure(_DATA, DataError(f"{name}: {reason}"))
+        else:
+            yield warning(_DATA, f"{name} is left out: {reason}")
+
+
+def _counted(dataset: Dataset, seen: _Seen) -> Finding:
+    out = len(dataset.excluded)
+    said = f"{dataset.name}: {seen.cases} of {dataset.found} images found can be used, {out} are left out"
+    if seen.cases:
+        return fine(_DATA, said)
+    return failure(_DATA, DataError(f"{said}: no case is left to run on"))
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")

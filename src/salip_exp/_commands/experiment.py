@@ -1,0 +1,107 @@
+"""`+experiment=NAME`: run what is missing, then paper and ours side by side.
+
+The same command continues an experiment that was killed; cells that are finished are found by their content.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from salip_exp._commands.run import run_listeners, study_pages
+from salip_exp._console import shown, wide_console
+from salip_exp._experiments.cell_runs import CellRunner, Unfinished, run_cells
+from salip_exp._experiments.cells import Finished, figures_of, plan, tables_of
+from salip_exp._experiments.composing import told
+from salip_exp._experiments.counting import COUNTED, totals
+from salip_exp._experiments.outcome import environment, notes, outcome_json
+from salip_exp._experiments.results import Outcomes, Result, result_of
+from salip_exp._experiments.verdict import reading
+from salip_exp._paper import table
+from salip_exp._reports.experiment_page import write_experiment
+from salip_exp._reports.paper_figures import draw_figures
+from salip_exp._reports.paper_tables import grid, to_rich, write_table
+from salip_exp._settings.folders import File
+from salip_exp.config import Config
+from salip_exp.errors import TooManyFailures
+from salip_exp.runs._process import stoppable
+from salip_exp.runs.folder import claim, write_json
+
+
+def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
+    """Run the cells of the configured parts and fill the folder.
+
+    Args:
+        config: checked, with `experiment.name` and `experiment.parts`.
+        folder: of the experiment.
+        typed: what to type to get this experiment again.
+
+    Returns:
+        0 where every cell is finished, or missing for a reason that is stated; 5 where one failed; 130 or 143 where a
+        signal ended it after the case at hand.
+
+    Raises:
+        ConfigError: the command sets what cells differ in.
+        EnvironmentFault: the folder is in use or cannot be written.
+    """
+    start = time.monotonic()
+    runner = CellRunner(config, told(typed), run_listeners, study_pages)
+    with claim(folder), stoppable() as stop:
+        outcomes, code = run_cells(runner, plan(config.experiment.parts), stop)
+        finished = {key: each for key, each in outcomes.items() if isinstance(each, Finished)}
+        said = notes(finished.values(), config)
+        results = [result_of(table(name), outcomes, config) for name in tables_of(config.experiment.parts)]
+        tables = [(result, reading(result, config)) for result in results]
+        for result, sentence in tables:
+            write_table(folder, result, config, [*said, sentence])
+        more: dict[str, Any] = {
+            "figures": [] if code else draw_figures(figures_of(config.experiment.parts), finished, folder),
+            "counters": totals(finished.values()),
+            "environment": environment(finished.values()),
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        write_json(folder / File.study, outcome_json(config, shlex.join(typed), said, tables, more))
+        write_experiment(folder, Path(config.outputs).absolute())
+    _present(folder, tables, said, more)
+    return code or _verdict(outcomes, results)
+
+
+def _verdict(outcomes: Outcomes, results: Sequence[Result]) -> int:
+    """5 where a cell failed, or a table refused one; each is named."""
+    failed = {
+        f"{each.cell.column} on {each.cell.dataset}: {each.why}"
+        for each in outcomes.values()
+        if isinstance(each, Unfinished) and each.state == "failed"
+    }
+    entries = [(row, key, entry) for result in results for row, found in result.rows for key, entry in found.items()]
+    failed |= {f"{key} on {row.dataset}: {entry.why}" for row, key, entry in entries if entry.state == "failed"}
+    for each in sorted(failed):
+        sys.stderr.write(f"failed: {each}\n")
+    return TooManyFailures.exit_code if failed else 0
+
+
+def _present(folder: Path, tables: Sequence[tuple[Result, str]], said: Sequence[str], more: dict[str, Any]) -> None:
+    """The tables on the terminal, what they say, and what they took."""
+    console = wide_console()
+    for result, sentence in tables:
+        console.print(to_rich(result))
+        for note in grid(result).notes:
+            console.print(Text(f"  {note}", style="dim"))
+        console.print(Text(f"  {sentence}"))
+        console.print()
+    for note in said:
+        console.print(Text(f"  {note}", style="dim"))
+    counters = more["counters"]
+    for name in COUNTED:
+        computed, naive = counters["computed"][name], counters["naive"][name]
+        times = f", {naive / computed:.1f} times fewer" if computed else ""
+        console.print(Text(f"{name:<16}{computed:,} of {naive:,}{times}"))
+    console.print(Text(counters["rule"], style="dim"))
+    console.print(Text(f"{counters['cells']} cells, {more['seconds']:.0f} s"))
+    console.print(Text(f"folder          {shown(folder)}"))

@@ -1,0 +1,272 @@
+"""The page of one run, `report.html`, a file that needs no other and opens from the file system; and `cases.js`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markupsafe import Markup, escape
+from omegaconf import OmegaConf
+
+from salip_exp import _wording as wording
+from salip_exp._files import atomic_write
+from salip_exp._paper import paper_scores
+from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write_html
+from salip_exp._settings.compose import compose
+from salip_exp._settings.folders import FREE, File
+from salip_exp._settings.validate import typed
+from salip_exp.errors import ConfigError
+from salip_exp.evaluation.scores import Score, means, scores, shown
+from salip_exp.runs.folder import RunFolder, read_run
+from salip_exp.runs.records import CaseRecord
+
+LEFT, WIDTH, ROW, TOP = 150, 560, 34, 8
+
+_LAYERS = 7  # dots of a row are spread over this many heights, in order
+
+
+def distribution(records: Sequence[CaseRecord], groups: Mapping[str, Any]) -> Markup:
+    """One row per group on an axis from 0 to 1; colours come from the page's style sheet.
+
+    Args:
+        records: of the run; those without a score are not drawn.
+        groups: `groups` of the run's summary.
+    """
+    height = TOP + ROW * len(groups) + 24
+    parts = [_axis(height)]
+    for i, (name, part) in enumerate(groups.items()):
+        scores = [each.dsc for each in records if each.group == name and each.dsc is not None]
+        parts.append(_dots_of_group(TOP + ROW * i + ROW / 2, name, scores, part["dsc"]))
+    return Markup(
+        '<svg class="chart distribution" role="img" aria-label="DSC by group" viewBox="0 0 {} {}">{}</svg>'
+    ).format(LEFT + WIDTH + 20, height, Markup("").join(parts))
+
+
+def _axis(height: int) -> Markup:
+    ticks = [
+        Markup('<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="{3}">{4}</text>').format(
+            _x(tick / 5), TOP, height - 20, height - 6, f"{tick / 5:.1f}"
+        )
+        for tick in range(6)
+    ]
+    return Markup("").join(ticks)
+
+
+def _dots_of_group(y: float, name: str, scores: Sequence[float], estimate: Mapping[str, Any]) -> Markup:
+    dots = [
+        Markup('<circle cx="{}" cy="{:.1f}" r="2.6"/>').format(_x(score), y + (i % _LAYERS - _LAYERS // 2) * 3)
+        for i, score in enumerate(scores)
+    ]
+    label = Markup('<text class="name" x="{}" y="{:.1f}">{}</text>').format(LEFT - 12, y + 4, escape(name))
+    return label + Markup("").join(dots) + _mean(y, estimate)
+
+
+def _mean(y: float, estimate: Mapping[str, Any]) -> Markup:
+    if estimate["mean"] is None:
+        return Markup("")
+    return Markup(
+        '<line class="interval" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        '<line class="mean" x1="{x}" x2="{x}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
+    ).format(_x(estimate["low"]), _x(estimate["high"]), y=y, x=_x(estimate["mean"]), top=y - 11, bottom=y + 11)
+
+
+def _x(score: float) -> str:
+    return f"{LEFT + WIDTH * score:.1f}"
+
+
+UNSAID = {"task", *FREE}
+
+"""Keys that change no number of a run."""
+
+
+def difference(config: Path) -> list[tuple[str, str, str]] | None:
+    """Every key in which a `config.yaml` differs from `dataset=NAME` alone, with the default's value and its own.
+
+    Returns:
+        None where the file cannot be read or names no data set that can be composed.
+    """
+    try:
+        own = dict(_flat(yaml.safe_load(config.read_text(encoding="utf-8")), ""))
+        default = _default(str(own["dataset.name"]))
+    except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError, ConfigError):
+        return None
+    keys = [key for key in {**default, **own} if key not in UNSAID]
+    differing = [key for key in keys if default.get(key) != own.get(key)]
+    return [(key, _said(key, default), _said(key, own)) for key in differing]
+
+
+@cache
+def _default(dataset: str) -> dict[str, Any]:
+    config = OmegaConf.structured(typed(compose([f"dataset={dataset}"])))
+    return dict(_flat(OmegaConf.to_container(config, enum_to_str=True), ""))
+
+
+def _flat(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _said(key: str, values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values[key], default_flow_style=True).split("\n...")[0].strip() if key in values else "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: `kind` is what page.js makes of the value (id, text, message, number or picture)."""
+
+    title: str
+    kind: str
+    value: Callable[[CaseRecord], Any]
+    digits: int = 3
+
+
+IDENTITY = (
+    Column("case", "id", lambda case: case.case_id),
+    Column("group", "text", lambda case: case.group),
+)
+
+REST = (
+    Column("lost by", "text", lambda case: case.failure),
+    Column("status", "text", lambda case: case.status),
+    Column("why", "message", lambda case: case.message),
+    Column("pool", "number", lambda case: case.n_pool, 0),
+    Column("kept", "number", lambda case: case.n_kept, 0),
+    Column("best IoU in pool", "number", lambda case: case.best_candidate_iou),
+    Column("seconds", "number", lambda case: case.seconds.get("total"), 2),
+)
+
+_ALWAYS = ("case", "group", "DSC", "lost by", "status")
+
+"""Columns that stay where no case has a value."""
+
+
+def columns() -> Iterator[Column]:
+    """All columns, those of the scores after what the case is."""
+    yield from IDENTITY
+    yield from (_column(score) for score in scores() if score.listed)
+    yield from REST
+
+
+def _column(score: Score) -> Column:
+    return Column(score.headed(), "number", lambda case: case.scores.get(score.name), score.digits)
+
+
+def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int]) -> dict[str, Any]:
+    """Columns and rows, ready for JSON; a column without any value is left out.
+
+    Args:
+        records: of the run.
+        pictures: number of the picture on the page, by case id.
+    """
+    shown = [column for column in columns() if column.title in _ALWAYS or any(map(column.value, records))]
+    heads = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
+    rows = [[_value(column, record) for column in shown] for record in records]
+    if pictures:
+        heads.append({"title": "picture", "kind": "picture", "digits": 0})
+        rows = [[*row, pictures.get(record.case_id)] for row, record in zip(rows, records, strict=True)]
+    return {"columns": heads, "rows": rows}
+
+
+def write_cases(run: RunFolder) -> None:
+    """Write `cases.js`: what `compare.html` needs of a run, as a script, since pages cannot read files otherwise.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    files = pictures_by_case(run.pictures)
+    cases = [
+        {
+            "id": each.case_id,
+            "group": each.group,
+            "dsc": _rounded(each.dsc),
+            "failure": each.failure,
+            "pixels": each.fingerprint[:12],
+            "files": files.get(each.case_id, []),
+        }
+        for each in run.records
+    ]
+    content = {"dataset": run.records[0].dataset if run.records else "", "cases": cases}
+    atomic_write(run.folder / File.case_script, f"salip.cases({safe_json(content)});\n")
+
+
+def _value(column: Column, record: CaseRecord) -> Any:
+    value = column.value(record)
+    return _rounded(value) if column.kind == "number" else value
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+def write_page(folder: Path) -> None:
+    """Write the page of a run folder, whatever state the run is in, and `cases.js` beside it.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    write_run_page(read_run(folder))
+
+
+def write_run_page(run: RunFolder, index: str | None = None) -> None:
+    """Write `report.html` and `cases.js` of a run that has been read.
+
+    Args:
+        run: as read.
+        index: the relative address of the page over all runs, where there is one.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+    """
+    pictures = embedded(run.folder, run.pictures)
+    numbers = {entry["case_id"]: entry["number"] for kind in ("strips", "figures") for entry in pictures[kind]}
+    named = sum(map(len, run.pictures.values()))
+    config = run.folder / File.config
+    write_html(
+        run.folder / File.report,
+        "run.html.j2",
+        run=run,
+        index=index,
+        title=wording.title(run.summary) if run.summary else "/".join(run.folder.absolute().parts[-3:]),
+        columns=shown(run.summary, "page") if run.summary else (),
+        paper=_paper(run.summary),
+        directions=_directions(),
+        pictures=pictures,
+        unshown=named - sum(map(len, pictures.values())),
+        distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
+        seconds=_seconds(run),
+        cases=case_table(run.records, numbers),
+        failed=sum(record.failed for record in run.records),
+        difference=difference(config),
+        config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
+    )
+    write_cases(run)
+
+
+def _paper(summary: Mapping[str, Any]) -> dict[str, dict[str | None, float]]:
+    """What the paper gives for the run's method, by mean and group (None: all); empty where it gives nothing."""
+    groups: list[str | None] = [*summary.get("groups", ()), None]
+    found = {name: paper_scores(summary["dataset"], name, summary["method"]) for name in groups if summary}
+    given = {name: each for name, each in found.items() if each is not None}
+    return {mean: {name: each[i] for name, each in given.items()} for i, mean in enumerate(("dsc", "iou")) if given}
+
+
+def _directions() -> dict[str, str]:
+    """Which end is the better one, by mean, where one is."""
+    words = {True: "; higher is better", False: "; lower is better"}
+    return {mean.name: words[score.higher_is_better] for score, mean in means() if score.higher_is_better is not None}
+
+
+def _seconds(run: RunFolder) -> dict[str, float]:
+    """Seconds that cases took, by stage."""
+    total: Counter[str] = Counter()
+    for record in run.records:
+        total.update(record.seconds)
+    return {stage: seconds for stage, seconds in total.items() if stage != "total"}

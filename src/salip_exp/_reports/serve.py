@@ -1,0 +1,195 @@
+"""`report.watch=true`: the pages below `outputs` on the loopback address, written again as runs and studies go on."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from rich.text import Text
+
+from salip_exp._console import wide_console
+from salip_exp._reports.experiment_page import write_experiment_page
+from salip_exp._reports.index_page import write_index
+from salip_exp._reports.page import address
+from salip_exp._reports.run_page import write_run_page
+from salip_exp._settings.folders import File
+from salip_exp.errors import EnvironmentFault
+from salip_exp.runs.folder import RunFolder, find_studies, in_use, read_run, run_folders
+
+HOST = "127.0.0.1"
+_INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
+KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
+_SIGNS = (File.summary, File.status, File.manifest, File.cases, File.study)
+"""Files whose time changes when there is something new to show."""
+_Signs = tuple[int | bool | None, ...]
+
+
+def watch(outputs: Path, port: int) -> int:
+    """Serve the pages until Ctrl-C, which is how this ends, and so no fault.
+
+    Args:
+        outputs: need not hold a run yet.
+        port: 0 for any that is free.
+
+    Returns:
+        0.
+
+    Raises:
+        EnvironmentFault: the port is in use, or a page cannot be written.
+    """
+    outputs.mkdir(parents=True, exist_ok=True)
+    pages = Pages(outputs)
+    try:
+        with serving(outputs, port) as server:
+            pages.refresh()
+            wide_console().print(Text(f"http://{HOST}:{server.server_port}/ shows {outputs}; Ctrl-C ends it"))
+            while True:
+                begun = time.monotonic()
+                pages.refresh()
+                time.sleep(max(_INTERVAL_S, time.monotonic() - begun))
+    except KeyboardInterrupt:
+        return 0
+
+
+@contextmanager
+def serving(outputs: Path, port: int) -> Iterator[ThreadingHTTPServer]:
+    """A server in a thread of its own, closed at the end.
+
+    Raises:
+        EnvironmentFault: the port is in use or not allowed.
+    """
+    try:
+        server = _Server((HOST, port), _handler(outputs.resolve()))
+    except OSError as error:
+        used = error.errno == errno.EADDRINUSE
+        raise EnvironmentFault(
+            f"port {port} {'is in use' if used else f'cannot be opened ({error.strerror})'}: "
+            "take another by report.port=N, or report.port=0 for any that is free"
+        ) from error
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Pages:
+    """The pages below a folder, each written again when what it shows has changed."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+        self.seen: dict[Path, _Signs] | None = None
+        self.runs: dict[Path, RunFolder] = {}
+
+    def refresh(self) -> int:
+        """Write what is out of date; what has not changed is not even read again.
+
+        Returns:
+            How many pages of runs and experiments were written.
+        """
+        folders, studies = run_folders(self.outputs), find_studies(self.outputs)
+        signs = {folder: _signs(folder) for folder in (*folders, *(study.folder for study in studies))}
+        if signs == self.seen:
+            return 0
+        before = self.seen or {}
+        changed = {folder for folder in signs if before.get(folder) != signs[folder]}
+        self.runs = {each: read_run(each) if each in changed else self.runs[each] for each in folders}
+        runs = [self.runs[each] for each in folders if each in changed]
+        shown = [each for each in studies if each.folder in changed and each.kind == "experiment" and each.content]
+        for run in runs:
+            write_run_page(run, address(self.outputs / File.all_runs, run.folder))
+        for study in shown:
+            write_experiment_page(study, self.outputs)
+        write_index(self.outputs, list(self.runs.values()), studies)
+        self.seen = signs
+        return len(runs) + len(shown)
+
+
+def servable(root: Path, path: str) -> Path | None:
+    """The file that a request path names, or None where it is none that may be given out.
+
+    Pages, scripts and pictures below the root are; hidden files, folders, other kinds of files, and whatever lies
+    elsewhere (by `..`, by an absolute path, by a link) are not.
+
+    Args:
+        root: resolved.
+        path: as requested, percent-encoded.
+    """
+    name = unquote(path).lstrip("/") or File.all_runs
+    if "\0" in name or any(part.startswith(".") for part in Path(name).parts):
+        return None
+    file = (root / name).resolve()
+    return file if file.is_relative_to(root) and file.suffix in KINDS and file.is_file() else None
+
+
+def stamp(file: Path) -> str:
+    """Changes whenever the file is written."""
+    facts = file.stat()
+    return f"{facts.st_mtime_ns}-{facts.st_ino}"
+
+
+def _signs(folder: Path) -> _Signs:
+    """What tells of something new to show; a process that was killed changes no file, but its lock is free."""
+    return (*(_time(folder / name) for name in _SIGNS), in_use(folder))
+
+
+def _time(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a browser went away, or a file was removed while it was read."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _handler(root: Path) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """Answers GET of `servable` files, and of `/state?page=PATH` with the stamp of a page."""
+
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            if not self._is_local():
+                self.send_error(HTTPStatus.FORBIDDEN)
+            elif asked.path == "/state":
+                page = servable(root, parse_qs(asked.query).get("page", [""])[0])
+                self._answer("text/plain", stamp(page).encode() if page else None)
+            else:
+                file = servable(root, asked.path)
+                self._answer(KINDS[file.suffix] if file else "", file.read_bytes() if file else None)
+
+        def _is_local(self) -> bool:
+            """Whether the page was asked for by this machine's name: another site's name may point here too."""
+            return (self.headers.get("Host") or "").rpartition(":")[0] in (HOST, "localhost")
+
+        def _answer(self, kind: str, content: bytes | None) -> None:
+            if content is None:
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the terminal shows where the pages are, and no more."""
+
+    return Handler

@@ -1,0 +1,106 @@
+"""`tuned.yaml`: a study's winner as configuration, and the images that it was tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from salip_exp._files import read_small
+from salip_exp._settings.tuning import AREA, GENERATOR
+from salip_exp.config import AreaUnit, Config, SamConfig
+from salip_exp.errors import ConfigError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuned.yaml says.
+
+    Attributes:
+        sam: settings of the generator by name.
+        area: threshold and unit; None where the study left it alone.
+        dataset: the data set that it was tuned on.
+        images: ids of the tuning images.
+    """
+
+    sam: Mapping[str, Any]
+    area: tuple[float, AreaUnit] | None
+    dataset: str
+    images: tuple[str, ...]
+
+
+def tuned_yaml(config: Config, names: Sequence[str], images: Sequence[str], said: Sequence[str]) -> str:
+    """The file's text.
+
+    Args:
+        config: with the winner's setting.
+        names: dimensions of the study.
+        images: ids of the tuning images.
+        said: comment lines: where it came from and how good it is.
+    """
+    values: dict[str, Any] = {"version": VERSION}
+    sam = {name: getattr(config.sam, name) for name in GENERATOR if f"sam.{name}" in names}
+    values |= {"sam": sam} if sam else {}
+    if AREA in names:
+        values["area"] = {"threshold": config.area.threshold, "unit": str(config.area.unit)}
+    values["tuned_on"] = {"dataset": config.dataset.name, "images": list(images)}
+    lines = [f"# {line}" for line in said]
+    return "\n".join(lines) + "\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def read_tuned(path: Path) -> Tuned:
+    """The file, checked.
+
+    Raises:
+        ConfigError: it cannot be read or is no tuned.yaml.
+    """
+    try:
+        text = read_small(path).decode()
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it has aliases, by which a few lines can stand for gigabytes")
+        values = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"tuned={path} cannot be read ({reason}): give the tuned.yaml of a study") from error
+    try:
+        return _read(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"tuned={path} is no tuned.yaml of version {VERSION} ({type(error).__name__}: {error}): "
+            "task=tune writes them"
+        ) from error
+
+
+def with_tuned(config: Config, path: Path) -> Config:
+    """The configuration with the file's settings in place of its own.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    found = read_tuned(path)
+    area = config.area
+    if found.area is not None:
+        area = replace(area, threshold=found.area[0], unit=found.area[1])
+    return replace(config, sam=replace(config.sam, **found.sam), area=area)
+
+
+def _read(values: Any) -> Tuned:
+    if values["version"] != VERSION or set(values) - {"version", "sam", "area", "tuned_on"}:
+        raise ValueError("other version or keys")
+    sam = dict(values.get("sam", {}))
+    types = get_type_hints(SamConfig)
+    for name, value in sam.items():
+        kinds = int if types.get(name) is int else (int, float)
+        if name not in GENERATOR or isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"sam.{name}={value}")
+    area = values.get("area")
+    images = values["tuned_on"]["images"]
+    if not isinstance(images, list) or not all(isinstance(each, str) for each in images):
+        raise TypeError("tuned_on.images is no list of ids")
+    threshold = None if area is None else (float(area["threshold"]), AreaUnit(area["unit"]))
+    return Tuned(sam, threshold, str(values["tuned_on"]["dataset"]), tuple(images))

@@ -1,0 +1,278 @@
+"""From what Hydra composed to a `Config` that can be relied on; all that is wrong becomes one sentence.
+
+Hydra lets `+typo=1` pass even with a schema. So the composed keys are compared with the schema one by one, and the
+schema is filled anew from plain values: nothing that YAML names (`_target_`) is ever instantiated.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from salip_exp import _paper as definitions
+from salip_exp._settings import tuning as tuning
+from salip_exp._settings.keys import OPEN, group_of, unknown_key, wrong_value
+from salip_exp._settings.tuned import with_tuned
+from salip_exp.cascade.options import no_point, too_many
+from salip_exp.config import (
+    AreaUnit,
+    CacheMode,
+    Config,
+    MissingMasks,
+    Side,
+    Task,
+    TrackerMode,
+    TrackerName,
+)
+from salip_exp.data._phantoms.store import GROUPS, WRITERS
+from salip_exp.data.datasets import READERS
+from salip_exp.errors import ConfigError
+from salip_exp.methods.traits import METHODS
+
+_FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
+
+
+def typed(cfg: DictConfig) -> Config:
+    """The composed configuration as a `Config`, checked.
+
+    A data set without `root` that is not made of phantoms takes `$SALIP_DATA/<name>` where that variable is set.
+
+    Raises:
+        ConfigError: unknown key, value of a wrong type or out of range, keys that contradict each other.
+    """
+    values = _plain(cfg)
+    for name in _unknown(values, Config, ""):
+        raise ConfigError(unknown_key(name))
+    config = _filled(values)
+    for key, catalogue in OPEN.items():
+        if (name := _value_at(values, key)) not in catalogue.names:
+            raise ConfigError(wrong_value(key, name))
+    if config.tuned is not None:
+        config = with_tuned(config, Path(config.tuned).expanduser())
+    for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
+        raise ConfigError(sentence)
+    if config.dataset.root is None and config.dataset.phantom is None and os.environ.get("SALIP_DATA"):
+        config.dataset.root = str(Path(os.environ["SALIP_DATA"]) / config.dataset.name)
+    return config
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    except InterpolationResolutionError as error:
+        raise ConfigError(f"{error.full_key} cannot be resolved: {first_line(error)}") from error
+    return {str(name): value for name, value in cast(dict[str, Any], values).items() if name != "hydra"}
+
+
+def _unknown(values: Mapping[str, Any], group: type, prefix: str) -> Iterator[str]:
+    hints = get_type_hints(group)
+    for name, value in values.items():
+        if name not in hints:
+            yield f"{prefix}{name}"
+            continue
+        inner = group_of(hints[name])
+        if inner is not None and isinstance(value, Mapping):
+            yield from _unknown(value, inner, f"{prefix}{name}.")
+
+
+def _filled(values: dict[str, Any]) -> Config:
+    try:
+        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values)))
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value: choose an option of its group (see --help)") from error
+    except OmegaConfBaseException as error:
+        key = re.sub(r"\[\d+\]$", "", str(error.full_key or ""))
+        raise ConfigError(wrong_value(key, _value_at(values, key))) from error
+
+
+def _value_at(values: Any, key: str) -> Any:
+    """The value below a dotted key of nested mappings; None where there is none."""
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _out_of_range(node: Any, prefix: str) -> Iterator[str]:
+    for each in fields(node):
+        value = getattr(node, each.name)
+        if is_dataclass(value):
+            yield from _out_of_range(value, f"{prefix}{each.name}.")
+            continue
+        low, high = each.metadata.get("low"), each.metadata.get("high")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and not _inside(number, low, high):
+                yield f"{prefix}{each.name}={number} is out of range: allowed is {_range(low, high)}"
+
+
+def _inside(number: float, low: float | None, high: float | None) -> bool:
+    finite = math.isfinite(number)
+    return finite and (low is None or number >= low) and (high is None or number <= high)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "any finite number"
+    if high is None:
+        return f"{low} or more"
+    return f"{high} or less" if low is None else f"{low} to {high}"
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    yield from _dataset_contradictions(config)
+    yield from _cascade_contradictions(config)
+    yield from _text_contradictions(config)
+    yield from _cache_contradictions(config)
+    yield from tuning.contradictions(config)
+    yield from _training_contradictions(config)
+    yield from _experiment_contradictions(config)
+    if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
+        yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
+    if not _FIGURES.fullmatch(config.figures):
+        yield (
+            f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "
+            "with the rules worst, median, best, random, e.g. figures=worst:5,best:5"
+        )
+
+
+def _dataset_contradictions(config: Config) -> Iterator[str]:
+    data = config.dataset
+    if data.volume.window_low >= data.volume.window_high:
+        yield (
+            f"dataset.volume.window_low={data.volume.window_low} must lie below "
+            f"dataset.volume.window_high={data.volume.window_high}"
+        )
+    if data.limit is not None and data.sample is not None:
+        yield "dataset.limit and dataset.sample exclude each other: the first N cases, or N drawn with the seed"
+    if data.phantom is not None and data.layout not in WRITERS:
+        yield f"dataset.phantom has no layout {data.layout}: use dataset=phantom_cc359, phantom_hc18 or phantom_xray"
+    groups = GROUPS.get(data.layout, 1)
+    if data.phantom is not None and data.phantom.n % groups:
+        yield (
+            f"dataset.phantom.n={data.phantom.n} cannot be shared out: brain phantoms come in {groups} groups "
+            f"of equal size, so take a multiple of {groups}"
+        )
+    if data.layout == "folder" and data.files.masks is None and data.missing_masks is not MissingMasks.predict:
+        yield (
+            f"dataset.files.masks=null leaves no case with dataset.missing_masks={data.missing_masks}: "
+            "use dataset.missing_masks=predict"
+        )
+    if data.side is not Side.both and not READERS[data.layout].paired:
+        yield (
+            f"dataset.side={data.side} chooses one organ of a pair, and {data.name} has none: it is for lungs "
+            "(dataset=xray or phantom_xray) and for folders of your own"
+        )
+    elif data.side is not Side.both and data.k != 1:
+        yield f"dataset.side={data.side} leaves one organ, but dataset.k={data.k}: add dataset.k=1"
+    if METHODS[config.method].target and data.missing_masks is MissingMasks.predict and data.files.masks is None:
+        yield f"method={config.method} cannot do without masks, but dataset.files.masks=null: use method=salip"
+
+
+def _cascade_contradictions(config: Config) -> Iterator[str]:
+    sam, area = config.sam, config.area
+    grid = sam.points_per_side, sam.crop_n_layers, sam.crop_n_points_downscale_factor
+    yield from no_point("sam.points_per_side", *grid)
+    yield from too_many("sam.points_per_side", *grid)
+    if area.threshold == 0:
+        yield "area.threshold=0 is out of range: it drops every candidate; allowed is above 0"
+    if area.unit is AreaUnit.fraction and area.threshold > 1:
+        yield (
+            f"area.threshold={area.threshold} is out of range: allowed is up to 1 with area.unit=fraction; "
+            "for pixels add area.unit=pixels"
+        )
+    if len(config.view.color) != 3:
+        yield f"view.color={config.view.color} is not a colour: give red, green and blue, e.g. view.color=[255,0,0]"
+
+
+def _text_contradictions(config: Config) -> Iterator[str]:
+    vdt, parts, k = config.vdt, config.vdt.parts, config.dataset.k
+    if vdt.sentences and vdt.file is not None:
+        yield f"vdt.sentences and vdt.file exclude each other: for the file alone, vdt=custom vdt.file={vdt.file}"
+    if not METHODS[config.method].clip:
+        return
+    if parts and (vdt.sentences or vdt.file is not None):
+        yield (
+            f"separate texts ({', '.join(parts)}) and one text for all (vdt={vdt.name}) exclude each other: "
+            "leave one out, e.g. +ablation=separate_lungs"
+        )
+    if parts and len(parts) != k:
+        yield (
+            f"vdt={vdt.name} has a text for each of {len(parts)} organs ({', '.join(parts)}), and an image of "
+            f"{config.dataset.name} holds dataset.k={k}: separate texts are for pairs such as lungs (dataset=xray)"
+        )
+    if not parts and not vdt.sentences and vdt.file is None:
+        yield (
+            f"method={config.method} asks CLIP for the organ, but there is no text: describe how it looks by "
+            'vdt.sentences=\'["...", "..."]\', or give vdt.file=FILE, or take vdt=brain, fetal_head or lungs'
+        )
+
+
+def _cache_contradictions(config: Config) -> Iterator[str]:
+    cache = config.cache
+    asked = ["cache.prune=true"] if cache.prune else []
+    asked += [f"cache.older_than_days={cache.older_than_days}"] if cache.older_than_days is not None else []
+    if cache.clear and asked:
+        yield f"cache.clear=true and {asked[0]} exclude each other: everything, or a part"
+    asked += ["cache.clear=true"] if cache.clear else []
+    if asked and config.task is not Task.cache:
+        yield f"{asked[0]} removes what is kept between runs, which task={config.task} does not: add task=cache"
+    if config.task is Task.cache and cache.mode is not CacheMode.disk:
+        yield f"task=cache shows what is kept on disk, and cache={cache.mode} keeps nothing there: use cache=disk"
+    if cache.folder == "":
+        yield "cache.folder is empty: name a folder, or leave it out"
+
+
+def _experiment_contradictions(config: Config) -> Iterator[str]:
+    chosen = config.experiment
+    if config.task is not Task.experiment:
+        if chosen.name is not None:
+            yield f"+experiment={chosen.name} and task={config.task} exclude each other: leave one out"
+        return
+    if chosen.name is None or not chosen.parts:
+        yield "task=experiment names no table or figure: write +experiment=table1 (see --help for the others)"
+    for part in chosen.parts:
+        if part not in definitions.parts():
+            yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
+
+
+def _training_contradictions(config: Config) -> Iterator[str]:
+    traits = METHODS[config.method]
+    if config.task is Task.train and not traits.trained:
+        yield f"task=train and method={config.method} exclude each other: only method=unet is trained"
+    if config.tuned is not None and not traits.sam:
+        yield f"tuned={config.tuned} has settings of SAM, and method={config.method} has no SAM: leave it out"
+    if not traits.trained:
+        return
+    if config.task is Task.train and config.unet.weights is not None:
+        yield f"unet.weights={config.unet.weights} is for runs, and task=train makes weights of its own: leave it out"
+    yield from _unet_shape(config)
+    if config.unet.val + config.unet.test >= 1:
+        yield (
+            f"unet.val={config.unet.val} and unet.test={config.unet.test} leave nothing to learn from: their sum must "
+            "be below 1"
+        )
+
+
+def _unet_shape(config: Config) -> Iterator[str]:
+    side, levels = config.unet.side, len(config.unet.channels)
+    if levels < 2:
+        yield f"unet.channels={config.unet.channels} is no U-Net: give two levels or more, e.g. [16,32,64,128]"
+        return
+    step = 2 ** (levels - 1)
+    if side % step or side < 2 * step:
+        yield (
+            f"unet.side={side} cannot be halved {levels - 1} times, for the {levels} levels of unet.channels: take a "
+            f"multiple of {step}, {2 * step} or more"
+        )

@@ -1,0 +1,99 @@
+"""What a study leaves: `study.json`, `tuned.yaml`, plots and a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from salip_exp._files import atomic_write
+from salip_exp._settings.folders import File
+from salip_exp._settings.tuned import tuned_yaml
+from salip_exp._settings.tuning import sampler_of
+from salip_exp._tuning.search import Searched
+from salip_exp._tuning.study import VERSION, Study
+from salip_exp._tuning.trials import TrialRow, winner
+from salip_exp._tuning.trust import comparison, draws, importances, spread
+from salip_exp._tuning.worker import applied
+from salip_exp.cascade.work import Counters
+from salip_exp.config import Config
+from salip_exp.runs._manifest import write_config
+from salip_exp.runs.folder import write_json
+from salip_exp.runs.summary import EMBEDDED_NOTE
+
+
+def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
+    """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
+    config, best = study.config, winner(trials, study.config)
+    compared = comparison(study, trials)
+    other = draws(study, trials)
+    report = {
+        "version": VERSION,
+        "study": study.name,
+        "dataset": config.dataset.name,
+        "networks": study.loaded.names,
+        "notes": notes(study, trials),
+        "sampler": str(sampler_of(config)),
+        "seed": config.seed,
+        "objective": str(config.tuning.objective),
+        "space": study.space.to_dict(),
+        "images": list(study.drawn.ids),
+        "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
+        "best": {"trial": best.number, "value": best.value, "values": best.values},
+        **compared,
+        "draws": other,
+        "spread": spread(other),
+        "importances": importances(trials, study.space),
+        "counters": sum((each.work for each in trials), Counters()).to_dict(),
+        "search": {**asdict(searched), "trials_per_second": _rate(searched)},
+        "trial_seconds": sum(each.seconds for each in trials),
+        "dashboard": _dashboard_command(study.url),
+        "tuned": str(folder / File.tuned),
+    }
+    write_config(folder, config)
+    write_json(folder / File.study, report)
+    atomic_write(folder / File.tuned, _tuned(study, folder, best, report))
+    return report
+
+
+def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
+    """What has to be said wherever the figures are shown."""
+    said = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
+    if study.config.tuning.score_tuning_images:
+        said.append(f"tuned on {len(study.drawn.ids)} of the images that runs score (tuning.score_tuning_images)")
+    failed = [each for each in trials if each.value is None]
+    if failed:
+        said.append(
+            f"{len(failed)} of {len(trials)} trials failed, the first (trial {failed[0].number}): {failed[0].reason}"
+        )
+    empty = [each for each in trials if set(each.outcome.statuses) == {"no_masks"}]
+    if empty:
+        said.append(
+            f"{len(empty)} of {len(trials)} settings leave no candidate in any tuning image "
+            f"(the first: trial {empty[0].number}); they count as 0"
+        )
+    return said
+
+
+def _dashboard_command(url: str) -> str:
+    """What shows the study in a browser while it runs."""
+    return shlex.join(["optuna-dashboard", url])
+
+
+def _rate(searched: Searched) -> float | None:
+    return searched.done / searched.seconds if searched.done and searched.seconds else None
+
+
+def _tuned(study: Study, folder: Path, best: TrialRow, report: dict[str, Any]) -> str:
+    config: Config = applied(study.config, best.values)
+    names = [each.name for each in study.space.dimensions]
+    said = [
+        f"python -m salip_exp dataset={config.dataset.name} tuned={shlex.quote(str(folder / 'tuned.yaml'))}",
+        f"The best of {study.total} trials ({report['sampler']}, seed {config.seed}, {report['objective']}): trial "
+        f"{best.number}, {best.value:.4f} on the {len(report['images'])} tuning images.",
+        f"Study {study.name}. Runs on the same data set leave its tuning images out of every score.",
+        *report["notes"],
+    ]
+    return tuned_yaml(config, names, study.drawn.ids, said)

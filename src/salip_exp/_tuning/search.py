@@ -1,0 +1,152 @@
+"""All trials of a study, by one process or several, with the best so far on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from salip_exp._console import Report, progress
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.study import Study, make_study
+from salip_exp._tuning.trials import read_trials
+from salip_exp._tuning.worker import Told
+from salip_exp.config import Config
+from salip_exp.errors import EnvironmentFault, SalipError
+from salip_exp.runs._process import stoppable
+from salip_exp.runs.lab import Lab
+
+_LOOK = 2.0  # seconds between looks at what other workers did
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search went.
+
+    Attributes:
+        code: exit code of the signal that ended it; 0 if the study is complete.
+        done: trials that were done now, by all workers of this command.
+        seconds: that it took.
+        taken_back: trials of dead workers that were taken up again at the start.
+    """
+
+    code: int
+    done: int
+    seconds: float
+    taken_back: int
+
+
+def search(study: Study, database: Database, folder: Path, heard: Told) -> Searched:
+    """Run what is missing of the study.
+
+    Args:
+        study: to work on.
+        database: its own.
+        folder: for the logs of workers.
+        heard: is told of every finished trial, whoever did it, and whether now or before.
+
+    Raises:
+        EnvironmentFault: the database or the machine stands in the way; what is done is kept.
+    """
+    config = study.config
+    if config.tuning.storage is None:  # the folder is locked, so nobody else uses its database
+        database.void_claims()
+    abandoned = database.abandoned(study.total)
+    before = database.unfinished(study.total)
+    start = time.perf_counter()
+    with (
+        _workers(config, folder) as others,
+        stoppable() as stop,
+        progress(study.total, config.progress, "trial") as report,
+    ):
+        told = _Told(study, database, report, heard)
+        study.worker(database).run(told, lambda: stop.code is not None)
+        for each in others:
+            each.join()
+    failed = [each for each in others if each.exitcode]
+    left = database.unfinished(study.total)
+    if failed and left and stop.code is None:
+        raise EnvironmentFault(
+            f"{len(failed)} of {len(others)} workers ended early and {left} trials are left: see run.log and "
+            f"worker-*.log in {folder}; the same command continues"
+        )
+    return Searched(stop.code or 0, before - left, time.perf_counter() - start, abandoned)
+
+
+@contextmanager
+def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
+    """All workers but this process."""
+    context = multiprocessing.get_context("spawn")
+    alone = replace(config, tuning=replace(config.tuning, n_workers=1), progress=False)
+    started = [
+        context.Process(target=_work, args=(alone, folder, number), name=f"worker-{number}", daemon=True)
+        for number in range(1, config.tuning.n_workers)
+    ]
+    for each in started:
+        each.start()
+    try:
+        yield list(started)
+    finally:
+        for each in started:
+            if each.is_alive():
+                each.terminate()  # it finishes the trial at hand
+                each.join()
+
+
+def _work(config: Config, folder: Path, number: int) -> None:
+    """A worker's process; it ends when the one that started it is gone."""
+    parent = os.getppid()
+    logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
+    try:
+        study = make_study(config, folder, Lab())
+        database = Database(study.url, study.name, config.tuning)
+        with stoppable() as stop:
+            study.worker(database).run(lambda *_: None, lambda: stop.code is not None or os.getppid() != parent)
+    except SalipError as error:
+        logging.getLogger(__name__).exception("exit code %d", error.exit_code)
+        sys.exit(error.exit_code)
+
+
+class _Told:
+    """Passes on this process's trials at once, and now and then those of others."""
+
+    def __init__(self, study: Study, database: Database, report: Report, heard: Told) -> None:
+        self.study, self.database, self.report, self.heard, self.best = study, database, report, heard, _Best()
+        self.known: set[int] = set()
+        self.looked = time.monotonic()
+        self._look(new=False)
+
+    def __call__(self, number: int, value: float | None) -> None:
+        if number not in self.known:
+            self.known.add(number)
+            self.heard(number, value)
+            self.report(self.best.add(number, value))
+        if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > _LOOK:
+            self._look(new=True)
+
+    def _look(self, new: bool) -> None:
+        for each in read_trials(self.database, self.study.space, self.study.total):
+            if each.number not in self.known:
+                self.known.add(each.number)
+                self.heard(each.number, each.value)
+                self.report(self.best.add(each.number, each.value), new)
+        self.looked = time.monotonic()
+
+
+class _Best:
+    """The best value so far, and what to say of it."""
+
+    def __init__(self) -> None:
+        self.best: tuple[float, int] | None = None
+
+    def add(self, number: int, value: float | None) -> str:
+        if value is not None and (self.best is None or (value, -number) > (self.best[0], -self.best[1])):
+            self.best = value, number
+        return f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "none has a value yet"

@@ -1,0 +1,157 @@
+"""A study from its configuration to its trials: tuning images, networks, search space, database, workers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from salip_exp._settings.folders import File
+from salip_exp._settings.tuning import sampler_of
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.space import Space, samplers, space_of
+from salip_exp._tuning.worker import Workbench, Worker
+from salip_exp.config import Config, Objective, Sampler
+from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.errors import CaseError, DataError
+from salip_exp.runs.identity import fingerprint, recipe
+from salip_exp.runs.lab import Lab, Loaded
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The tuning images, in the order of the data."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(each.case_id for each in self.cases)
+
+
+def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
+    """Positions of all references: one of every group, groups in random order, then a second of every group, ..."""
+    rng = np.random.default_rng(list(seed))
+    groups: dict[str, list[int]] = {}
+    for position in rng.permutation(len(refs)).tolist():
+        groups.setdefault(refs[position].group, []).append(position)
+    names = sorted(groups)
+    turns = [groups[names[i]] for i in rng.permutation(len(names)).tolist()]
+    longest = max((len(each) for each in turns), default=0)
+    return [each[i] for i in range(longest) for each in turns if i < len(each)]
+
+
+def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> _Drawn:
+    """The first n images of the order that can be read and, where labels are needed, have a target.
+
+    Args:
+        refs: of the whole data set.
+        n: how many.
+        seed: of the order.
+        labelled: an image without a target, or with an empty one, says nothing about a setting.
+
+    Raises:
+        DataError: there are no n such images.
+    """
+    found: dict[int, Case] = {}
+    for position in order(refs, seed):
+        if len(found) == n:
+            break
+        try:
+            case = refs[position].load()
+        except CaseError as error:
+            log.warning("%s is no tuning image: %s %s", refs[position].case_id, error.code, error)
+            continue
+        if not labelled or (case.mask is not None and case.mask.any()):
+            found[position] = case
+    if len(found) < n:
+        what = "images with a target" if labelled else "images that can be read"
+        raise DataError(
+            f"tuning.images={n} cannot be drawn: there are {len(found)} {what} among {len(refs)}; take fewer, "
+            "or an objective that needs no target (tuning.objective=agreement)"
+        )
+    return _Drawn(tuple(found[position] for position in sorted(found)))
+
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that can be worked on.
+
+    Attributes:
+        workbench: to try settings on.
+        dataset: all images.
+        drawn: the tuning images.
+        loaded: the networks that the method asks.
+        name: the same for the same study, on whatever machine.
+        total: number of trials.
+        url: of its database.
+    """
+
+    config: Config
+    workbench: Workbench
+    dataset: Dataset
+    drawn: _Drawn
+    loaded: Loaded
+    space: Space
+    name: str
+    total: int
+    url: str
+
+    def worker(self, database: Database) -> Worker:
+        """A worker of this process."""
+        sampler = samplers(sampler_of(self.config), self.space, self.config.seed)
+        return Worker(self.config, self.workbench, self.drawn.cases, database, self.space, sampler, self.total)
+
+
+def make_study(config: Config, folder: Path, lab: Lab) -> Study:
+    """Everything but the trials; two machines with the same configuration and data make the same study.
+
+    Raises:
+        DataError, WeightsError, ConfigError, EnvironmentFault: what is missing or wrong.
+    """
+    lab.store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
+    dataset = lab.dataset(config)
+    drawn = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
+    loaded, workbench = lab.loaded(config), Workbench(config, lab)
+    areas = workbench.areas(drawn.cases) if config.tuning.space.area.pools else None
+    space = space_of(config.tuning.space, areas)
+    total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
+    url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
+    name = study_name(config, loaded, drawn, space)
+    return Study(config, workbench, dataset, drawn, loaded, space, name, total, url)
+
+
+def study_name(config: Config, loaded: Loaded, drawn: _Drawn, space: Space) -> str:
+    """Data set and sampler, with a hash over all that a trial's value depends on; the number of trials is no part."""
+    made_of = [
+        VERSION,
+        version("optuna") if sampler_of(config) is Sampler.tpe else None,  # its proposals change with its versions
+        recipe(config, loaded.hashes, loaded.sentences, loaded.device),
+        [fingerprint(case) for case in drawn.cases],
+        space.to_dict(),
+        [sampler_of(config), config.seed, config.tuning.objective],
+        [config.tuning.min_mask_region_area, config.tuning.space.area.unit],
+    ]
+    digest = sha256(json.dumps(made_of).encode()).hexdigest()
+    return f"{config.dataset.name}-{sampler_of(config)}-{digest[:12]}"
+
+
+def labelled(config: Config) -> bool:
+    """Whether the objective needs targets."""
+    return config.tuning.objective is Objective.dsc
+
+
+def _is_grid(config: Config) -> bool:
+    return sampler_of(config) is Sampler.grid

@@ -1,0 +1,111 @@
+"""The trials of a study as plain rows, by number; and the best of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.space import Space, Values
+from salip_exp._tuning.worker import OBJECTIVES, OUTCOME, REASON, WORK, Outcome
+from salip_exp.cascade.work import Counters
+from salip_exp.config import Config
+from salip_exp.errors import TooManyFailures
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One finished trial.
+
+    Attributes:
+        value: of the study's objective; None where the trial failed.
+        outcome: scores by image; empty where the trial failed before it had any.
+        reason: why it failed.
+        seconds: from claim to end.
+        work: what the networks had to do for it, or for the worker that began with it.
+    """
+
+    number: int
+    values: Values
+    value: float | None
+    outcome: Outcome
+    reason: str | None
+    seconds: float
+    work: Counters = field(default_factory=Counters)
+
+
+def read_trials(database: Database, space: Space, total: int) -> list[TrialRow]:
+    """The finished trials below a total, by number."""
+    return [_row(each, space) for each in database.finished(total)]
+
+
+def _row(trial: FrozenTrial, space: Space) -> TrialRow:
+    noted = trial.user_attrs.get(OUTCOME, {"images": {}, "statuses": {}})
+    duration = trial.duration
+    return TrialRow(
+        trial.number,
+        {each.name: trial.params[each.name] for each in space.dimensions if each.name in trial.params},
+        trial.value,
+        Outcome(noted["images"], noted["statuses"]),
+        trial.user_attrs.get(REASON),
+        0.0 if duration is None else duration.total_seconds(),
+        Counters(**trial.user_attrs.get(WORK, {})),
+    )
+
+
+def winner(trials: Sequence[TrialRow], config: Config) -> TrialRow:
+    """The trial with the highest value, the first of equals.
+
+    Raises:
+        TooManyFailures: none has a value; the reasons are in the message.
+    """
+    scored = [each for each in trials if each.value is not None]
+    if not scored:
+        counts = Counter(each.reason or "unknown" for each in trials)
+        table = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(5))
+        raise TooManyFailures(
+            f"no trial has a value ({config.tuning.objective}), all {len(trials)} failed: {table}; "
+            "change tuning.space, the tuning images (seed) or tuning.objective"
+        )
+    return max(scored, key=lambda each: (each.value, -each.number))
+
+
+def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
+    """The trials as a study in memory, for what Optuna computes and draws of one."""
+    study = optuna.create_study(direction="maximize")
+    for each in trials:
+        state = TrialState.FAIL if each.value is None else TrialState.COMPLETE
+        kinds = {one.name: one.distribution() for one in space.dimensions if one.name in each.values}
+        study.add_trial(create_trial(state=state, value=each.value, params=each.values, distributions=kinds))
+    return study
+
+
+def trial_table(trials: Sequence[TrialRow], space: Space) -> str:
+    """`trials.csv`: a row per trial, nothing in it that depends on when or by whom a trial was run."""
+    stream = io.StringIO()
+    names = [each.name for each in space.dimensions]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["trial", "state", "value", *names, *OBJECTIVES, "images", "statuses", "reason"])
+    for each in trials:
+        means = [each.outcome.mean(name) for name in OBJECTIVES]
+        statuses = " ".join(f"{status}:{count}" for status, count in each.outcome.statuses.items())
+        writer.writerow(
+            [
+                each.number,
+                "failed" if each.value is None else "complete",
+                "" if each.value is None else each.value,
+                *(each.values.get(name, "") for name in names),
+                *("" if math.isnan(mean) else mean for mean in means),
+                len(each.outcome.images),
+                statuses,
+                each.reason or "",
+            ]
+        )
+    return stream.getvalue()

@@ -1,0 +1,104 @@
+"""One study in its folder: search, judge the winner, and leave all that it came to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from salip_exp._files import atomic_write
+from salip_exp._settings.folders import File
+from salip_exp._tuning.database import Database
+from salip_exp._tuning.results import write_results
+from salip_exp._tuning.search import search
+from salip_exp._tuning.space import Space
+from salip_exp._tuning.study import make_study
+from salip_exp._tuning.trials import TrialRow, read_trials, trial_table, winner
+from salip_exp._tuning.worker import applied
+from salip_exp.config import Config, Task
+from salip_exp.runs.folder import claim
+from salip_exp.runs.lab import Lab
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study came to.
+
+    Attributes:
+        code: 0 if it is complete, else of the signal that stopped it.
+        config: with the winner's settings; the study's own where it was stopped.
+        images: ids of the tuning images.
+        space: that was searched.
+        trials: finished, by number.
+        report: what `study.json` holds; empty where it was stopped.
+    """
+
+    code: int
+    config: Config
+    images: tuple[str, ...]
+    space: Space
+    trials: Sequence[TrialRow]
+    report: Mapping[str, Any]
+
+
+class StudyListener:
+    """Hears of a study; a listener overrides what it wants to hear."""
+
+    def began(self, config: Config, folder: Path) -> None:
+        """The first trial is about to be claimed."""
+
+    def trial(self, number: int, value: float | None) -> None:
+        """A trial is finished, by whichever worker, now or before; None is the value of one that failed."""
+
+    def finished(self, folder: Path, result: Result) -> None:
+        """The study is complete, and what it came to is in its folder."""
+
+    def ended(self, code: int) -> None:
+        """The command is over, with this exit code, whether or not the study ever began."""
+
+
+def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyListener] = ()) -> Result:
+    """Make or continue the study in the folder.
+
+    Args:
+        config: checked.
+        folder: of the study; made if absent.
+        lab: lends images, networks and stage cache.
+        listeners: hear of it, but for its end, which is that of the command.
+
+    Raises:
+        TooManyFailures: no trial has a value; the trials' table is written nevertheless.
+        EnvironmentFault: the folder is in use, or the database or the disk stands in the way.
+        DataError, WeightsError, ConfigError: what is missing or wrong.
+    """
+    with claim(folder):
+        study = make_study(config, folder, lab)
+        atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.drawn.ids))
+        database = Database(study.url, study.name, config.tuning)
+        try:
+            for each in listeners:
+                each.began(config, folder)
+
+            def heard(number: int, value: float | None) -> None:
+                for each in listeners:
+                    each.trial(number, value)
+
+            searched = search(study, database, folder, heard)
+            trials = read_trials(database, study.space, study.total)
+            atomic_write(folder / File.trials, trial_table(trials, study.space))
+            if searched.code:
+                how = "" if config.task is Task.tune else " with resume=true"
+                sys.stderr.write(
+                    f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
+                )
+                return Result(searched.code, config, study.drawn.ids, study.space, trials, {})
+            best = winner(trials, config)
+            report = write_results(study, folder, trials, searched)
+        finally:
+            database.close()
+    result = Result(0, applied(config, best.values), study.drawn.ids, study.space, trials, report)
+    for each in listeners:
+        each.finished(folder, result)
+    return result

@@ -1,0 +1,223 @@
+"""The files of the cache: where each lies, what there is, and taking away what is too much.
+
+Below the folder of everything kept between runs:
+    stages/v1/<stage>/<first two of the key>/<key>.bin           an entry
+    stages/v1/<stage>/<first two of the key>/.<key>.bin.*.tmp    a draft: being written, or left by a killed process
+    stages/v1/budget.txt                                         what entries were last held against
+    locks/<stage>/<first two of the key>.lock, locks/pruning.lock
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import Timeout
+
+from salip_exp._files import process_lock, write_bytes
+from salip_exp.cache._base import Stage
+from salip_exp.cache._entry import Damaged, unpack
+from salip_exp.config import CacheConfig
+
+SUFFIX, DRAFT = ".bin", ".tmp"
+STALE_S = 3600.0  # a draft older than this has no writer any more
+_LATELY_S = 600.0
+PATIENCE_S = 60.0
+_SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of the cache.
+
+    Attributes:
+        path: where it lies.
+        stage: whose entry it is.
+        size: in bytes.
+        used: last use, seconds since the epoch; of a draft, its last writing.
+    """
+
+    path: Path
+    stage: Stage
+    size: int
+    used: float
+
+    @property
+    def key(self) -> str:
+        """Key of the entry."""
+        return self.path.name.removesuffix(SUFFIX)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was taken away: files, their bytes, and how many files the system refused to remove."""
+
+    n: int = 0
+    size: int = 0
+    refused: int = 0
+
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(self.n + other.n, self.size + other.size, self.refused + other.refused)
+
+
+def stages_folder(folder: Path) -> Path:
+    """Folder of all entries of this format."""
+    return folder / "stages" / "v1"
+
+
+def locks_folder(folder: Path) -> Path:
+    """Folder of all lock files."""
+    return folder / "locks"
+
+
+def place(folder: Path, stage: Stage, key: str) -> Path:
+    """The file of an entry."""
+    if not key.isalnum():
+        raise ValueError(f"{key!r} is not a key: take one from content_key")
+    return stages_folder(folder) / stage / key[:2] / f"{key}{SUFFIX}"
+
+
+def entries(folder: Path) -> list[Item]:
+    """All entries, the least recently used first; files of other names are nobody's and are left alone."""
+    return sorted(_files(folder, lambda name: name.endswith(SUFFIX)), key=lambda item: item.used)
+
+
+def leftovers(folder: Path) -> list[Item]:
+    """Drafts that killed processes left behind."""
+    drafts = _files(folder, lambda name: name.startswith(".") and name.endswith(DRAFT))
+    return [item for item in drafts if item.used < time.time() - STALE_S]
+
+
+def remove(items: Iterable[Item]) -> Removed:
+    """Take files away.
+
+    A process that reads one meanwhile still gets the whole file, and the next finds nothing and computes.
+    """
+    return sum((_remove(item) for item in items), Removed())
+
+
+def needs_a_look(folder: Path, budget: int) -> bool:
+    """Whether `shrink` may find something: nobody called it lately with this budget.
+
+    Listing 100,000 files takes seconds, and a study opens the cache once for each of its runs.
+    """
+    try:
+        lately = _note(folder).stat().st_mtime > time.time() - _LATELY_S
+        return not lately or _note(folder).read_bytes() != b"%d" % budget
+    except OSError:
+        return True
+
+
+def shrink(folder: Path, budget: int, patience_s: float = PATIENCE_S) -> Removed:
+    """Where entries take more than the budget, take the least recently used away down to 90 % of it.
+
+    Leftovers go too. One process at a time does this. The others wait, and so do not write meanwhile; nothing is
+    removed here if that takes longer than `patience_s`.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    with ExitStack() as stack:
+        try:
+            locks_folder(folder).mkdir(parents=True, exist_ok=True)
+            stack.enter_context(process_lock(locks_folder(folder) / "pruning.lock", patience_s))
+        except Timeout:
+            return Removed()
+        except OSError:
+            pass  # no locks here: two that prune at once remove a little more than they must
+        remove(leftovers(folder))
+        removed = remove(_excess(entries(folder), budget))
+        with suppress(OSError):
+            write_bytes(_note(folder), b"%d" % budget, sync=False)
+        return removed
+
+
+def _remove(item: Item) -> Removed:
+    try:
+        item.path.unlink()
+    except FileNotFoundError:  # somebody else did
+        return Removed()
+    except OSError:
+        return Removed(refused=1)
+    return Removed(1, item.size)
+
+
+def _note(folder: Path) -> Path:
+    return stages_folder(folder) / "budget.txt"
+
+
+def _excess(items: list[Item], budget: int) -> Iterator[Item]:
+    total = sum(item.size for item in items)
+    if total <= budget:
+        return
+    for item in items:
+        if total <= _SLACK * budget:
+            return
+        total -= item.size
+        yield item
+
+
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Item]:
+    for stage in Stage:
+        for slot in _scan(stages_folder(folder) / stage):
+            for each in _scan(Path(slot.path)) if slot.is_dir(follow_symlinks=False) else ():
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    if wanted(each.name) and each.is_file(follow_symlinks=False):
+                        stat = each.stat(follow_symlinks=False)
+                        yield Item(Path(each.path), stage, stat.st_size, stat.st_mtime)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
+
+
+Watch = Callable[[list[Item]], Iterable[Item]]
+
+DAY_S = 86_400.0
+
+
+def tidy(folder: Path, config: CacheConfig, watch: Watch = iter) -> Iterator[tuple[str, Removed]]:
+    """Do what `prune`, `older_than_days` or `clear` ask for; processes at work compute anew what they miss.
+
+    Args:
+        folder: of everything kept between runs.
+        config: which of the three, and the budget that `prune` goes down to.
+        watch: stands around the entries that are checked one by one, to show how far that is.
+
+    Yields:
+        What was done, in words, and what that removed.
+
+    Raises:
+        OSError: a folder cannot be listed, or an entry cannot be read.
+    """
+    if config.clear:
+        yield "every entry", remove(entries(folder))
+    if config.clear or config.prune:
+        yield "left behind by killed processes", remove(leftovers(folder))
+    if config.older_than_days is not None:
+        since = time.time() - DAY_S * config.older_than_days
+        old = (item for item in entries(folder) if item.used <= since)
+        yield f"not used for {config.older_than_days:g} days", remove(old)
+    if config.prune:
+        yield "damaged", remove(item for item in watch(entries(folder)) if _is_damaged(item))
+        yield (
+            f"least recently used, to keep cache.disk_gb={config.disk_gb:g}",
+            shrink(folder, int(config.disk_gb * 1e9)),
+        )
+
+
+def _is_damaged(item: Item) -> bool:
+    with suppress(FileNotFoundError):  # removed meanwhile
+        try:
+            unpack(item.stage, item.key, item.path.read_bytes())
+        except Damaged:
+            return True
+    return False
