@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from salip_exp import plugins
 from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import SamConfig
-from salip_exp.networks._embedded.architecture import build_clip, build_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam
 from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.sam import load_sam
 

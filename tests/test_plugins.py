@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from salip_exp import plugins
-from salip_exp._settings.compose import compose
-from salip_exp._settings.foreign import refuse_foreign_code
+from salip_exp._settings.compose import compose, refuse_foreign_code
 from salip_exp.cascade.options import VIEWS, ViewKind
 from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError, EnvironmentFault

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from salip_exp._settings.compose import compose
-from salip_exp._settings.keys import keys, nearest
-from salip_exp._settings.validate import typed
+from salip_exp._settings.validate import keys, nearest, typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
 

@@ -24,9 +24,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
+from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain, refuse_foreign_code
 from salip_exp._settings.folders import is_unfinished, unfinished
-from salip_exp._settings.foreign import refuse_foreign_code
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError

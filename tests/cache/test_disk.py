@@ -22,8 +22,7 @@ from hypothesis.extra import numpy as stn
 from salip_exp.cache import _disk as disk
 from salip_exp.cache import _files as shelf
 from salip_exp.cache._base import DTYPES, content_key
-from salip_exp.cache._entry import HEAD, MARK, Damaged, pack, unpack
-from salip_exp.cache._files import entries, leftovers, place
+from salip_exp.cache._files import HEAD, MARK, Damaged, entries, leftovers, pack, place, unpack
 from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, Stage
 

@@ -13,9 +13,16 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from salip_exp.cascade import candidates as candidates_module
 from salip_exp.cascade.candidates import Sampling, candidates, upscale_rows
 from salip_exp.cascade.embedding import Embedding, embed
-from salip_exp.cascade.everything import MaskGenerator, point_grids, sampling_of, thresholds_of
+from salip_exp.cascade.everything import (
+    MaskGenerator,
+    Thresholds,
+    point_grids,
+    pool_of,
+    sampling_of,
+    select,
+    thresholds_of,
+)
 from salip_exp.cascade.pool import Pool
-from salip_exp.cascade.selection import Thresholds, pool_of, select
 from salip_exp.cascade.work import Counters
 from salip_exp.config import SamConfig
 from salip_exp.errors import ConfigError
@@ -240,7 +247,7 @@ def test_pool_matches_the_records(blob_sam, picture):
 
 @pytest.mark.fault("C2")
 def test_a_layer_without_points_is_refused():
-    with pytest.raises(ConfigError, match="at least 4 points"):
+    with pytest.raises(ConfigError, match="it must be at least 4"):
         point_grids(3, 2, 2)
 
 

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 from torchvision.ops import box_iou
 
 from salip_exp.cascade.candidates import Candidates
+from salip_exp.cascade.everything import clean, clean_masks, suppress
 from salip_exp.cascade.pool import pack
-from salip_exp.cascade.selection import clean, clean_masks, suppress
 
 corners = hnp.arrays(np.int64, st.tuples(st.integers(0, 30), st.just(4)), elements=st.integers(0, 20))
 

@@ -15,8 +15,7 @@ from salip_exp.evaluation.metrics import FACT, dice, hd95, head_circumference, i
 from salip_exp.evaluation.scores import BUILT_IN, RESERVED, Mean, Score, means, measure, scores, shown
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.plugins import versions
-from salip_exp.runs._tables import columns
-from salip_exp.runs.summary import summarise
+from salip_exp.runs.summary import columns, summarise
 
 CONFIG = ScoreConfig(tolerance_mm=1.0)
 TARGET = np.zeros((32, 48), bool)

@@ -37,7 +37,7 @@ from salip_exp._settings.compose import compose
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cache._base import Stage
-from salip_exp.cache._entry import HEAD, MARK, Damaged, pack, unpack
+from salip_exp.cache._files import HEAD, MARK, Damaged, pack, unpack
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import DatasetConfig, VdtConfig, Volume
 from salip_exp.data.images import read_mask, read_picture

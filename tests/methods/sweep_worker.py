@@ -14,7 +14,7 @@ from salip_exp.cache.store import open_store
 from salip_exp.cascade.cached_sam import Picture, SamStages
 from salip_exp.cascade.work import Counters
 from salip_exp.config import CacheConfig, SamConfig
-from salip_exp.networks._embedded.architecture import build_sam
+from salip_exp.networks._embedded.networks import build_sam
 from salip_exp.networks.sam import LoadedSam
 
 IMAGES = 5

@@ -14,7 +14,7 @@ import torch
 
 from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
-from salip_exp.networks._embedded.architecture import build_clip
+from salip_exp.networks._embedded.networks import build_clip
 from salip_exp.networks.clip import LoadedClip, load_clip
 from tools.embedded.files import save_clip
 

@@ -15,7 +15,7 @@ import torch
 from salip_exp.config import SamConfig
 from salip_exp.errors import WeightsError
 from salip_exp.networks import registry
-from salip_exp.networks._embedded.architecture import build_clip, build_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam
 from salip_exp.networks.packages import segment_anything
 from salip_exp.networks.registry import TABLE
 from salip_exp.networks.sam import LoadedSam, load_sam

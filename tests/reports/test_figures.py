@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from salip_exp._files import png
-from salip_exp._reports.drawing import BOX, PREDICTION, TARGET
-from salip_exp._reports.overlays import CAPTION, choose, draw, read_chosen, remembering, write_figures
+from salip_exp._reports.overlays import (
+    BOX,
+    CAPTION,
+    PREDICTION,
+    TARGET,
+    choose,
+    draw,
+    read_chosen,
+    remembering,
+    write_figures,
+)
 from salip_exp.data.case import CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.runs.records import CaseRecord, prediction_path

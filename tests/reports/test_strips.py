@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from salip_exp._reports.drawing import BOX, PREDICTION, TARGET
+from salip_exp._reports.overlays import BOX, PREDICTION, TARGET
 from salip_exp._reports.strips import (
     GAP,
     LINE_HEIGHT,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from salip_exp._reports.terminal import next_command, show
+from salip_exp._reports.listeners import next_command, show
 from salip_exp._wording import WORK, number, spread, tally, work
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT

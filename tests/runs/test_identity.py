@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp.config import EmptyTarget, TextConfig
-from salip_exp.runs.identity import fingerprint, recipe, record_key, safe_name
+from salip_exp.runs.records import fingerprint, recipe, record_key, safe_name
 
 HOSTILE = ["../../etc/passwd", "/etc/passwd", "..", ".", "", "a b", "a/b", "a-b", "größe", "<script>alert(1)</script>",
            "x" * 400, "x" * 401, "a\nb", "a\x00b", "名前", "name\udcff", "-rf", ".hidden"]  # fmt: skip

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from salip_exp._reports.listeners import show
 from salip_exp._reports.run_page import write_page
-from salip_exp._reports.terminal import show
 from salip_exp._tracking.runs import groups, headline
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.scores import Score

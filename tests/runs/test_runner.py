@@ -22,10 +22,10 @@ from PIL import Image
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.errors import CaseError, DataError, EnvironmentFault, TooManyFailures
 from salip_exp.evaluation.metrics import FACT, dice, head_circumference, surface_dice
-from salip_exp.runs._tables import columns
 from salip_exp.runs.folder import claim, in_use, read_pictures
 from salip_exp.runs.records import prediction_path, record_path
 from salip_exp.runs.runner import run
+from salip_exp.runs.summary import columns
 
 FAKES = Path(__file__).with_name("fakes.py")
 

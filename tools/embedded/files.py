@@ -1,6 +1,6 @@
 """Write the embedded weights: safetensors in float16, the text table by its trained rows only, and their hashes.
 
-`salip_exp.networks._embedded.files` reads them.
+`salip_exp.networks._embedded.networks` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from salip_exp._files import write_bytes
-from salip_exp.networks._embedded.files import IDS, ROWS, TABLE, State
+from salip_exp.networks._embedded.networks import IDS, ROWS, TABLE, State
 from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.registry import SUMS
 

@@ -23,8 +23,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from salip_exp._files import cache_folder
-from salip_exp.networks._embedded.architecture import build_clip, build_sam
-from salip_exp.networks._embedded.files import read_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam, read_sam
 from salip_exp.networks.packages import CLIP
 from salip_exp.networks.registry import EMBEDDED
 from tools.embedded import train_clip, train_sam

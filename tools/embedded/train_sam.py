@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from salip_exp.networks._embedded.architecture import PIXEL_MEAN, PIXEL_STD
+from salip_exp.networks._embedded.networks import PIXEL_MEAN, PIXEL_STD
 from tools.embedded.scenes import SIDE, Bank, Region
 
 POINTS = 8

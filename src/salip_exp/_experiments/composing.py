@@ -23,7 +23,7 @@ from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
 from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, sha256_of
-from salip_exp.runs.identity import recipe
+from salip_exp.runs.records import recipe
 
 WAITING = {"n_workers", "grace_s", "lock_wait_s", "storage"}
 """Settings of a search that change no number."""

@@ -1,18 +1,86 @@
-"""What people see of a run and of a study: progress and tables on the terminal, pictures, pages."""
+"""What people see of a run: progress and a table on the terminal, pictures, a page."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-from salip_exp._console import Report, progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from salip_exp._console import Report, progress, shown, wide_console
 from salip_exp._reports.overlays import remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
-from salip_exp._reports.terminal import show
 from salip_exp._settings.folders import File
+from salip_exp._wording import failed, heading, mean, tally, title, work
+from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
-from salip_exp.runs.folder import write_json
+from salip_exp.runs.folder import read_json, write_json
 from salip_exp.runs.listener import Listener, Run
+
+
+def show(folder: Path, outputs: str, command: Sequence[str], console: Console | None = None) -> None:
+    """Print a finished run's table by group, its notes, where it lies, and the next command, to stdout.
+
+    Colours appear on terminals only, and not where NO_COLOR is set.
+
+    Args:
+        folder: of a finished run.
+        outputs: where runs are written, for the next command.
+        command: what this run was started by.
+        console: instead of stdout.
+    """
+    summary = read_json(folder / File.summary) or {}
+    console = console or wide_console()
+    console.print(table(summary))
+    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"]):
+        console.print(Text(f"  {note}", style="dim"))
+    manifest = read_json(folder / File.manifest) or {}
+    console.print(Text(f"computed    {work(manifest)}"))
+    console.print(Text(f"run folder  {shown(folder)}"))
+    console.print(Text(f"its page    {shown(folder / File.report)}"))
+    console.print(Text("next        " + next_command(command, outputs), style="bold"))
+
+
+def table(summary: Mapping[str, Any]) -> Table:
+    """The table by group with a row for all; n is the number of cases in the means of its row."""
+    result = Table(title=Text(title(summary)), title_justify="left")
+    result.add_column("group")
+    result.add_column("n", justify="right")
+    for each, style, _ in scores.shown(summary, "terminal"):
+        head = heading(each.title, style, summary["confidence"])
+        result.add_column(Text(head), justify="left" if style == "spread" else "right")
+    result.add_column("lost by", style="yellow")
+    result.add_column("failed", justify="right")
+    for name, part in summary["groups"].items():
+        result.add_row(*_cells(name, part, summary))
+    result.add_section()
+    result.add_row(*_cells("all", summary["overall"], summary), style="bold")
+    return result
+
+
+def _cells(name: str, part: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Text]:
+    n, cases = part["dsc"]["n"], part["cases"]
+    cells = [
+        name,
+        str(n) if n == cases else f"{n} of {cases}",
+        *(mean(part.get(each.name), style, digits) for each, style, digits in scores.shown(summary, "terminal")),
+        tally(part["failures"], unsaid="none"),
+        str(failed(part["statuses"])),
+    ]
+    return [Text(cell) for cell in cells]
+
+
+def next_command(command: Sequence[str], outputs: str) -> str:
+    """What shows all runs side by side."""
+    program = list(command[:1] if command[:1] == ["salip-exp"] else ["python", "-m", "salip_exp"])
+    place = [] if outputs == "outputs" else [f"outputs={outputs}"]
+    return shlex.join([*program, "task=report", *place])
 
 
 class CaseProgress(Listener):

@@ -18,8 +18,7 @@ from salip_exp._experiments.cells import Cells, Finished
 from salip_exp._experiments.outcome import notes
 from salip_exp._files import atomic_write
 from salip_exp._paper import columns, figure
-from salip_exp._reports.drawing import PREDICTION, TARGET, Color, candidates, resized, veil
-from salip_exp._reports.overlays import read_prediction
+from salip_exp._reports.overlays import PREDICTION, TARGET, Color, candidates, read_prediction, resized, veil
 from salip_exp._reports.sheet import Panel, Row, Sheet, rendered
 from salip_exp._reports.strips import as_seen
 from salip_exp.cascade.organ import usable_boxes

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from salip_exp._reports.drawing import PREDICTION, TARGET, Color
+from salip_exp._reports.overlays import PREDICTION, TARGET, Color
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 300

@@ -12,21 +12,27 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from salip_exp._files import atomic_write, png
-from salip_exp._reports.drawing import (
+from salip_exp._reports.overlays import (
     BOX,
     FAINT,
     INK,
     PAPER,
     PREDICTION,
     TARGET,
+    Choice,
+    Entry,
     candidate_color,
     candidates,
+    choose,
     dashed,
+    identity,
+    legend,
     outline,
+    read_chosen,
     resized,
+    verdict,
     words,
 )
-from salip_exp._reports.overlays import Choice, Entry, choose, identity, legend, read_chosen, verdict
 from salip_exp._settings.folders import File
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool

@@ -19,8 +19,8 @@ from salip_exp.data.loading import read_ahead, resize_mask
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
-from salip_exp.runs.identity import data_hash, fingerprint
 from salip_exp.runs.lab import Lab
+from salip_exp.runs.records import data_hash, fingerprint
 
 PARTS = ("train", "val", "test")
 REASON = "used for training"

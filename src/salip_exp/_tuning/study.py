@@ -20,8 +20,8 @@ from salip_exp._tuning.worker import Workbench, Worker
 from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.errors import CaseError, DataError
-from salip_exp.runs.identity import fingerprint, recipe
 from salip_exp.runs.lab import Lab, Loaded
+from salip_exp.runs.records import fingerprint, recipe
 
 log = logging.getLogger(__name__)
 

@@ -11,15 +11,97 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from salip_exp._files import write_bytes
-from salip_exp.cache._base import Arrays, Counted, Stage
-from salip_exp.cache._entry import HEAD, Damaged, pack, unpack
-from salip_exp.cache._files import PATIENCE_S, locks_folder, needs_a_look, place, shrink
-from salip_exp.cache._locks import FileLocks
+from filelock import BaseFileLock, Timeout
 
-T = TypeVar("T")
+from salip_exp._files import process_lock, write_bytes
+from salip_exp.cache._base import Arrays, Counted, Stage
+from salip_exp.cache._files import HEAD, PATIENCE_S, Damaged, locks_folder, needs_a_look, pack, place, shrink, unpack
 
 log = logging.getLogger(__name__)
+
+_SLOT = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
+_POLL_S = 0.01
+TOLD_AFTER_S = 60.0  # until the log says whom a process waits for
+
+
+class ThreadLocks:
+    """Locks between the threads of one process, one per stage and slot."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[Stage, str], threading.Lock] = {}
+        self._held = threading.local()
+
+    @contextmanager
+    def hold(self, stage: Stage, key: str) -> Iterator[None]:
+        """Keep other threads from the slot of a key.
+
+        Raises:
+            RuntimeError: this thread holds a lock of the stage already, and might wait for itself.
+        """
+        held: set[Stage] = self._held.__dict__.setdefault("stages", set())
+        if stage in held:
+            raise RuntimeError(f"an entry of {stage} cannot be computed while another one of {stage} is")
+        with self._locks.setdefault((stage, key[:_SLOT]), threading.Lock()):
+            held.add(stage)
+            try:
+                yield
+            finally:
+                held.remove(stage)
+
+
+class FileLocks:
+    """Locks between processes, and between the threads of each; a lock dies with its process, however that ends.
+
+    Args:
+        folder: of the lock files, which are empty and stay: unlinking a lock that others wait for would split it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._threads = ThreadLocks()
+        self._usable = True
+
+    @contextmanager
+    def hold(self, stage: Stage, key: str) -> Iterator[None]:
+        """Keep other threads and processes from the slot of a key; where files cannot be locked, threads alone."""
+        with self._threads.hold(stage, key):
+            lock = self._acquired(self._folder / stage / f"{key[:_SLOT]}.lock") if self._usable else None
+            try:
+                yield
+            finally:
+                if lock is not None:
+                    lock.release()
+
+    def _acquired(self, path: Path) -> BaseFileLock | None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = process_lock(path)
+            _wait(lock, path)
+        except OSError as fault:
+            self._give_up(fault)
+            return None
+        return lock
+
+    def _give_up(self, fault: OSError) -> None:
+        if self._usable:
+            self._usable = False
+            log.warning(
+                "no locks in %s (%s): processes that share this cache may compute the same entry twice, with the same "
+                "result",
+                self._folder,
+                fault.strerror or fault,
+            )
+
+
+def _wait(lock: BaseFileLock, path: Path) -> None:
+    try:
+        lock.acquire(timeout=TOLD_AFTER_S, poll_interval=_POLL_S)
+    except Timeout:
+        log.info("waiting for another process, which holds %s and computes for more than %g s", path, TOLD_AFTER_S)
+        lock.acquire(timeout=-1, poll_interval=_POLL_S)
+
+
+T = TypeVar("T")
 
 TOUCH_S = 60.0  # a file's time of last use is at most this much too old
 REMEMBERED = 50_000  # entries of which a store knows what it saw and when it touched them

@@ -11,9 +11,8 @@ from typing import Protocol
 
 from salip_exp._files import cache_folder
 from salip_exp.cache._base import Arrays, Counted, Stage, Tally, freeze
-from salip_exp.cache._disk import DiskStore
+from salip_exp.cache._disk import DiskStore, ThreadLocks
 from salip_exp.cache._files import stages_folder
-from salip_exp.cache._locks import ThreadLocks
 from salip_exp.config import CacheConfig, CacheMode
 from salip_exp.errors import EnvironmentFault
 

@@ -20,10 +20,9 @@ from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, NoStore, Stage, Store
 from salip_exp.cascade.candidates import ARRAYS, Candidates, Floor, Sampling, candidates, joined
 from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed_crops, input_size_of
-from salip_exp.cascade.everything import sampling_of, thresholds_of
+from salip_exp.cascade.everything import Cleaned, clean_mask, pool_of, sampling_of, select, thresholds_of
 from salip_exp.cascade.organ import segment_box, segment_unprompted, usable_boxes
 from salip_exp.cascade.pool import Masks, Pool, concatenate, pack
-from salip_exp.cascade.selection import Cleaned, clean_mask, pool_of, select
 from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import OrganConfig, SamConfig
 from salip_exp.networks.device import network_key

@@ -10,7 +10,7 @@ import torch
 from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
 from salip_exp.networks import checkpoint, registry, weights
-from salip_exp.networks._embedded import files
+from salip_exp.networks._embedded import networks as files
 from salip_exp.networks.packages import CLIP, build_model
 from salip_exp.networks.registry import Entry
 

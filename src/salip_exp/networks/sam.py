@@ -9,8 +9,8 @@ import torch
 
 from salip_exp.config import SamConfig
 from salip_exp.networks import checkpoint, registry, weights
-from salip_exp.networks._embedded import files
-from salip_exp.networks._embedded.architecture import build_sam
+from salip_exp.networks._embedded import networks as files
+from salip_exp.networks._embedded.networks import build_sam
 from salip_exp.networks.packages import Sam, segment_anything
 from salip_exp.networks.registry import Entry
 

@@ -24,10 +24,9 @@ from salip_exp._timing import Parts
 from salip_exp.cache.store import Store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.runs.identity import data_hash
 from salip_exp.runs.lab import Loaded
 from salip_exp.runs.listener import Run
-from salip_exp.runs.records import RECORD_VERSION
+from salip_exp.runs.records import RECORD_VERSION, data_hash
 from salip_exp.runs.summary import VERSION as SUMMARY_VERSION
 
 PACKAGES = (

@@ -22,7 +22,7 @@ from salip_exp.networks.clip import LoadedClip, load_clip
 from salip_exp.networks.device import arithmetic_of, pick_device, sped_up, use_threads
 from salip_exp.networks.sam import LoadedSam, load_sam
 from salip_exp.networks.unet import LoadedUnet, load_unet
-from salip_exp.runs.identity import data_hash, fingerprint
+from salip_exp.runs.records import data_hash, fingerprint
 
 Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from salip_exp.errors import WeightsError
-from salip_exp.networks._embedded.files import IDS, ROWS, read_clip, read_sam
+from salip_exp.networks._embedded.networks import IDS, ROWS, read_clip, read_sam
 
 
 @pytest.mark.parametrize(("rows", "ids"), [(2, [0, 49408]), (2, [-1, 0]), (1, [0, 1])])

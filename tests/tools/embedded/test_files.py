@@ -11,8 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from salip_exp.networks._embedded.architecture import build_sam
-from salip_exp.networks._embedded.files import IDS, ROWS, TABLE, read_clip, read_sam
+from salip_exp.networks._embedded.networks import IDS, ROWS, TABLE, build_sam, read_clip, read_sam
 from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.registry import SUMS, read_sums
 from tools.embedded.files import save_clip, save_sam, write_sums

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from salip_exp.networks._embedded.files import read_clip, read_sam
+from salip_exp.networks._embedded.networks import read_clip, read_sam
 from salip_exp.networks.registry import read_sums
 from tools.embedded import train
 from tools.embedded.scenes import Bank, make_bank

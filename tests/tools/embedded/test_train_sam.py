@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salip_exp.networks._embedded.architecture import build_sam
+from salip_exp.networks._embedded.networks import build_sam
 from tools.embedded import train_sam
 from tools.embedded.scenes import Region
 

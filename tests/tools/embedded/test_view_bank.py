@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.networks._embedded.architecture import build_clip, build_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam
 from tools.embedded import scenes, train_clip, view_bank
 
 COUNTS = {"brain": 1, "head": 2, "chest": 2}

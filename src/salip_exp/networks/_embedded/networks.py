@@ -1,11 +1,15 @@
-"""The two small networks that travel with the package, built from the very classes of the official ones."""
+"""The two small networks that travel with the package: built from the classes of the official ones, read from files."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
+from salip_exp.errors import WeightsError
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 
 _SIDE = 256
@@ -60,3 +64,43 @@ def build_clip() -> CLIP:
         transformer_heads=2,
         transformer_layers=3,
     ).eval()
+
+
+TABLE = "token_embedding.weight"
+IDS = "token_embedding.ids"
+ROWS = "token_embedding.rows"
+
+State = dict[str, torch.Tensor]
+
+
+def read_sam(path: Path) -> State:
+    """The float32 state dict of the embedded SAM.
+
+    Raises:
+        WeightsError: the file is absent, damaged or something else.
+    """
+    return {name: tensor.float() for name, tensor in _read(path).items()}
+
+
+def read_clip(path: Path, vocabulary: int = 49408) -> State:
+    """The float32 state dict of the embedded CLIP; rows of words never trained are zero.
+
+    Raises:
+        WeightsError: the file is absent, damaged or something else.
+    """
+    state = _read(path)
+    if IDS not in state or ROWS not in state:
+        raise WeightsError(f"{path} is a safetensors file, but not an embedded CLIP: it has no {IDS}")
+    ids, rows = state.pop(IDS).to(torch.int64), state.pop(ROWS).float()
+    if ids.shape != rows.shape[:1] or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary):
+        raise WeightsError(f"{path}: {IDS} does not fit {ROWS} and a vocabulary of {vocabulary}; train it again")
+    table = torch.zeros(vocabulary, rows.shape[1])
+    table[ids] = rows
+    return {**{name: tensor.float() for name, tensor in state.items()}, TABLE: table}
+
+
+def _read(path: Path) -> State:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as fault:
+        raise WeightsError(f"{path} cannot be read as safetensors ({fault}); get the file again") from fault
