@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shlex
 import sys
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
@@ -35,11 +35,8 @@ COLUMNS = ("epoch", "rate", "train_loss", "val_loss", "val_dice", "seconds")
 
 def table(history: Sequence[Mapping[str, float]]) -> str:
     """The rows as CSV, numbers with six digits."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([f"{row[name]:.6g}" for name in COLUMNS] for row in history)
-    return stream.getvalue()
+    rows = pd.DataFrame(history, columns=COLUMNS)
+    return rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def picture(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:

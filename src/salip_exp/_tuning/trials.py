@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from salip_exp._tuning.database import Database
@@ -89,23 +88,21 @@ def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
 
 def trial_table(trials: Sequence[TrialRow], space: Space) -> str:
     """`trials.csv`: a row per trial, nothing in it that depends on when or by whom a trial was run."""
-    stream = io.StringIO()
     names = [each.name for each in space.dimensions]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", "state", "value", *names, *OBJECTIVES, "images", "statuses", "reason"])
-    for each in trials:
-        means = [each.outcome.mean(name) for name in OBJECTIVES]
-        statuses = " ".join(f"{status}:{count}" for status, count in each.outcome.statuses.items())
-        writer.writerow(
-            [
-                each.number,
-                "failed" if each.value is None else "complete",
-                "" if each.value is None else each.value,
-                *(each.values.get(name, "") for name in names),
-                *("" if math.isnan(mean) else mean for mean in means),
-                len(each.outcome.images),
-                statuses,
-                each.reason or "",
-            ]
-        )
-    return stream.getvalue()
+    columns = ["trial", "state", "value", *names, *OBJECTIVES, "images", "statuses", "reason"]
+    rows = map(_cells, trials)
+    return pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def _cells(trial: TrialRow) -> dict[str, Any]:
+    outcome = trial.outcome
+    return {
+        "trial": trial.number,
+        "state": "failed" if trial.value is None else "complete",
+        "value": trial.value,
+        **trial.values,
+        **{name: outcome.mean(name) for name in OBJECTIVES},
+        "images": len(outcome.images),
+        "statuses": " ".join(f"{status}:{count}" for status, count in outcome.statuses.items()),
+        "reason": trial.reason,
+    }
