@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,14 @@ def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def prove_writable(folder: Path) -> None:
+    """Write a byte to a folder that is there, and take it away again; raises OSError where that cannot be done."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(b"room for a byte")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_small(path: Path) -> bytes:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 Style = Literal["mean", "interval", "spread", "counted", "counted spread"]
 """How an estimate is written: alone, with its interval, with deviation and interval, or with its n as well."""
 
 MISSING = "missing"
+_NAMED = 5  # of many
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure, or the word for one that was not computed."""
     return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def some(names: Sequence[str]) -> str:
+    """Names of cases or images, the first few of many."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def interval(estimate: Mapping[str, Any], digits: int = 3) -> str:

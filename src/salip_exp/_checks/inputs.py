@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from salip_exp._checks.finding import Finding, Level, failure, fine, warning
 from salip_exp._console import progress
+from salip_exp._wording import some
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, Dataset
@@ -120,8 +121,6 @@ def _require_variant(entry: Entry, path: Path) -> None:
 
 _DATA = "data"
 
-_NAMED = 5  # images named of many with the same note
-
 
 @dataclass
 class Data:
@@ -200,14 +199,14 @@ class _Seen:
             )
         if self.untargeted:
             yield warning(
-                _DATA, f"{len(self.untargeted)} images have no target and get no score: {_some(self.untargeted)}"
+                _DATA, f"{len(self.untargeted)} images have no target and get no score: {some(self.untargeted)}"
             )
         for ids in self.same.values():
             if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
-                yield warning(_DATA, f"{_some(ids)} hold the very same pixels: remove the copies, which count twice")
+                yield warning(_DATA, f"{some(ids)} hold the very same pixels: remove the copies, which count twice")
         for note, ids in self.notes.items():
             if ids:
-                yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({_some(ids)})")
+                yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({some(ids)})")
 
 
 def _level(note: str) -> Level:
@@ -231,7 +230,3 @@ def _counted(dataset: Dataset, seen: _Seen) -> Finding:
     if seen.cases:
         return fine(_DATA, said)
     return failure(_DATA, DataError(f"{said}: no case is left to run on"))
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")

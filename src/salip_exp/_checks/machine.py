@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from salip_exp._checks.finding import Finding, failure, fine, warning
 from salip_exp._checks.inputs import Data, missing
-from salip_exp._files import cache_folder
+from salip_exp._files import cache_folder, prove_writable
 from salip_exp.cache.store import folder_of
 from salip_exp.cascade.options import crop_boxes, most_candidates
 from salip_exp.config import CacheMode, Config, Device
@@ -167,10 +166,7 @@ def _unwritable(folder: Path) -> str | None:
         existing = _existing(folder)
         if not existing.is_dir():
             return f"{existing} is no folder"
-        with tempfile.TemporaryFile(dir=existing) as stream:
-            stream.write(b"room for a byte")
-            stream.flush()
-            os.fsync(stream.fileno())
+        prove_writable(existing)
     except OSError as error:
         return error.strerror or str(error)
     return None

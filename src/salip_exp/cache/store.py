@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
-from salip_exp._files import cache_folder
+from salip_exp._files import cache_folder, prove_writable
 from salip_exp.cache._base import Arrays, Counted, Stage, Tally, freeze
 from salip_exp.cache._disk import DiskStore, ThreadLocks
 from salip_exp.cache._files import stages_folder
@@ -180,8 +179,7 @@ def folder_of(config: CacheConfig) -> Path:
 def _probe(folder: Path) -> None:
     try:
         stages_folder(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=stages_folder(folder)) as stream:
-            stream.write(b"room for a byte")
+        prove_writable(stages_folder(folder))
     except OSError as fault:
         raise EnvironmentFault(
             f"the cache folder {folder} cannot be written ({fault.strerror or fault}): choose another by "

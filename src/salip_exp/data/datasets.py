@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from salip_exp._files import read_small
+from salip_exp._wording import some
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import CaseRef, Dataset
@@ -91,7 +92,7 @@ def choose(found: Found, config: DatasetConfig, seed: int) -> Dataset:
         excluded += [(name, "no mask") for name in without]
     elif without:
         raise DataError(
-            f"{config.name}: {len(without)} images have no mask ({_some(without)}): add the masks, or leave the "
+            f"{config.name}: {len(without)} images have no mask ({some(without)}): add the masks, or leave the "
             "images out with dataset.missing_masks=exclude."
         )
     refs.sort(key=lambda ref: natural(ref.case_id))
@@ -146,10 +147,6 @@ def _subset(refs: Sequence[CaseRef], excluded: Mapping[str, str], path: Path) ->
         hint = f"; the nearest is {near[0]!r}" if near else ""
         raise DataError(f"dataset.subset={path}: there is no case {each!r}{hint}.")
     return [ref for ref in refs if ref.case_id in wanted]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from salip_exp._files import atomic_write, from_json, process_lock, read_small
+from salip_exp._files import atomic_write, from_json, process_lock, prove_writable, read_small
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
@@ -82,7 +81,8 @@ def claim(folder: Path) -> Iterator[None]:
     """
     lock = process_lock(folder / File.lock, timeout_s=0)
     try:
-        _probe(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        prove_writable(folder)
         lock.acquire()
     except Timeout as error:
         owner = _read_status(folder)
@@ -114,12 +114,6 @@ def in_use(folder: Path) -> bool:
         return True
     except OSError:
         return False
-
-
-def _probe(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as stream:
-        stream.write(b"room for a byte")
 
 
 def read_pictures(folder: Path) -> dict[str, list[dict[str, Any]]]:
