@@ -47,6 +47,13 @@ def test_the_guide_to_the_numbers_explains_every_failure_and_status() -> None:
     assert {str(each) for each in (*Failure, *Status)} <= explained
 
 
+def test_the_page_of_the_architecture_has_every_part_of_the_package() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    floors = page.partition("## Floors")[2].partition("## Who")[0]
+    parts = {path.stem for path in (ROOT / "src" / "salip_exp").iterdir() if path.suffix in ("", ".py")}
+    assert set(re.findall(r"`(\w+)`", floors)) == {part for part in parts if not part.startswith("__")}
+
+
 def test_the_page_of_faults_has_every_row_of_the_matrix() -> None:
     rows: dict[str, str] = {}
     exec((ROOT / "tests" / "faults" / "rows.py").read_text(), rows)
