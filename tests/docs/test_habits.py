@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from configparser import ConfigParser
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -61,3 +63,12 @@ def test_the_page_of_faults_has_every_row_of_the_matrix() -> None:
     assert [tuple(row) for row in re.findall(r"^\| (\w\d+) \| (.*) \|$", page, re.MULTILINE)] == list(
         rows["ROWS"].items()  # type: ignore[attr-defined]
     )
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "tools" / "docs").glob("*.py")), ids=lambda path: path.name)
+def test_what_makes_the_pictures_asks_for_what_the_package_has(script: Path) -> None:
+    imports = [each for each in ast.walk(ast.parse(script.read_text("utf-8"))) if isinstance(each, ast.ImportFrom)]
+    for each in imports:
+        if each.module is not None and each.module.startswith("salip_exp"):
+            for name in each.names:
+                resolve_name(f"{each.module}.{name.name}")

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from salip_exp._reports.page import address
-from salip_exp.runs.folder import Label, find_runs, find_studies
+from salip_exp.runs.folder import State, find_runs, find_studies
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
@@ -44,7 +44,7 @@ def main() -> None:
 
 def take(outputs: Path) -> None:
     """The page of a SaLIP run on brains, of its study, and of the run beside its upper bound."""
-    runs = [run for run in find_runs(outputs) if run.label is Label.finished and "cc359" in run.summary["dataset"]]
+    runs = [run for run in find_runs(outputs) if run.label is State.finished and "cc359" in run.summary["dataset"]]
     salip, bound = (next(run.folder for run in runs if run.summary["method"] == name) for name in ("salip", "gt_sam"))
     study = next(each.folder for each in find_studies(outputs) if each.kind == "experiment" and each.content)
     pair = f"#a={address(salip, outputs)}&b={address(bound, outputs)}"
