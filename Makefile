@@ -61,7 +61,7 @@ docs: $(STAMP) ## the guides as a site in build/docs; a broken link is an error
 
 reproduce: $(STAMP) ## every table and figure, then the ledger in experiments/
 	$(BIN)/python -m salip_exp +experiment=everything hydra.run.dir=outputs/experiments/everything $(ARGS)
-	$(BIN)/python -m salip_exp._reports.ledger outputs/experiments/everything experiments
+	$(BIN)/python -m salip_exp.ledger outputs/experiments/everything experiments
 
 bench: $(STAMP) ## speed and memory beside the public packages, embedded weights; ARGS="--weights vit_b" for others
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -35,7 +35,7 @@ FLOORS = (
     "_reports _tracking",
     "_checks",
     "_commands",
-    "cli",
+    "cli ledger",
     "__main__",
 )
 HEIGHT = {folder: height for height, line in enumerate(FLOORS) for folder in line.split()}

@@ -208,7 +208,7 @@ def test_the_whole_table_in_its_order_is_handed_out_without_a_copy():
 
 def test_indices_of_row_keys_are_bounded(monkeypatch: pytest.MonkeyPatch):
     indices = rows_module._Indices()
-    monkeypatch.setattr(rows_module, "INDEXED_ROWS", 10)
+    monkeypatch.setattr(rows_module, "_INDEXED_ROWS", 10)
     arrays = [row_keys(*range(4)) for _ in range(5)]
     for array in arrays:
         assert list(indices.of(array).values()) == [0, 1, 2, 3]

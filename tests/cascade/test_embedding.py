@@ -30,7 +30,7 @@ def test_crop_boxes_in_one_call_give_the_same_up_to_rounding(random_sam, picture
     plan = crop_plan(picture.shape[:2], 1)
     single = embed_crops(random_sam, picture, plan, Counters())
     sizes = []
-    monkeypatch.setattr(module, "CROPS_AT_ONCE", {"cpu": 3})
+    monkeypatch.setattr(module, "_CROPS_AT_ONCE", {"cpu": 3})
     hook = random_sam.image_encoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     counters = Counters()
     together = embed_crops(random_sam, picture, plan, counters)
@@ -44,7 +44,7 @@ def test_crop_boxes_in_one_call_give_the_same_up_to_rounding(random_sam, picture
 
 def test_a_gpu_without_room_for_all_takes_fewer_for_the_rest_of_the_run(random_sam, picture, monkeypatch):
     plan, limits = crop_plan(picture.shape[:2], 1), Limits()
-    monkeypatch.setattr(module, "CROPS_AT_ONCE", {"cpu": 5})
+    monkeypatch.setattr(module, "_CROPS_AT_ONCE", {"cpu": 5})
     encode = random_sam.image_encoder.forward
 
     def scarce(pixels):

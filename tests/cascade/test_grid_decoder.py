@@ -7,7 +7,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from salip_exp.cascade import grid_decoder
-from salip_exp.cascade.grid_decoder import decode_grid, is_exact
+from salip_exp.cascade.grid_decoder import _is_exact, decode_grid
 
 
 def official_decoder() -> Sam:
@@ -69,7 +69,7 @@ def test_where_bits_differ_the_public_decoder_answers(monkeypatch):
         return low + 1e-6, predicted_iou
 
     monkeypatch.setattr(grid_decoder, "_shared", off)
-    assert not is_exact(net, *given)
+    assert not _is_exact(net, *given)
     for ours, theirs in zip(decode_grid(net, *given), published(net, *given), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -81,6 +81,6 @@ def test_a_changed_decoder_is_left_to_itself():
     given = prompted(net, 8)
     expected = published(net, *given)
     net.mask_decoder.forward = lambda **prompts: tuple(2 * each for each in plain(**prompts))
-    assert not is_exact(net, *given)
+    assert not _is_exact(net, *given)
     for ours, theirs in zip(decode_grid(net, *given), expected, strict=True):
         assert torch.equal(ours, 2 * theirs)

@@ -10,7 +10,7 @@ import pytest
 
 from salip_exp.data.case import Dataset
 from salip_exp.data.images import read_mask
-from salip_exp.data.readers.hc18 import TABLE, fetus_of, read_measures
+from salip_exp.data.readers.hc18 import TABLE, _read_measures, fetus_of
 from salip_exp.data.regions import fit_ellipse
 from salip_exp.errors import CaseError, DataError
 
@@ -98,12 +98,12 @@ def test_heads_come_in_natural_order_and_read_without_a_table(tmp_path: Path, he
 def test_a_table_that_cannot_be_understood_is_refused(tmp_path: Path, row: str) -> None:
     (tmp_path / TABLE).write_text(HEADER + row + "\n")
     with pytest.raises(DataError, match="its columns are filename, pixel size"):
-        read_measures(tmp_path, tmp_path)
+        _read_measures(tmp_path, tmp_path)
 
 
 def test_a_table_may_have_blank_lines_and_no_circumference(tmp_path: Path) -> None:
     (tmp_path / TABLE).write_text(f"\ufeff{HEADER}\n a.png , 0.2 ,\n", "utf-8")
-    measures = read_measures(tmp_path / "training_set", tmp_path)
+    measures = _read_measures(tmp_path / "training_set", tmp_path)
     assert measures["a.png"].pixel_mm == 0.2 and measures["a.png"].circumference_mm is None
 
 
@@ -131,7 +131,7 @@ def test_real_heads_are_filled_and_as_large_as_their_circumference_says(
 
 def test_real_outlines_measure_what_the_table_says(real: Callable[[str], Path]) -> None:
     root = real("HC18")
-    measures = read_measures(root / "training_set", root)
+    measures = _read_measures(root / "training_set", root)
     excess = []
     for name in sorted(measures)[::15]:
         outline = root / "training_set" / name.replace(".png", "_Annotation.png")

@@ -12,7 +12,7 @@ from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.metrics import FACT, dice, hd95, head_circumference, iou, surface_dice
-from salip_exp.evaluation.scores import BUILT_IN, RESERVED, Mean, Score, means, measure, scores, shown
+from salip_exp.evaluation.scores import _RESERVED, BUILT_IN, Mean, Score, means, measure, scores, shown
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.plugins import versions
 from salip_exp.runs.summary import columns, summarise
@@ -124,8 +124,8 @@ def test_what_is_no_score_or_has_a_name_that_is_taken_is_refused(install_score, 
 def test_every_name_beside_scores_is_reserved(fakes):
     part = summarise([], fakes.config(), {})["overall"]
     own = {each.name for each in BUILT_IN} | {mean.name for _, mean in means()}
-    assert {*columns(), *part} <= RESERVED | own
-    assert not RESERVED & own
+    assert {*columns(), *part} <= _RESERVED | own
+    assert not _RESERVED & own
 
 
 def test_a_mean_is_shown_where_the_data_set_can_have_it(install_score):

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from salip_exp import ledger
 from salip_exp._commands import experiment
 from salip_exp._experiments import cell_runs, composing, results
 from salip_exp._experiments.cell_runs import Unfinished
 from salip_exp._experiments.cells import Finished
 from salip_exp._paper import table
-from salip_exp._reports import ledger, listeners
+from salip_exp._reports import listeners
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, WeightsError
@@ -294,7 +295,7 @@ def test_the_ledger_names_no_place_and_has_every_number(lab: Laboratory, tmp_pat
 
 def test_a_ledger_s_command_leaves_places_out() -> None:
     command = "python -m salip_exp +experiment=everything data=real experiment.roots.hc18=/data/x outputs=/tmp/y seed=3"
-    assert ledger.command_of(command, "table6") == (
+    assert ledger._command_of(command, "table6") == (
         "python -m salip_exp +experiment=table6 data=real experiment.roots.hc18=DIR seed=3"
     )
 

@@ -41,7 +41,7 @@ from salip_exp.cache._files import HEAD, MARK, Damaged, pack, unpack
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import DatasetConfig, VdtConfig, Volume
 from salip_exp.data.images import read_mask, read_picture
-from salip_exp.data.readers.hc18 import TABLE, load_head, read_measures
+from salip_exp.data.readers.hc18 import TABLE, _load_head, _read_measures
 from salip_exp.data.volumes import read_extent, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.runs.folder import State, read_run
@@ -209,7 +209,7 @@ def read_png(data: bytes, folder: Path) -> None:
 
 def read_annotation(data: bytes, folder: Path) -> None:
     image = write(folder, "001_HC.png", outline())
-    load_head(image, write(folder, "001_HC_Annotation.png", data), None, DatasetConfig(name="hc18", layout="hc18"))
+    _load_head(image, write(folder, "001_HC_Annotation.png", data), None, DatasetConfig(name="hc18", layout="hc18"))
 
 
 def sealed(data: bytes) -> bytes:
@@ -230,7 +230,7 @@ def read_sealed_annotation(data: bytes, folder: Path) -> None:
 
 def read_csv(data: bytes, folder: Path) -> None:
     write(folder, TABLE, data)
-    read_measures(folder, folder)
+    _read_measures(folder, folder)
 
 
 def read_yaml(data: bytes, folder: Path) -> None:

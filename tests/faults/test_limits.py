@@ -143,7 +143,7 @@ def test_a_volume_that_promises_what_no_memory_holds_is_refused(
 def test_a_table_of_gigabytes_is_refused(tmp_path: Path) -> None:
     reader = tmp_path / "reader.py"
     reader.write_text(
-        "from salip_exp.data.readers.hc18 import read_measures\ndef read(f): return read_measures(f, f)\n"
+        "from salip_exp.data.readers.hc18 import _read_measures\ndef read(f): return _read_measures(f, f)\n"
     )
     said = read("reader", "read", endless_table(tmp_path), modules=tmp_path)
     assert said.startswith("DataError")
@@ -153,12 +153,12 @@ def test_a_table_of_gigabytes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.fault("D17")
 @pytest.mark.parametrize("row", ["a.png,1e-300,200", "a.png,0.1,1e308", "a.png,1e9", "a.png,-1", "a.png,nan", "a.png"])
 def test_a_table_of_absurd_numbers_is_refused(row: str, tmp_path: Path) -> None:
-    from salip_exp.data.readers.hc18 import TABLE, read_measures
+    from salip_exp.data.readers.hc18 import TABLE, _read_measures
     from salip_exp.errors import DataError
 
     (tmp_path / TABLE).write_text(f"filename,pixel size(mm),head circumference (mm)\n{row}\n")
     with pytest.raises(DataError, match="cannot be understood"):
-        read_measures(tmp_path, tmp_path)
+        _read_measures(tmp_path, tmp_path)
 
 
 @pytest.mark.fault("D11")

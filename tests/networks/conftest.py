@@ -89,7 +89,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("SALIP_CACHE", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(weights, "PAUSE_S", 0.0)
+    monkeypatch.setattr(weights, "_PAUSE_S", 0.0)
     monkeypatch.setattr(weights, "CHUNK", 1000)
     return folder
 

@@ -288,8 +288,8 @@ class _Full:
 class TestRememberedHash:
     @pytest.fixture
     def file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(weights, "REMEMBER_FROM", 10)
-        monkeypatch.setattr(weights, "SETTLED_NS", -1)
+        monkeypatch.setattr(weights, "_REMEMBER_FROM", 10)
+        monkeypatch.setattr(weights, "_SETTLED_NS", -1)
         path = tmp_path / "large.pth"
         path.write_bytes(b"0123456789")
         return path
@@ -318,7 +318,7 @@ class TestRememberedHash:
     def test_a_file_changed_a_moment_ago_is_not_remembered(
         self, file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(weights, "SETTLED_NS", 60 * 10**9)
+        monkeypatch.setattr(weights, "_SETTLED_NS", 60 * 10**9)
         weights.sha256_of(file)
         assert not (cache / "weights-sha256.json").exists()
 

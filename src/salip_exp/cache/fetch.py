@@ -18,7 +18,7 @@ from salip_exp.cache.store import Store
 _ROW_KEYS = "row_keys"
 """Name of the array of row keys, which an entry holds beside the caller's arrays."""
 WIDTH = 16
-INDEXED_ROWS = 200_000
+_INDEXED_ROWS = 200_000
 """Rows of all indices kept in memory, some 30 MB."""
 
 _Index = dict[bytes, int]
@@ -91,7 +91,7 @@ class _Indices:
         self._known[id(row_keys)] = weakref.ref(row_keys), index
         self._known.move_to_end(id(row_keys))
         rows = sum(len(each) for _, each in self._known.values())
-        while rows > INDEXED_ROWS and len(self._known) > 1:
+        while rows > _INDEXED_ROWS and len(self._known) > 1:
             rows -= len(self._known.popitem(last=False)[1][1])
 
 

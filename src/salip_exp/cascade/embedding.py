@@ -16,7 +16,7 @@ from torch.nn import functional
 from salip_exp.cascade.work import Counters, Limits, in_chunks
 from salip_exp.networks.packages import Sam
 
-CROPS_AT_ONCE = {"cpu": 1, "cuda": 8}
+_CROPS_AT_ONCE = {"cpu": 1, "cuda": 8}
 """Crop boxes that go through the encoder in one call. A CPU takes one, as the reference does: to the bit."""
 
 
@@ -89,7 +89,7 @@ def embed_crops(
     net: Sam, image: NDArray[np.uint8], crops: Sequence[Crop], counters: Counters, limits: Limits | None = None
 ) -> list[Embedding]:
     """Encode the given crop boxes of an image, one embedding for each."""
-    limit = (limits or Limits()).crops.fit(CROPS_AT_ONCE[net.device.type])
+    limit = (limits or Limits()).crops.fit(_CROPS_AT_ONCE[net.device.type])
 
     def encode(start: int, stop: int) -> list[Embedding]:
         inputs = [_input(net, image, crop) for crop in crops[start:stop]]

@@ -5,7 +5,7 @@ projects, the same 4096 image tokens again for every point; and it keeps them in
 crosses memory in strides. Here they are shared until attention makes them differ, and lie in one piece.
 
 The arithmetic is the reference's, operation by operation; only its repetitions are left out. Still, another matrix
-product may round the last bit another way, so `is_exact` compares both on a few points, once for every network and
+product may round the last bit another way, so `_is_exact` compares both on a few points, once for every network and
 process, and `decode_points` takes the reference where they differ.
 """
 
@@ -42,12 +42,12 @@ def decode_grid(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> tu
     Returns:
         Low-resolution logits (P, 3, 4 h, 4 w) and predicted IoU (P, 3).
     """
-    if is_exact(net, features, sparse, dense):
+    if _is_exact(net, features, sparse, dense):
         return _shared(net, features, sparse, dense)
     return _reference(net, features, sparse, dense)
 
 
-def is_exact(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> bool:
+def _is_exact(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> bool:
     """Whether the shared decoder gives the reference's bits for the first points; asked once for every decoder."""
     decoder = net.mask_decoder
     if not _is_plain(decoder) or len(sparse) < _PROBES:

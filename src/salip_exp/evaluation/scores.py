@@ -154,7 +154,7 @@ BUILT_IN = (
           means=(Mean("hc_error", terminal=None), Mean("hc_abs_error", "|HC error|", absolute=True))),
 )  # fmt: skip
 
-RESERVED = {
+_RESERVED = {
     *("case_id", "dataset", "group", "volume", "slice", "method", "status", "n_pool", "n_kept", "selected", "scores"),
     *("boxes", "best_candidate_iou", "failure", "pixels_both", "pixels_predicted", "pixels_target", "message", "notes"),
     *("cases", "volumes", "statuses", "failures", "losses", "miou", "n", "number", "failed", "seconds"),
@@ -227,7 +227,7 @@ def _checked(name: str, found: Any, table: Iterable[Score]) -> Score:
     source = f"{plugins.installed('scores')[name].value}, the entry point {name} of salip_exp.scores,"
     if not isinstance(found, Score) or found.name != name:
         raise EnvironmentFault(f"{source} is no Score of that name: mend or uninstall that package")
-    taken = RESERVED.union(*(each.names for each in table))
+    taken = _RESERVED.union(*(each.names for each in table))
     wrong = [
         each for each in sorted(found.names) if each in taken or not each.isidentifier() or each.startswith("seconds_")
     ]

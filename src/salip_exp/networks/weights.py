@@ -31,11 +31,11 @@ from salip_exp.networks.registry import Entry, named_by_hash
 log = logging.getLogger(__name__)
 
 CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
-PAUSE_S = 1.0  # between tries
+_PAUSE_S = 1.0  # between tries
 _TRIES = 3  # without a further byte, once bytes have flowed
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
-REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
-SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
+_REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
+_SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
@@ -84,7 +84,7 @@ def sha256_of(path: Path) -> str:
     differs. A disk that loses bits without writing is the one damage this cannot see: delete that json to hash anew.
     """
     stat = path.stat()
-    if stat.st_size < REMEMBER_FROM:
+    if stat.st_size < _REMEMBER_FROM:
         return _hash(path)
     memory = cache_folder() / "weights-sha256.json"
     mark = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
@@ -94,7 +94,7 @@ def sha256_of(path: Path) -> str:
         case {"mark": seen, "sha256": str(sha256)} if seen == mark:
             return sha256
     sha256 = _hash(path)
-    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS:
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS:
         try:
             write_bytes(memory, json.dumps({**known, name: {"mark": mark, "sha256": sha256}}, indent=1).encode())
         except OSError as fault:  # a cache that cannot be written costs time, not the run
@@ -161,7 +161,7 @@ def _transfer(entry: Entry, partial: Path) -> None:
             if left == 0:
                 raise
             log.info("%s broke off at %s (%s); trying again", entry.file, _mb(_size(partial)), _reason(fault))
-            time.sleep(PAUSE_S)
+            time.sleep(_PAUSE_S)
 
 
 def _append(entry: Entry, partial: Path) -> None:

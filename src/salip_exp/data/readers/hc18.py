@@ -40,13 +40,13 @@ def _read_hc18(root: Path, config: DatasetConfig) -> Found:
     """Images below `training_set/` (or the root itself), with the outlines of their names."""
     require_folder(root, LAYOUT)
     folder = root / "training_set" if (root / "training_set").is_dir() else root
-    measures = read_measures(folder, root)
+    measures = _read_measures(folder, root)
     files = files_below(folder, "*", (".png",), config.files.follow_links)
     masks = by_name((path for path in files if _is_mask(path)), lambda path: path.stem.removesuffix(_ANNOTATION))
     images = by_name((path for path in files if not _is_mask(path)), stem)
 
     def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
-        load = partial(load_head, image, mask, measures.get(image.name), config)
+        load = partial(_load_head, image, mask, measures.get(image.name), config)
         return [CaseRef(name, config.group, fetus_of(name), load)]
 
     return gather(images, masks, root, config, refs)
@@ -62,7 +62,7 @@ def _is_mask(path: Path) -> bool:
     return path.stem.endswith(_ANNOTATION)
 
 
-def load_head(path: Path, mask: Path | None, measure: Measure | None, config: DatasetConfig) -> Case:
+def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: DatasetConfig) -> Case:
     """One image with its filled head."""
     image, notes = read_picture(path)
     target = None
@@ -76,12 +76,12 @@ def load_head(path: Path, mask: Path | None, measure: Measure | None, config: Da
         spacing = (measure.pixel_mm, measure.pixel_mm)
         if measure.circumference_mm is not None:
             facts["head_circumference_mm"] = measure.circumference_mm
-    load = partial(load_head, path, mask, measure, config)
+    load = partial(_load_head, path, mask, measure, config)
     ref = CaseRef(path.stem, config.group, fetus_of(path.stem), load)
     return finish(ref, config, path, image, target, spacing, facts, notes)
 
 
-def read_measures(folder: Path, root: Path) -> dict[str, Measure]:
+def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:
     """The table beside or inside the image folder, by file name; empty where there is none.
 
     Raises:

@@ -1,6 +1,6 @@
 """The reproduction ledger: one folder per table and figure, made from a study folder; it names no place of a machine.
 
-python -m salip_exp._reports.ledger outputs/experiments/everything experiments
+python -m salip_exp.ledger outputs/experiments/everything experiments
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from salip_exp._settings.folders import File, key_of
 from salip_exp.errors import DataError, SalipError
 from salip_exp.runs.folder import read_json
 
-PLACES = ("outputs", "cache", "hydra", "progress", "resume", "threads")
+_PLACES = ("outputs", "cache", "hydra", "progress", "resume", "threads")
 """Keys of a command that say where and how it ran, and change no number."""
-WHOLE = ("experiment", "experiment.parts")
+_WHOLE = ("experiment", "experiment.parts")
 """Keys that say which parts a command makes."""
-PACKAGES = ("python", "salip_exp", "torch", "segment-anything", "openai-clip", "monai", "numpy", "scipy")
-PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+~@-]+){2,}/?")
+_PACKAGES = ("python", "salip_exp", "torch", "segment-anything", "openai-clip", "monai", "numpy", "scipy")
+_PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+~@-]+){2,}/?")
 
 
 def write_ledger(study: Path, ledger: Path) -> list[Path]:
@@ -91,7 +91,7 @@ def _write_readme(folder: Path, title: str, found: Mapping[str, Any], part: str,
         f"# {title}",
         "",
         "```bash",
-        command_of(found["command"], part),
+        _command_of(found["command"], part),
         "```",
         "",
         *body,
@@ -101,11 +101,11 @@ def _write_readme(folder: Path, title: str, found: Mapping[str, Any], part: str,
     atomic_write(folder / "README.md", "\n".join(lines) + "\n")
 
 
-def command_of(command: str, part: str) -> str:
+def _command_of(command: str, part: str) -> str:
     """The command that makes one part again, without what says where files lie."""
     program = ["python", "-m", "salip_exp", f"+experiment={part}"]
     kept = [each for each in shlex.split(command) if "=" in each and not each.startswith("-")]
-    kept = [each for each in kept if key_of(each) not in WHOLE and key_of(each).partition(".")[0] not in PLACES]
+    kept = [each for each in kept if key_of(each) not in _WHOLE and key_of(each).partition(".")[0] not in _PLACES]
     return shlex.join([*program, *(re.sub(r"(roots?\.?\w*)=.*", r"\1=DIR", each) for each in kept)])
 
 
@@ -119,7 +119,7 @@ def _environment(found: Mapping[str, Any]) -> Iterator[str]:
     for commit in where["commit"]:
         yield f"- commit {commit['id'][:12]}{', with changes' if commit['changed'] else ''}"
     for packages in where["packages"]:
-        yield "- " + ", ".join(f"{name} {packages[name]}" for name in PACKAGES if packages.get(name))
+        yield "- " + ", ".join(f"{name} {packages[name]}" for name in _PACKAGES if packages.get(name))
     for machine in where["machine"]:
         yield f"- {machine['cpu']}, {machine['cores']} cores, GPU: {machine['gpu'] or 'none'}"
     yield f"- device: {', '.join(where['device'])}"
@@ -127,13 +127,13 @@ def _environment(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _placeless(text: str) -> str:
-    return PATH.sub("PATH", text)
+    return _PATH.sub("PATH", text)
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     if len(arguments) != 2:
-        sys.stderr.write("usage: python -m salip_exp._reports.ledger STUDY LEDGER\n")
+        sys.stderr.write("usage: python -m salip_exp.ledger STUDY LEDGER\n")
         return 2
     try:
         folders = write_ledger(Path(arguments[0]), Path(arguments[1]))
