@@ -10,8 +10,9 @@ from types import ModuleType
 import pytest
 
 from salip_exp._tracking.events import Log
-from salip_exp._tracking.studies import Best, StudyTracker, trials
+from salip_exp._tracking.studies import StudyTracker, _trial, trials
 from salip_exp._tracking.wandb_tracker import WandbTracker
+from salip_exp._tuning.trials import Best
 from salip_exp._tuning.tune import study_in
 from salip_exp.config import TrackerConfig, TrackerName
 from salip_exp.runs.listener import heard_to_the_end
@@ -68,6 +69,6 @@ def test_a_finished_study_tells_the_same_from_its_folder(folder, wandb_file):
 
 def test_the_best_is_never_that_of_a_trial_without_a_value():
     best = Best()
-    assert best.add(0, None).values == {"tuning/number": 0}
-    assert best.add(1, -0.5).values["tuning/best"] == -0.5
-    assert best.add(2, -0.7).values["tuning/best"] == -0.5
+    assert _trial(best, 0, None).values == {"tuning/number": 0}
+    assert _trial(best, 1, -0.5).values["tuning/best"] == -0.5
+    assert _trial(best, 2, -0.7).values["tuning/best"] == -0.5

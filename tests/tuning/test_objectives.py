@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from salip_exp._tuning.objectives import MOVES, agreement, margin, moved, predicted_iou, score, stability
-from salip_exp.config import EmptyTarget, Objective
+from salip_exp._tuning.objectives import MOVES, OBJECTIVES, agreement, dsc, margin, moved, predicted_iou, stability
+from salip_exp.config import Config, EmptyTarget, Objective
+from salip_exp.data.case import Case
 from salip_exp.methods.base import Prediction, Status
 
 
@@ -39,8 +40,7 @@ def test_by_hand(prediction: Prediction) -> None:
     assert margin(prediction, 2) == pytest.approx(0.1)
     assert stability(prediction, 2, lambda boxes: prediction.mask) == 1.0
     assert stability(prediction, 2, lambda boxes: box(0, 0, 9, 9)) == pytest.approx(2 * 100 / 250)
-    target = box(0, 0, 9, 9)
-    assert score("dsc", prediction, target, 2, EmptyTarget.skip, nothing) == pytest.approx(2 * 100 / 250)
+    assert dsc(prediction, box(0, 0, 9, 9), EmptyTarget.skip) == pytest.approx(2 * 100 / 250)
 
 
 def test_a_roi_that_was_not_found_counts_as_zero(prediction: Prediction) -> None:
@@ -52,8 +52,10 @@ def test_a_roi_that_was_not_found_counts_as_zero(prediction: Prediction) -> None
 def test_without_candidates_all_are_zero_and_sam_is_not_asked(make_pool) -> None:
     pool = make_pool(np.zeros((0, 20, 30), bool))
     empty = Prediction(np.zeros((20, 30), bool), Status.no_masks, pool)
-    got = {name: score(name, empty, None, 1, EmptyTarget.skip, nothing) for name in Objective}
-    assert math.isnan(got.pop(Objective.dsc))
+    case = Case("case", "stub", "all", np.zeros((20, 30, 3), np.uint8), None, None, "0")
+    got = {name: compute(empty, case, Config(), nothing) for name, compute in OBJECTIVES.items()}
+    assert list(got) == list(Objective)
+    assert math.isnan(got.pop("dsc"))
     assert set(got.values()) == {0.0}
 
 

@@ -7,8 +7,7 @@ import pytest
 from salip_exp._reports.study_page import StudyPage, plots
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.space import Dimension, Space
-from salip_exp._tuning.trials import TrialRow
-from salip_exp._tuning.trust import importances
+from salip_exp._tuning.trials import TrialRow, importances
 from salip_exp._tuning.tune import study_in
 from salip_exp._tuning.worker import Outcome
 from salip_exp.cache.store import MemoryStore

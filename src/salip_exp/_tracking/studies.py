@@ -12,23 +12,10 @@ from pyarrow import csv
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp._tracking.tracker import Tracker, started
+from salip_exp._tuning.trials import Best
 from salip_exp._tuning.tune import Result, StudyListener
 from salip_exp.config import Config
 from salip_exp.runs._manifest import commit, machine, versions
-
-
-class Best:
-    """The best value so far."""
-
-    def __init__(self) -> None:
-        self.best = float("-inf")
-
-    def add(self, number: int, value: float | None) -> Log:
-        """A finished trial as an event; None is the value of one that failed."""
-        if value is None:
-            return Log({"tuning/number": number})
-        self.best = max(self.best, value)
-        return Log({"tuning/number": number, "tuning/value": value, "tuning/best": self.best})
 
 
 class StudyTracker(StudyListener):
@@ -44,7 +31,7 @@ class StudyTracker(StudyListener):
 
     def trial(self, number: int, value: float | None) -> None:
         """The value of one more trial, and the best so far."""
-        self.tracker.tell([self.best.add(number, value)])
+        self.tracker.tell([_trial(self.best, number, value)])
 
     def finished(self, folder: Path, result: Result) -> None:
         """What it came to."""
@@ -53,6 +40,15 @@ class StudyTracker(StudyListener):
     def ended(self, code: int) -> None:
         """It is over."""
         self.tracker.end(code)
+
+
+def _trial(best: Best, number: int, value: float | None) -> Log:
+    """One more trial, and the best of all until then; None is the value of one that failed."""
+    best.add(number, value)
+    if value is None:
+        return Log({"tuning/number": number})
+    assert best.value is not None
+    return Log({"tuning/number": number, "tuning/value": value, "tuning/best": best.value})
 
 
 def _study_results(folder: Path) -> Iterator[Event]:
@@ -66,9 +62,9 @@ def _study_results(folder: Path) -> Iterator[Event]:
 
 def trials(folder: Path) -> Iterator[Event]:
     """A finished study from its folder: all trials, then what they came to."""
-    log = Best()
+    best = Best()
     for row in csv.read_csv(folder / File.trials).to_pylist():
-        yield log.add(row["trial"], row["value"])
+        yield _trial(best, row["trial"], row["value"])
     yield from _study_results(folder)
 
 

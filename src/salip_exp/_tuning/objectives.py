@@ -7,13 +7,14 @@ they are averaged over the k ROIs that the image holds, so that finding one lung
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.pool import Pool
-from salip_exp.config import EmptyTarget, Objective
+from salip_exp.config import Config, EmptyTarget
+from salip_exp.data.case import Case
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
 
@@ -24,23 +25,9 @@ MOVES = np.array([[-1, -1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1]
 """How the corners of a box move: out, in, up and left, down and right."""
 
 
-def score(
-    name: str, prediction: Prediction, target: NDArray[np.bool_] | None, k: int, empty: EmptyTarget, segment: Segment
-) -> float:
-    """One objective of one prediction; `dsc` is NaN without a target, or where an empty one has no score.
-
-    Args:
-        name: of Objective.
-        k: how many ROIs the image holds.
-        segment: asks SAM again, for `stability`.
-    """
-    if name == Objective.dsc:
-        return math.nan if target is None else dice(prediction.mask, target, empty)
-    if name == Objective.stability:
-        return stability(prediction, k, segment)
-    return {Objective.agreement: agreement, Objective.predicted_iou: predicted_iou, Objective.margin: margin}[
-        Objective(name)
-    ](prediction, k)
+def dsc(prediction: Prediction, target: NDArray[np.bool_] | None, empty: EmptyTarget) -> float:
+    """Dice of the final mask with the target; NaN without a target, or where an empty one has no score."""
+    return math.nan if target is None else dice(prediction.mask, target, empty)
 
 
 def agreement(prediction: Prediction, k: int) -> float:
@@ -78,6 +65,16 @@ def moved(boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The boxes (n, 4) after each of MOVES."""
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     return [(boxes + SHIFT * move * sides).astype(np.float32) for move in MOVES]
+
+
+OBJECTIVES: Mapping[str, Callable[[Prediction, Case, Config, Segment], float]] = {
+    "dsc": lambda found, case, config, segment: dsc(found, case.mask, config.score.empty_target),
+    "agreement": lambda found, case, config, segment: agreement(found, config.dataset.k),
+    "predicted_iou": lambda found, case, config, segment: predicted_iou(found, config.dataset.k),
+    "margin": lambda found, case, config, segment: margin(found, config.dataset.k),
+    "stability": lambda found, case, config, segment: stability(found, config.dataset.k, segment),
+}
+"""By name, what is one for the prediction of a case; SAM is asked again for `stability` alone."""
 
 
 def selected(prediction: Prediction) -> Pool:

@@ -12,10 +12,10 @@ from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuned import tuned_yaml
 from salip_exp._settings.tuning import sampler_of
+from salip_exp._tuning.held_out import on_held_out
 from salip_exp._tuning.search import Searched
 from salip_exp._tuning.study import VERSION, Study
-from salip_exp._tuning.trials import TrialRow, winner
-from salip_exp._tuning.trust import comparison, draws, importances, spread
+from salip_exp._tuning.trials import TrialRow, importances, winner
 from salip_exp._tuning.worker import applied
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
@@ -27,8 +27,6 @@ from salip_exp.runs.summary import EMBEDDED_NOTE
 def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
     """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
     config, best = study.config, winner(trials, study.config)
-    compared = comparison(study, trials)
-    other = draws(study, trials)
     report = {
         "version": VERSION,
         "study": study.name,
@@ -42,9 +40,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "images": list(study.drawn.ids),
         "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
         "best": {"trial": best.number, "value": best.value, "values": best.values},
-        **compared,
-        "draws": other,
-        "spread": spread(other),
+        **on_held_out(study, trials),
         "importances": importances(trials, study.space),
         "counters": sum((each.work for each in trials), Counters()).to_dict(),
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},

@@ -16,8 +16,8 @@ from pathlib import Path
 from salip_exp._console import Report, progress
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.study import Study, make_study
-from salip_exp._tuning.trials import read_trials
-from salip_exp._tuning.worker import Told
+from salip_exp._tuning.trials import Best, read_trials
+from salip_exp._tuning.worker import OnTrial
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.runs._process import stoppable
@@ -43,14 +43,14 @@ class Searched:
     taken_back: int
 
 
-def search(study: Study, database: Database, folder: Path, heard: Told) -> Searched:
+def search(study: Study, database: Database, folder: Path, on_trial: OnTrial) -> Searched:
     """Run what is missing of the study.
 
     Args:
         study: to work on.
         database: its own.
         folder: for the logs of workers.
-        heard: is told of every finished trial, whoever did it, and whether now or before.
+        on_trial: is called with every finished trial, whoever did it, and whether now or before.
 
     Raises:
         EnvironmentFault: the database or the machine stands in the way; what is done is kept.
@@ -66,8 +66,8 @@ def search(study: Study, database: Database, folder: Path, heard: Told) -> Searc
         stoppable() as stop,
         progress(study.total, config.progress, "trial") as report,
     ):
-        told = _Told(study, database, report, heard)
-        study.worker(database).run(told, lambda: stop.code is not None)
+        reporter = _Reporter(study, database, report, on_trial)
+        study.worker(database).run(reporter, lambda: stop.code is not None)
         for each in others:
             each.join()
     failed = [each for each in others if each.exitcode]
@@ -114,39 +114,27 @@ def _work(config: Config, folder: Path, number: int) -> None:
         sys.exit(error.exit_code)
 
 
-class _Told:
-    """Passes on this process's trials at once, and now and then those of others."""
+class _Reporter:
+    """Reports every finished trial once: this process's at once, and now and then those of others."""
 
-    def __init__(self, study: Study, database: Database, report: Report, heard: Told) -> None:
-        self.study, self.database, self.report, self.heard, self.best = study, database, report, heard, _Best()
+    def __init__(self, study: Study, database: Database, report: Report, on_trial: OnTrial) -> None:
+        self.study, self.database, self.report, self.on_trial, self.best = study, database, report, on_trial, Best()
         self.known: set[int] = set()
-        self.looked = time.monotonic()
         self._look(new=False)
 
     def __call__(self, number: int, value: float | None) -> None:
-        if number not in self.known:
-            self.known.add(number)
-            self.heard(number, value)
-            self.report(self.best.add(number, value))
+        self._add(number, value)
         if self.study.config.tuning.n_workers > 1 and time.monotonic() - self.looked > _LOOK:
-            self._look(new=True)
+            self._look()
 
-    def _look(self, new: bool) -> None:
+    def _look(self, new: bool = True) -> None:
         for each in read_trials(self.database, self.study.space, self.study.total):
-            if each.number not in self.known:
-                self.known.add(each.number)
-                self.heard(each.number, each.value)
-                self.report(self.best.add(each.number, each.value), new)
+            self._add(each.number, each.value, new)
         self.looked = time.monotonic()
 
-
-class _Best:
-    """The best value so far, and what to say of it."""
-
-    def __init__(self) -> None:
-        self.best: tuple[float, int] | None = None
-
-    def add(self, number: int, value: float | None) -> str:
-        if value is not None and (self.best is None or (value, -number) > (self.best[0], -self.best[1])):
-            self.best = value, number
-        return f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "none has a value yet"
+    def _add(self, number: int, value: float | None, new: bool = True) -> None:
+        if number not in self.known:
+            self.known.add(number)
+            self.best.add(number, value)
+            self.on_trial(number, value)
+            self.report(str(self.best), new)

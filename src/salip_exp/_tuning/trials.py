@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 import pandas as pd
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from salip_exp._tuning.database import Database
+from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.space import Space, Values
-from salip_exp._tuning.worker import OBJECTIVES, OUTCOME, REASON, WORK, Outcome
+from salip_exp._tuning.worker import OUTCOME, REASON, WORK, Outcome
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,37 @@ def winner(trials: Sequence[TrialRow], config: Config) -> TrialRow:
     Raises:
         TooManyFailures: none has a value; the reasons are in the message.
     """
-    scored = [each for each in trials if each.value is not None]
-    if not scored:
+    best = best_by(trials, lambda each: each.value)
+    if best is None:
         counts = Counter(each.reason or "unknown" for each in trials)
         table = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(5))
         raise TooManyFailures(
             f"no trial has a value ({config.tuning.objective}), all {len(trials)} failed: {table}; "
             "change tuning.space, the tuning images (seed) or tuning.objective"
         )
-    return max(scored, key=lambda each: (each.value, -each.number))
+    return best
+
+
+def best_by(trials: Sequence[TrialRow], score: Callable[[TrialRow], float | None]) -> TrialRow | None:
+    """The trial with the highest score, the first of equals; None where none has one."""
+    scored = [(value, -each.number, each) for each in trials if (value := score(each)) is not None]
+    return max((each for each in scored if not math.isnan(each[0])), default=(0, 0, None))[-1]
+
+
+@dataclass
+class Best:
+    """The best value so far, with its trial; of equals the first by number."""
+
+    value: float | None = None
+    number: int = 0
+
+    def add(self, number: int, value: float | None) -> None:
+        """Take one more trial; None is the value of one that failed."""
+        if value is not None and (self.value is None or (value, -number) > (self.value, -self.number)):
+            self.value, self.number = value, number
+
+    def __str__(self) -> str:
+        return "none has a value yet" if self.value is None else f"best {self.value:.4f} (trial {self.number})"
 
 
 def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
@@ -84,6 +113,21 @@ def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
         kinds = {one.name: one.distribution() for one in space.dimensions if one.name in each.values}
         study.add_trial(create_trial(state=state, value=each.value, params=each.values, distributions=kinds))
     return study
+
+
+def importances(trials: Sequence[TrialRow], space: Space) -> dict[str, float]:
+    """Share of each setting in what the best tenth of the trials have in common; empty where there is none.
+
+    Optuna's PED-ANOVA, which has no random part.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that few trials make all shares equal
+            found = get_param_importances(optuna_study(trials, space), evaluator=PedAnovaImportanceEvaluator())
+    except (ValueError, RuntimeError) as error:  # too few trials, or all of one value
+        log.info("no importances: %s", error)
+        return {}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
 def trial_table(trials: Sequence[TrialRow], space: Space) -> str:

@@ -81,11 +81,11 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
             for each in listeners:
                 each.began(config, folder)
 
-            def heard(number: int, value: float | None) -> None:
+            def on_trial(number: int, value: float | None) -> None:
                 for each in listeners:
                     each.trial(number, value)
 
-            searched = search(study, database, folder, heard)
+            searched = search(study, database, folder, on_trial)
             trials = read_trials(database, study.space, study.total)
             atomic_write(folder / File.trials, trial_table(trials, study.space))
             if searched.code:

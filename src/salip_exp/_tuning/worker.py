@@ -16,17 +16,15 @@ from optuna.samplers import BaseSampler
 
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.database import Claim, Database
-from salip_exp._tuning.objectives import score
+from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.space import Space, Values
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.work import Counters
-from salip_exp.config import AreaUnit, Config, Objective
+from salip_exp.config import AreaUnit, Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.lab import Lab
-
-OBJECTIVES = tuple(str(each) for each in Objective)
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Workbench:
     def __post_init__(self) -> None:
         self._asked = self.lab.asked_sam(self.config)  # for objectives that ask again
 
-    def outcome(self, config: Config, cases: Iterable[Case], names: Sequence[str] = OBJECTIVES) -> Outcome:
+    def outcome(self, config: Config, cases: Iterable[Case], names: Iterable[str] = OBJECTIVES) -> Outcome:
         """The scores of a configuration on images; what it raises is the trial's failure."""
         method = self.lab.method(config)
         images: dict[str, dict[str, float | None]] = {}
@@ -97,15 +95,14 @@ class Workbench:
         return (low, min(high, 1.0) if fraction else high) if low < high else (low / 2, high)
 
     def _scores(
-        self, config: Config, case: Case, prediction: Prediction, names: Sequence[str]
+        self, config: Config, case: Case, prediction: Prediction, names: Iterable[str]
     ) -> dict[str, float | None]:
         picture = Picture(case.image)
 
         def segment(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
             return self._asked.organ(picture, boxes, config.organ)
 
-        k, empty = config.dataset.k, config.score.empty_target
-        found = {name: score(name, prediction, case.mask, k, empty, segment) for name in names}
+        found = {name: OBJECTIVES[name](prediction, case, config, segment) for name in names}
         return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
@@ -133,8 +130,8 @@ OUTCOME, REASON, WORK = "outcome", "reason", "work"
 The work is all that the worker did since its trial before, so that the sum over trials is that of all processes.
 """
 
-Told = Callable[[int, float | None], None]
-"""Hears of a finished trial: its number, and its value or None."""
+OnTrial = Callable[[int, float | None], None]
+"""Is called with every finished trial: its number, and its value or None."""
 
 
 @dataclass
@@ -159,7 +156,7 @@ class Worker:
     sampler: Callable[[int], BaseSampler]
     total: int
 
-    def run(self, told: Told, stopped: Callable[[], bool] = lambda: False) -> int:
+    def run(self, on_trial: OnTrial, stopped: Callable[[], bool] = lambda: False) -> int:
         """Finish trials until the study is complete, or `stopped` says so between two; how many this worker did.
 
         Raises:
@@ -169,7 +166,7 @@ class Worker:
         while not stopped():
             claim = self.database.claim(self.total)
             if claim is not None:
-                told(claim.number, self._finish(claim))
+                on_trial(claim.number, self._finish(claim))
                 done += 1
             elif self.database.unfinished(self.total):
                 time.sleep(_PAUSE)

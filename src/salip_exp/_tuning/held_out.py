@@ -1,0 +1,139 @@
+"""How far a winner can be trusted: on images it was not chosen on, and over other draws of the tuning images."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from salip_exp._tuning.objectives import OBJECTIVES
+from salip_exp._tuning.study import Study, draw, labelled, order
+from salip_exp._tuning.trials import TrialRow, best_by, winner
+from salip_exp._tuning.worker import Outcome, applied, tried
+from salip_exp.config import Config
+from salip_exp.data.case import Case, CaseRef
+from salip_exp.errors import CaseError
+from salip_exp.evaluation.statistics import estimate
+
+log = logging.getLogger(__name__)
+DSC = "dsc"
+
+
+def on_held_out(study: Study, trials: Sequence[TrialRow]) -> dict[str, Any]:
+    """DSC on tuning images and on images held out, as it stands in `study.json`.
+
+    Returns:
+        `default`, `winner`, `objectives`: of the default settings, of the winner, and of what every objective would
+        have chosen; `draws`, `spread`: of what other draws of the tuning images would have chosen.
+    """
+    scores, held_out = _Scores(study), _held_out(study)
+    other = [_drawn(scores, trials, held_out, number) for number in range(1, study.config.tuning.draws + 1)]
+    return {**_comparison(scores, trials, held_out), "draws": other, "spread": _spread(other)}
+
+
+def _held_out(study: Study) -> list[CaseRef]:
+    """The images that are no tuning images; at most `tuning.held_out` of them, drawn with the seed."""
+    config = study.config
+    left = [ref for ref in study.dataset.refs if ref.case_id not in study.drawn.ids]
+    n = config.tuning.held_out
+    if n is None or n >= len(left):
+        return left
+    return [left[i] for i in sorted(order(left, [config.seed, 0])[:n])]
+
+
+class _Scores:
+    """Scores of settings on images, each worked out once."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._cases = {case.case_id: case for case in study.drawn.cases}
+        self._known: dict[tuple[str, int | None, str], float | None] = {}
+
+    def dsc(self, trial: TrialRow | None, refs: Sequence[CaseRef]) -> dict[str, Any]:
+        """DSC of a trial's setting, or of the default one, over images that are loaded one by one."""
+        config, number = self.study.config, None
+        if trial is not None:
+            config, number = applied(config, trial.values), trial.number
+        found = [self._score(("applied", number), config, DSC, ref) for ref in refs]
+        volumes = [f"{ref.group}/{ref.volume}" for ref in refs] if refs and all(ref.volume for ref in refs) else None
+        return estimate(found, volumes, config.score.resamples, config.score.confidence, config.seed).to_dict()
+
+    def objective(self, trial: TrialRow, cases: Sequence[Case]) -> float:
+        """Mean of the study's objective over images, as the trial would measure it; NaN where none has a score."""
+        config = tried(self.study.config, trial.values)
+        name = str(config.tuning.objective)
+        found = {case.case_id: {name: self._score(("tried", trial.number), config, name, case)} for case in cases}
+        return Outcome(found).mean(name)
+
+    def _score(self, setting: tuple[str, int | None], config: Config, name: str, image: Case | CaseRef) -> float | None:
+        key = *setting, image.case_id
+        if key not in self._known:
+            self._known[key] = self._measured(config, name, image)
+        return self._known[key]
+
+    def _measured(self, config: Config, name: str, image: Case | CaseRef) -> float | None:
+        try:
+            case = image if isinstance(image, Case) else self._cases.get(image.case_id) or image.load()
+            return self.study.workbench.outcome(config, [case], [name]).images[case.case_id][name]
+        except CaseError as error:
+            log.warning("%s has no score: %s %s", image.case_id, error.code, error)
+            return None
+
+
+def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseRef]) -> dict[str, Any]:
+    """The default settings, the winner, and what every objective would have chosen: on both sets of images."""
+    study = scores.study
+    tuned_on = [ref for ref in study.dataset.refs if ref.case_id in study.drawn.ids]
+
+    def both(trial: TrialRow | None) -> dict[str, Any]:
+        number = None if trial is None else trial.number
+        return {"trial": number, "tuning_images": scores.dsc(trial, tuned_on), "held_out": scores.dsc(trial, held_out)}
+
+    default = both(None)
+    found = {name: both(trial) for name in OBJECTIVES if (trial := _chosen_by(name, trials)) is not None}
+    return {
+        "default": default,
+        "winner": both(winner(trials, study.config)),
+        "objectives": {name: each | {"recovered": _recovered(name, default, found)} for name, each in found.items()},
+    }
+
+
+def _chosen_by(objective: str, trials: Sequence[TrialRow]) -> TrialRow | None:
+    return best_by(trials, lambda each: each.outcome.mean(objective))
+
+
+def _recovered(name: str, default: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Share of what tuning by DSC gains on held-out images; None where that gains nothing."""
+    means = [each["held_out"]["mean"] for each in (default, found.get(DSC, default), found[name])]
+    if None in means or means[1] <= means[0]:
+        return None
+    return float((means[2] - means[0]) / (means[1] - means[0]))
+
+
+def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseRef], number: int) -> dict[str, Any]:
+    """What another draw of the tuning images would have chosen among the trials, and how good that is elsewhere."""
+    study, config = scores.study, scores.study.config
+    cases = draw(study.dataset.refs, config.tuning.images, [config.seed, number], labelled(config)).cases
+    scored = [each for each in trials if each.value is not None]
+    value = {each.number: scores.objective(each, cases) for each in scored}
+    best = best_by(scored, lambda each: value[each.number]) or scored[0]
+    ids = {case.case_id for case in cases}
+    return {
+        "draw": number,
+        "images": sorted(ids),
+        "trial": best.number,
+        "values": best.values,
+        "value": None if math.isnan(value[best.number]) else value[best.number],
+        "held_out": scores.dsc(best, [ref for ref in held_out if ref.case_id not in ids]),
+    }
+
+
+def _spread(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Mean, standard deviation, least and most of the held-out DSC over draws; None where there is none."""
+    means = [each["held_out"]["mean"] for each in draws if each["held_out"]["mean"] is not None]
+    if not means:
+        return None
+    sd = statistics.stdev(means) if len(means) > 1 else None
+    return {"n": len(means), "mean": statistics.fmean(means), "sd": sd, "least": min(means), "most": max(means)}
