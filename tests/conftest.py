@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -97,6 +98,13 @@ def module_at() -> Callable[[Path], ModuleType]:
 def fakes(module_at: Callable[[Path], ModuleType]) -> ModuleType:
     """The fake data set and method, as a module that a test can also start as a program."""
     return module_at(Path(__file__).parent / "runs" / "fakes.py")
+
+
+@pytest.fixture(scope="session")
+def constructed(module_at: Callable[[Path], ModuleType]) -> Callable[..., Any]:
+    """Makes a table of the paper whose rows have given scores by column; None is a missing cell."""
+    make: Callable[..., Any] = module_at(Path(__file__).parent / "experiments" / "constructed.py").result
+    return make
 
 
 @pytest.fixture

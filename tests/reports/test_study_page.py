@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
 from salip_exp._reports.study_page import StudyPage, plots
@@ -11,6 +15,11 @@ from salip_exp._tuning.trials import TrialRow, importances
 from salip_exp._tuning.tune import study_in
 from salip_exp._tuning.worker import Outcome
 from salip_exp.cache.store import MemoryStore
+
+
+@pytest.fixture(scope="module")
+def stubs(module_at: Callable[[Path], ModuleType]) -> ModuleType:
+    return module_at(Path(__file__).parents[1] / "tuning" / "stubs.py")
 
 
 @pytest.mark.parametrize("place", ["stub/tune/default", "stub/default/1/study"])

@@ -1,4 +1,4 @@
-"""The table of cases is data: complete, compact, and safe inside a page."""
+"""The page of a run: its table of cases, and what its configuration changes of the default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from salip_exp._reports.page import safe_json
-from salip_exp._reports.run_page import case_table, write_cases, write_run_page
+from salip_exp._reports.run_page import case_table, difference, write_cases, write_run_page
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
+from salip_exp.runs._manifest import write_config
 from salip_exp.runs.folder import read_run
 
 
@@ -58,3 +61,28 @@ def test_the_page_of_5000_cases_stays_below_15_mb(run, tmp_path):
     write_run_page(many)
     assert (tmp_path / "report.html").stat().st_size < 15e6
     assert (tmp_path / "report.html").read_text().count("<tr") < 60, "rows are made when they are shown"
+
+
+def written(folder, *overrides: str):
+    write_config(folder, typed(compose(overrides)))
+    return folder / "config.yaml"
+
+
+def test_the_default_differs_in_nothing(tmp_path):
+    assert difference(written(tmp_path, "dataset=phantom_hc18", "progress=false", "outputs=elsewhere")) == []
+
+
+def test_every_key_that_was_changed_is_named_with_both_values(tmp_path):
+    config = written(tmp_path, "dataset=phantom_hc18", "+ablation=no_filter", "seed=7", "sam.points_per_side=8")
+    assert difference(config) == [
+        ("sam.points_per_side", "16", "8"),
+        ("area.enabled", "true", "false"),
+        ("seed", "1234", "7"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "dataset: {name: no_such_set}", "dataset: {", "seed: 3"])
+def test_a_configuration_that_cannot_be_read_gives_none(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(content)
+    assert difference(tmp_path / "config.yaml") is None
+    assert difference(tmp_path / "absent.yaml") is None

@@ -1,4 +1,4 @@
-"""The tables as the paper prints them."""
+"""The tables as the paper prints them; its figure beside ours is that of the same group and method, or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from salip_exp._experiments.cells import figures_of, plan, tables_of
-from salip_exp._paper import columns, figure, parts, sources, table
+from salip_exp._paper import columns, figure, paper_scores, parts, sources, table
 
 CONF = Path(str(resources.files("salip_exp.conf"))) / "experiment"
 
@@ -76,3 +76,20 @@ def test_a_figure_is_drawn_from_cells_that_are_planned() -> None:
         planned = {(cell.dataset, cell.column) for cell in plan([name])}
         assert planned == {(dataset, key) for dataset in drawn.datasets for key in drawn.columns}
         assert set(drawn.columns) <= set(columns())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "group", "method", "scores"),
+    [
+        ("cc359", "GE 1.5", "salip", (0.92, 0.87)),
+        ("phantom_cc359", "Siemens 3", "gt_sam", (0.96, 0.90)),
+        ("phantom_xray", "X-ray", "unprompted_sam", (0.47, 0.31)),
+        ("hc18", None, "unet", (0.95, 0.91)),
+        ("cc359", "GE 3", "salip", None),
+        ("cc359", None, "salip", None),
+        ("cc359", "GE 1.5", "sam_clip", None),
+        ("folder", "all", "salip", None),
+    ],
+)
+def test_the_figure_of_table_1(dataset, group, method, scores):
+    assert paper_scores(dataset, group, method) == scores
