@@ -25,11 +25,11 @@ run: $(STAMP) ## brain phantoms by vendor through the whole cascade, nothing dow
 report: $(STAMP) ## one HTML page over all runs below outputs/
 	$(BIN)/python -m salip_exp task=report $(ARGS)
 
-test: $(STAMP) ## the suite without its slow tests
+test: $(STAMP) ## the suite without what takes long
 	$(BIN)/python -m pytest -q
 
 test-full: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	$(BIN)/python -m pytest -q -m ""
 
 coverage: $(STAMP) ## the suite as `make test` runs it, and the lines that it does not reach
 	$(BIN)/coverage erase

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,6 +26,7 @@ from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.sam import load_sam
 
 SIDE, GRID, WIDTH = 128, 8, 16
+PATIENCE_S = 600.0  # for what takes a second on a quiet machine
 
 # Machines that run tests are slow and shared; a property is not wrong because it took long.
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -92,6 +95,20 @@ def module_at() -> Callable[[Path], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., None]:
+    """Wait for an event however long a busy machine takes, but no longer than the process that brings it about."""
+
+    def wait(happened: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
+        limit = time.monotonic() + PATIENCE_S
+        while not happened():
+            assert process is None or process.poll() is None or happened(), "the process ended before"
+            assert time.monotonic() < limit, "it never happened"
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

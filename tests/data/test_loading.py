@@ -86,7 +86,7 @@ def test_the_next_case_is_read_meanwhile_and_no_further():
     for number, (ref, wait) in enumerate(reading):
         assert wait().case.case_id == ref.case_id == str(number)
         if number < 3:
-            assert begun[number + 1].wait(10)
+            assert begun[number + 1].wait(600)
         assert not any(each.is_set() for each in begun[number + 2 :])
 
 

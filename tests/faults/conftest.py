@@ -73,12 +73,12 @@ def in_process(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -
         signal.signal(signal.SIGTERM, before[1])
 
 
-def program(*arguments: str, cwd: Path, timeout: float = 300, **options: Any) -> Ended:
+def program(*arguments: str, cwd: Path, **options: Any) -> Ended:
     """Run the command as a process of its own, for faults that a process may not survive."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "salip_exp", *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False, **options,
+        cwd=cwd, env=environment, capture_output=True, text=True, check=False, **options,
     )  # fmt: skip
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 

@@ -40,7 +40,7 @@ def read(module: str, name: str, path: Path, modules: Path | None = None) -> str
     """What a reader says of a file, in a process with little room; `modules` holds readers of the tests' own."""
     environment = {**os.environ, "PYTHONPATH": str(modules or "")}
     arguments = [sys.executable, "-W", "ignore", "-c", PROGRAM, module, name, str(path), str(ROOM)]
-    ended = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return ended.stdout
 

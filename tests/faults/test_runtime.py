@@ -80,7 +80,7 @@ def test_a_signal_ends_the_command_after_the_case_at_hand(helpers: Any, place: P
     process = start(helpers, place, run)
     assert wait_for(process, place / run / "cases" / "[!.]*.json")
     process.send_signal(number)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert process.returncode == code
     assert "resume=true continues" in err
     assert "Traceback" not in err
@@ -95,6 +95,7 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X3", "R1", "R8")
 def test_a_full_disk_ends_with_6_and_the_run_continues_when_there_is_room(helpers: Any, place: Path) -> None:
     ended = helpers.program(*arguments(helpers, "full"), cwd=place, preexec_fn=small_files)
@@ -112,6 +113,7 @@ def test_a_full_disk_ends_with_6_and_the_run_continues_when_there_is_room(helper
 IN_MOUNT = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs -o size=400k tmpfs "$0" && exec "$@"']
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X3")
 def test_a_full_file_system_ends_with_6(helpers: Any, place: Path) -> None:
     (place / "tiny").mkdir()
@@ -120,13 +122,14 @@ def test_a_full_file_system_ends_with_6(helpers: Any, place: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "salip_exp", *arguments(helpers, "tiny/run")]
     fill = f"head -c 380k /dev/zero >tiny/ballast; exec {' '.join(repr(each) for each in command)}"
     ended = subprocess.run(
-        [*IN_MOUNT, "tiny", "sh", "-c", fill], cwd=place, capture_output=True, text=True, check=False, timeout=300
+        [*IN_MOUNT, "tiny", "sh", "-c", fill], cwd=place, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 6, ended.stderr
     assert ended.stderr.startswith("error: ")
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X5", "R4")
 def test_a_second_run_in_the_folder_ends_with_6_and_names_the_first(helpers: Any, place: Path) -> None:
     first = start(helpers, place, "shared")
@@ -139,7 +142,7 @@ def test_a_second_run_in_the_folder_ends_with_6_and_names_the_first(helpers: Any
         first.send_signal(signal.SIGCONT)
     assert (second.code, third.code) in {(6, 6), (2, 6)}  # 2: there was no case yet to continue from
     assert f"in use by process {first.pid} on " in third.complaint
-    first.communicate(timeout=120)
+    first.communicate()
     assert first.returncode == 0
     same(helpers, place, "shared")
 
@@ -231,6 +234,7 @@ def test_the_check_names_what_wandb_would_stumble_over(
     assert "0" * 40 not in ended.out
 
 
+@pytest.mark.ci
 @pytest.mark.fault("R10")
 def test_no_secret_of_the_environment_reaches_a_file_of_the_run(place: Path) -> None:
     for path in (place / "whole").rglob("*"):

@@ -99,7 +99,7 @@ def test_a_database_that_another_process_holds_ends_with_6_and_the_study_continu
     study: Any, tmp_path: Path
 ) -> None:
     database = copied(study[0], tmp_path / "study")
-    with sqlite3.connect(database) as holder:
+    with closing(sqlite3.connect(database)) as holder:
         holder.execute("PRAGMA journal_mode=DELETE")
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(EnvironmentFault, match=r"study\.db cannot be used .*locked.*lock_wait_s=0\.5"):

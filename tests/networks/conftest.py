@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(sent[: len(sent) // 2])
         self.wfile.flush()
         if shop.hang is not None:
-            shop.hang.wait(10)
+            shop.hang.wait()
         self.wfile.write(sent[len(sent) // 2 :])
 
     def log_message(self, *args: Any) -> None:

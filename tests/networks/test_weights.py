@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -141,10 +142,8 @@ def test_a_refusal_names_its_status(entry: Entry, shop: Any, status: int, word: 
 def test_a_silent_server_is_given_up(entry: Entry, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "READ_S", 0.1)
     shop.hang = threading.Event()
-    started = time.monotonic()
     with pytest.raises(WeightsError, match="does not answer"):
         weights.obtain(entry, download=True)
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.fault("W1")
@@ -178,7 +177,9 @@ def test_w6_two_threads_filling_one_cache_download_once(entry: Entry, shop: Any,
 
 
 @pytest.mark.fault("W6")
-def test_w6_two_processes_filling_one_cache_download_once(entry: Entry, shop: Any, cache: Path) -> None:
+def test_w6_two_processes_filling_one_cache_download_once(
+    entry: Entry, shop: Any, cache: Path, until: Callable[..., None]
+) -> None:
     shop.hang = threading.Event()
     code = (
         "import sys; from salip_exp.networks.registry import Entry; from salip_exp.networks.weights import obtain;"
@@ -186,11 +187,9 @@ def test_w6_two_processes_filling_one_cache_download_once(entry: Entry, shop: An
     )
     command = [sys.executable, "-c", code, entry.sha256, shop.url]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    while not shop.asked:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    until(lambda: shop.asked)
     shop.hang.set()
-    out = [child.communicate(timeout=60)[0] for child in children]
+    out = [child.communicate()[0] for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert out == [f"{cache / 'weights' / 'net.pth'}\n"] * 2
     assert (cache / "weights" / "net.pth").read_bytes() == shop.payload
@@ -208,15 +207,16 @@ def test_w6_server_closing_half_way_leaves_no_final_file(entry: Entry, shop: Any
 
 
 @pytest.mark.fault("W6")
-def test_w6_a_killed_download_leaves_no_lock_behind(entry: Entry, shop: Any, cache: Path) -> None:
+def test_w6_a_killed_download_leaves_no_lock_behind(
+    entry: Entry, shop: Any, cache: Path, until: Callable[..., None]
+) -> None:
     shop.hang = threading.Event()
     code = (
         "import sys; from salip_exp.networks.registry import Entry; from salip_exp.networks.weights import obtain;"
         "obtain(Entry('sam', 'vit_b', 'net.pth', sys.argv[1], (768,), sys.argv[2]), True)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, entry.sha256, shop.url], stderr=subprocess.DEVNULL)
-    while not shop.asked:
-        time.sleep(0.01)
+    until(lambda: shop.asked, child)
     child.kill()
     child.wait()
     shop.hang.set()

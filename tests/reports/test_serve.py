@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def outputs(whole, tmp_path):
 
 
 def get(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
-    connection = HTTPConnection(HOST, port, timeout=10)
+    connection = HTTPConnection(HOST, port, timeout=600)
     connection.request("GET", path, headers={} if host is None else {"Host": host})
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -159,22 +158,20 @@ def test_ctrl_c_ends_the_command_with_0(outputs):
     port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
     assert get(port, "/")[0] == 200
     os.kill(process.pid, signal.SIGINT)
-    rest, complaints = process.communicate(timeout=60)
+    rest, complaints = process.communicate()
     assert (process.returncode, rest, complaints) == (0, "", "")
 
 
 @pytest.mark.slow
-def test_a_page_follows_a_run_that_goes_on(outputs: Path, fakes):
-    program = Path(fakes.__file__)
+def test_a_page_follows_a_run_that_goes_on(outputs: Path, fakes, until):
     run = outputs / "fake" / "live" / "1"
-    command = [sys.executable, str(program), str(run), "false", "0.3"]
+    command = [sys.executable, fakes.__file__, str(run), "false", "3", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    pages, seen = Pages(outputs), set()
-    while process.poll() is None:
-        pages.refresh()
-        if (run / "report.html").exists():
-            text = (run / "report.html").read_text()
-            seen |= {label for label in ("running", "finished") if f'class="{label}"' in text}
-        time.sleep(0.2)
+    until(run.with_name("1.waits").exists, process)
+    pages = Pages(outputs)
     pages.refresh()
-    assert "running" in seen and 'class="finished"' in (run / "report.html").read_text()
+    assert 'class="running"' in (run / "report.html").read_text()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait() == 0
+    pages.refresh()
+    assert 'class="finished"' in (run / "report.html").read_text()

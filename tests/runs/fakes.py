@@ -1,11 +1,14 @@
 """A data set of small discs and a method without networks; also a program, for tests that kill it.
 
-python fakes.py FOLDER RESUME SECONDS_PER_CASE
+python fakes.py FOLDER RESUME CASES SIGNALS
+It does so many cases, then waits for so many signals before it goes on; FOLDER.waits says how many have come.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -125,6 +128,25 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(each.relative_to(folder)): hashlib.sha256(each.read_bytes()).hexdigest() for each in files}
 
 
+def waiting(note: Path, cases: int, signals: int) -> Callable[[Case], None]:
+    """What stops before a case until signals have come; one that came earlier counts, whatever it did."""
+    seen: list[str] = []
+    heard, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+
+    def before(case: Case) -> None:
+        seen.append(case.case_id)
+        if len(seen) == cases + 1:
+            for number in range(signals):
+                note.write_text(str(number))
+                os.read(heard, 1)
+
+    return before
+
+
 if __name__ == "__main__":
-    place, resume, pause = sys.argv[1:]
-    sys.exit(run_fake(Path(place), method=Threshold(float(pause)), resume=resume == "true"))
+    place, resume, *counts = sys.argv[1:]
+    hold = waiting(Path(f"{place}.waits"), *map(int, counts))
+    sys.exit(run_fake(Path(place), method=Threshold(before=hold), resume=resume == "true"))

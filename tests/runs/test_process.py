@@ -28,6 +28,7 @@ print(kept, total, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the setting is glibc's")
 def test_freed_memory_is_used_again_without_new_page_faults():
     def run(keep: bool) -> tuple[str, float, int]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +170,7 @@ def test_a_run_that_fails_is_marked_with_its_exit_code(fakes, wandb_file, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_leaves_what_it_told_and_no_process(fakes, wandb_file, tmp_path):
+def test_a_run_that_is_killed_leaves_what_it_told_and_no_process(fakes, wandb_file, tmp_path, until):
     folder = tmp_path / "run"
     program = (
         f"import sys; sys.path.insert(0, {str(Path(fakes.__file__).parent)!r}); import fakes; "
@@ -179,15 +178,11 @@ def test_a_run_that_is_killed_leaves_what_it_told_and_no_process(fakes, wandb_fi
         "fakes.run_fake(Path(sys.argv[1]), method=fakes.Threshold(1.0), tracker=TrackerConfig(TrackerName.wandb))"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(folder)])
-    limit = time.monotonic() + 120
-    while not any("run started" in each.read_text() for each in folder.glob("wandb/*/logs/debug.log")):
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.05)
-    time.sleep(0.5)  # for what was told until then
+    until(lambda: any("run started" in each.read_text() for each in folder.glob("wandb/*/logs/debug.log")), process)
+    until(lambda: list(folder.glob("cases/[!.]*.json")), process)
     process.kill()
     process.wait()
-    while (told := wandb_file.read_run(folder)).exit_code is None:
-        assert time.monotonic() < limit, "wandb never closed its file"
-        time.sleep(0.1)
+    until(lambda: wandb_file.read_run(folder).exit_code is not None)
+    told = wandb_file.read_run(folder)
     assert told.exit_code == 1  # nobody said how it ended
     assert 1 <= len(told.history) < 12

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from salip_exp._reports.study_page import StudyPage
+from salip_exp._tuning.database import Database
 from salip_exp._tuning.tune import study_in
 from salip_exp.config import (
     AreaSpace,
@@ -159,40 +160,55 @@ def finished(url: str) -> int:
         engine.dispose()
 
 
-def kill_some_way_on(child: int, url: str, rng: random.Random, step: int) -> int | None:
-    """Let a child do about so many trials more, then kill it at a random moment; how many are finished then.
+def doomed(work: Callable[[], int], trials: int, seconds: float) -> Callable[[], int]:
+    """Work whose process dies after so many trials and so many seconds of its own work, in the middle of anything."""
+    finish, left = Database.finish, list(range(trials))
 
-    None for a child that was faster than that.
-    """
-    before = finished(url)
-    while finished(url) < before + step:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return None
-        time.sleep(0.002)
-    time.sleep(rng.random() * 0.03)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return finished(url)
+    def counted(self: Database, *what: Any) -> None:
+        finish(self, *what)
+        left.pop()
+        if not left:
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the kernel ends it; Python hears nothing
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+
+    def begin() -> int:
+        Database.finish = counted  # type: ignore[method-assign]
+        return work()
+
+    return begin
+
+
+def death(child: int) -> bool:
+    """Wait for a child; whether it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGPROF
 
 
 def killed(folder: Path, trials: int, times: int, seed: int) -> int:
     """Kill a study in its folder again and again, then let it end; prints how far it was each time."""
     rng, url = random.Random(seed), f"sqlite:///{folder / 'study.db'}"
     folder.mkdir(parents=True)
-    reached = [
-        kill_some_way_on(forked(lambda: study(folder, trials)), url, rng, trials // (times + 3)) for _ in range(times)
-    ]
+    reached = []
+    for _ in range(times):
+        child = forked(doomed(lambda: study(folder, trials), trials // (times + 3), 0.03 * rng.random()))
+        reached.append(finished(url) if death(child) else None)
     print(json.dumps(reached))
     return os.waitstatus_to_exitcode(os.waitpid(forked(lambda: study(folder, trials)), 0)[1])
 
 
 def together(folder: Path, trials: int, n: int, kill: int, storage: str) -> int:
-    """Several studies with folders of their own on one database, some of them killed on the way."""
+    """Several studies with folders of their own on one database, some of them killed on the way; prints which."""
+
+    def work(place: Path) -> Callable[[], int]:
+        return lambda: study(place, trials, storage)
+
     places = [folder / f"worker {i}" for i in range(n)]
-    children = [forked(lambda place=place: study(place, trials, storage)) for place in places]  # type: ignore[misc]
-    step = trials // (kill + 6)
-    reached = [kill_some_way_on(child, storage, random.Random(i), step) for i, child in enumerate(children[:kill])]
-    print(json.dumps(reached))
+    dying = [doomed(work(place), 3, 0.03 * random.Random(i).random()) for i, place in enumerate(places[:kill])]
+    children = [forked(each) for each in dying]
+    ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
+    while not finished(storage) and not os.waitid(os.P_ALL, 0, ended):  # so that some of the trials are theirs
+        time.sleep(0.01)
+    children += [forked(work(place)) for place in places[kill:]]
+    print(json.dumps([death(child) for child in children[:kill]]))
     return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children[kill:])
 
 

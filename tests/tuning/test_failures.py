@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,15 +83,13 @@ def test_a_locked_database_is_waited_for_and_then_named(stubs, lab, tmp_path) ->
     config = stubs.config(n_trials=3, lock_wait_s=0.5)
     study_in(config, tmp_path, lab)
     path = tmp_path / "study.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")
-        start = time.monotonic()
         with pytest.raises(EnvironmentFault) as error:
             study_in(stubs.config(n_trials=5, lock_wait_s=0.5), tmp_path, lab)
     assert str(path) in str(error.value)
     assert "tuning.lock_wait_s=0.5" in str(error.value)
-    assert time.monotonic() - start < 20
     assert study_in(stubs.config(n_trials=5), tmp_path, lab).report["trials"]["total"] == 5
 
 
