@@ -1,4 +1,4 @@
-"""An album answers from memory as long as there is room, and hands out what nobody can change."""
+"""Cases are read once as long as memory has room, and nobody can change what is handed out again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from salip_exp.data.case import Album, Case, CaseRef
+from salip_exp.data.case import Case, CaseMemory, CaseRef
 from salip_exp.errors import CaseError
 
 
-class Shelf:
+class CountingReader:
     """References to two discs that note what is read."""
 
     def __init__(self, fakes, **changes) -> None:
@@ -23,30 +23,30 @@ class Shelf:
 
 
 def test_what_has_room_is_read_once_and_the_rest_every_time(fakes):
-    shelf = Shelf(fakes)
+    reader = CountingReader(fakes)
     size = fakes.SIDE**2 * (3 + 1)  # RGB and mask
-    for ref in Album(2 * size - 1).remembering(shelf.refs) * 2:
+    for ref in CaseMemory(2 * size - 1).remembering(reader.refs) * 2:
         assert ref.load().case_id == ref.case_id
-    assert shelf.read == [0, 1, 1]
+    assert reader.read == [0, 1, 1]
 
 
 def test_a_case_without_a_mask_takes_the_room_of_its_image(fakes):
-    shelf = Shelf(fakes, mask=None)
-    for ref in Album(2 * 3 * fakes.SIDE**2).remembering(shelf.refs) * 2:
+    reader = CountingReader(fakes, mask=None)
+    for ref in CaseMemory(2 * 3 * fakes.SIDE**2).remembering(reader.refs) * 2:
         ref.load()
-    assert shelf.read == [0, 1]
+    assert reader.read == [0, 1]
 
 
 def test_data_sets_share_the_room_and_no_case(fakes):
-    one, other = Shelf(fakes), Shelf(fakes, dataset="other")
-    album = Album(fakes.SIDE**2 * (3 + 1))
-    first, second = (album.remembering(shelf.refs)[0] for shelf in (one, other))
+    one, other = CountingReader(fakes), CountingReader(fakes, dataset="other")
+    memory = CaseMemory(fakes.SIDE**2 * (3 + 1))
+    first, second = (memory.remembering(reader.refs)[0] for reader in (one, other))
     assert [each.load().dataset for each in (first, second, first, second)] == ["fake", "other"] * 2
     assert (one.read, other.read) == ([0], [0, 0])
 
 
 def test_what_is_handed_out_again_cannot_be_changed(fakes):
-    case = Album(1 << 20).remembering(Shelf(fakes).refs)[0].load()
+    case = CaseMemory(1 << 20).remembering(CountingReader(fakes).refs)[0].load()
     for array in (case.image, case.mask):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 0
@@ -61,7 +61,7 @@ def test_a_case_that_cannot_be_read_is_tried_again(fakes):
             raise answer
         return answer
 
-    ref = Album(1 << 20).remembering([CaseRef("c0", "all", "c0", load)])[0]
+    ref = CaseMemory(1 << 20).remembering([CaseRef("c0", "all", "c0", load)])[0]
     with pytest.raises(CaseError):
         ref.load()
     assert ref.load() is ref.load()

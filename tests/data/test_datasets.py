@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data import datasets as registry
 from salip_exp.data.case import CaseRef, Dataset, failing
-from salip_exp.data.datasets import READERS, Found, choose, gather, open_dataset
+from salip_exp.data.datasets import READERS, Listing, choose, gather, open_dataset
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError
 
@@ -109,11 +109,11 @@ def settings(**keys: object) -> DatasetConfig:
     return DatasetConfig(name="mine", layout="folder", **keys)  # type: ignore[arg-type]
 
 
-def ids(found: Found, seed: int = 1, **keys: object) -> list[str]:
+def ids(found: Listing, seed: int = 1, **keys: object) -> list[str]:
     return [each.case_id for each in choose(found, settings(**keys), seed).refs]
 
 
-FIVE = Found([ref(name) for name in "abcde"], excluded=[("z", "no mask")])
+FIVE = Listing([ref(name) for name in "abcde"], excluded=[("z", "no mask")])
 
 
 def test_without_wishes_all_are_taken() -> None:
@@ -126,7 +126,7 @@ def test_the_limit_takes_the_first(tmp_path: Path) -> None:
 
 @given(st.sets(st.integers(0, 500), min_size=1), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_a_sample_is_a_subset_in_order_and_the_same_for_a_seed(numbers: set[int], size: int, seed: int) -> None:
-    found = Found([ref(str(number)) for number in sorted(numbers)])
+    found = Listing([ref(str(number)) for number in sorted(numbers)])
     once = ids(found, seed, sample=size)
     assert once == ids(found, seed, sample=size)
     assert len(once) == len(set(once)) == min(size, len(numbers))
@@ -134,7 +134,7 @@ def test_a_sample_is_a_subset_in_order_and_the_same_for_a_seed(numbers: set[int]
 
 
 def test_another_seed_draws_another_sample() -> None:
-    found = Found([ref(str(number)) for number in range(50)])
+    found = Listing([ref(str(number)) for number in range(50)])
     assert ids(found, 1, sample=10) != ids(found, 2, sample=10)
 
 
@@ -154,7 +154,7 @@ def test_a_subset_is_taken_in_the_order_of_the_data(tmp_path: Path) -> None:
 def test_a_subset_that_names_an_unknown_case_says_which(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "ids.txt").write_text(line)
     with pytest.raises(DataError, match=message):
-        ids(Found([ref("case_a")], excluded=[("z", "no mask")]), subset=str(tmp_path / "ids.txt"))
+        ids(Listing([ref("case_a")], excluded=[("z", "no mask")]), subset=str(tmp_path / "ids.txt"))
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
@@ -166,7 +166,7 @@ def test_a_subset_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes 
         ids(FIVE, subset=str(path))
 
 
-UNMASKED = Found([ref("a"), ref("c")], [ref("b"), ref("d")])
+UNMASKED = Listing([ref("a"), ref("c")], [ref("b"), ref("d")])
 
 
 @pytest.mark.fault("D3")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from salip_exp.config import Interpolation, Resize, ResizeMode
 from salip_exp.data.case import Case, CaseRef, failing
-from salip_exp.data.loading import read_ahead, resize_image, resize_mask, resized_spacing, working_size
+from salip_exp.data.loading import prefetched, resize_image, resize_mask, resized_spacing, working_size
 from salip_exp.errors import CaseError
 
 SIDES = st.integers(20, 400)
@@ -82,7 +82,7 @@ def test_the_next_case_is_read_meanwhile_and_no_further():
 
         return loaded
 
-    reading = read_ahead([ref_of(str(n), load(n)) for n in range(4)])
+    reading = prefetched([ref_of(str(n), load(n)) for n in range(4)])
     for number, (ref, wait) in enumerate(reading):
         assert wait().case.case_id == ref.case_id == str(number)
         if number < 3:
@@ -97,7 +97,7 @@ def test_a_case_that_cannot_be_read_fails_alone():
         ref_of("c", lambda: case_of("c")),
     ]
     seen = []
-    for ref, wait in read_ahead(refs):
+    for ref, wait in prefetched(refs):
         try:
             seen.append(wait().case.case_id)
         except CaseError as error:
@@ -106,17 +106,17 @@ def test_a_case_that_cannot_be_read_fails_alone():
 
 
 def test_stopping_early_ends_the_reader():
-    for _, wait in read_ahead([ref_of(str(n), lambda: case_of("x")) for n in range(50)]):
+    for _, wait in prefetched([ref_of(str(n), lambda: case_of("x")) for n in range(50)]):
         assert wait().seconds >= 0
         break
     assert not any(thread.name.startswith("reader") for thread in threading.enumerate())
 
 
 def test_nothing_to_read_is_nothing():
-    assert list(read_ahead([])) == []
+    assert list(prefetched([])) == []
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_reference_comes_once(count):
     refs = [ref_of(str(n), lambda: case_of("x")) for n in range(count)]
-    assert [ref.case_id for ref, _ in read_ahead(refs)] == [str(n) for n in range(count)]
+    assert [ref.case_id for ref, _ in prefetched(refs)] == [str(n) for n in range(count)]

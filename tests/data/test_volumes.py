@@ -18,7 +18,7 @@ from salip_exp.config import Axis, DatasetConfig, NonFinite, Volume
 from salip_exp.data import volumes
 from salip_exp.data.case import Case
 from salip_exp.data.loading import slice_refs
-from salip_exp.data.volumes import Slices, read_extent, read_target, read_volume, read_windowed, slice_numbers, window
+from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, slice_numbers, window
 from salip_exp.errors import CaseError
 
 Save = Callable[..., Path]
@@ -98,7 +98,7 @@ def test_a_header_that_promises_terabytes_is_refused_before_memory_is_taken(
     monkeypatch.setattr(np, "asanyarray", lambda *_, **__: pytest.fail("read"))
     path = header_only(tmp_path / f"a.{ending}", shape, np.float64)
     assert code_of(lambda: read_volume(path)) == code
-    assert code_of(lambda: read_extent(path)) == code
+    assert code_of(lambda: read_grid(path)) == code
 
 
 @pytest.mark.fault("D10")
@@ -313,6 +313,6 @@ def test_the_same_volume_is_read_once_for_its_slices_and_again_when_it_changes(
 
 def test_the_extent_of_a_volume_is_that_of_its_voxels(tmp_path: Path, volume: Save) -> None:
     path = volume(tmp_path / "i.nii", VALUES, "PIR", (1, 2, 3))
-    extent, full = read_extent(path), read_volume(path)
-    assert extent.values.shape == full.values.shape == (6, 8, 10) and extent.zooms == full.zooms
-    assert (extent.affine == full.affine).all()
+    grid, full = read_grid(path), read_volume(path)
+    assert grid.values.shape == full.values.shape == (6, 8, 10) and grid.zooms == full.zooms
+    assert (grid.affine == full.affine).all()

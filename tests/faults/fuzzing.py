@@ -42,7 +42,7 @@ from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import DatasetConfig, VdtConfig, Volume
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.readers.hc18 import TABLE, _load_head, _read_measures
-from salip_exp.data.volumes import read_extent, read_target, read_windowed
+from salip_exp.data.volumes import read_grid, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
@@ -175,7 +175,7 @@ def write(folder: Path, name: str, data: bytes) -> Path:
 def read_nifti(data: bytes, folder: Path, name: str = "v.nii") -> None:
     path = write(folder, name, data)
     for attempt in (
-        lambda: read_extent(path),
+        lambda: read_grid(path),
         lambda: read_windowed(path, Volume()),
         lambda: read_target(path, None),
         lambda: read_target(path, 1),

@@ -135,7 +135,7 @@ def test_a_comment_of_a_gigabyte_in_a_picture_is_refused(tmp_path: Path) -> None
 def test_a_volume_that_promises_what_no_memory_holds_is_refused(
     make: Callable[[Path], Path], code: str, tmp_path: Path
 ) -> None:
-    for reader in ("read_volume", "read_extent"):
+    for reader in ("read_volume", "read_grid"):
         assert read("salip_exp.data.volumes", reader, make(tmp_path)).startswith(f"CaseError {code}")
 
 
@@ -166,13 +166,13 @@ def test_a_table_of_absurd_numbers_is_refused(row: str, tmp_path: Path) -> None:
 def test_voxels_of_absurd_size_are_refused(zoom: float, tmp_path: Path) -> None:
     import nibabel as nib
 
-    from salip_exp.data.volumes import read_extent
+    from salip_exp.data.volumes import read_grid
     from salip_exp.errors import CaseError
 
     image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.diag([zoom, 1, 1, 1]))
     nib.save(image, tmp_path / "v.nii")
     with pytest.raises(CaseError) as caught:
-        read_extent(tmp_path / "v.nii")
+        read_grid(tmp_path / "v.nii")
     assert caught.value.code in ("E_AFFINE", "E_READ")
 
 

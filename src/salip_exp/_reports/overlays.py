@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.cascade.pool import Pool
-from salip_exp.data.case import Album, Case, CaseRef
+from salip_exp.data.case import Case, CaseMemory, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.runs.records import CaseRecord, prediction_path
 
@@ -134,7 +134,7 @@ def identity(record: CaseRecord) -> Entry:
 
 def remembering(refs: Sequence[CaseRef]) -> list[CaseRef]:
     """The same references with a memory, so that several kinds of pictures read their cases once."""
-    return Album(REMEMBERED).remembering(refs)
+    return CaseMemory(REMEMBERED).remembering(refs)
 
 
 def read_chosen(refs: Sequence[CaseRef], chosen: Sequence[Choice]) -> Iterator[tuple[str, CaseRecord, Case]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import without_cases
-from salip_exp.data.loading import read_ahead, resize_mask
+from salip_exp.data.loading import prefetched, resize_mask
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
@@ -163,7 +163,7 @@ def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> _Exa
     images, targets, used, prints = [], [], [], []
     left_out: list[tuple[str, str]] = []
     failed: list[CaseError] = []
-    for ref, load in read_ahead(refs):
+    for ref, load in prefetched(refs):
         try:
             case = load().case
         except CaseError as error:

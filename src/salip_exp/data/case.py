@@ -81,7 +81,7 @@ class Dataset:
     found: int = 0
 
 
-class Album:
+class CaseMemory:
     """Cases in memory, up to a bound; what does not fit is read again when it is asked for."""
 
     def __init__(self, limit: int) -> None:

@@ -21,7 +21,7 @@ from salip_exp.plugins import Catalogue
 
 
 @dataclass(frozen=True)
-class Found:
+class Listing:
     """What a reader found.
 
     Attributes:
@@ -41,7 +41,7 @@ def gather(
     root: Path,
     config: DatasetConfig,
     refs_of: Callable[[str, Path, Path | None], Sequence[CaseRef]],
-) -> Found:
+) -> Listing:
     """The cases of images with the masks of the same name; files that links lead to outside the root are excluded.
 
     Where only the first `limit` cases are wanted, it stops when they are there: volumes are slow to look into.
@@ -66,7 +66,7 @@ def gather(
         if not cases:
             excluded.append((name, "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"))
         (unmasked if mask is None else refs).extend(cases)
-    return Found(refs, unmasked, excluded)
+    return Listing(refs, unmasked, excluded)
 
 
 def _enough(config: DatasetConfig, refs: Sequence[CaseRef]) -> bool:
@@ -77,17 +77,17 @@ def _enough(config: DatasetConfig, refs: Sequence[CaseRef]) -> bool:
     return refs[-1].volume is not None
 
 
-def choose(found: Found, config: DatasetConfig, seed: int) -> Dataset:
+def choose(listing: Listing, config: DatasetConfig, seed: int) -> Dataset:
     """The data set that a run works on, in the natural order of ids.
 
     Raises:
         DataError: masks are missing under missing_masks=error, or an id of the subset is unknown.
     """
-    refs, excluded = list(found.refs), list(found.excluded)
-    count = len(refs) + len(found.unmasked) + len(excluded)
-    without = list(dict.fromkeys(ref.volume or ref.case_id for ref in found.unmasked))
+    refs, excluded = list(listing.refs), list(listing.excluded)
+    count = len(refs) + len(listing.unmasked) + len(excluded)
+    without = list(dict.fromkeys(ref.volume or ref.case_id for ref in listing.unmasked))
     if config.missing_masks is MissingMasks.predict:
-        refs += found.unmasked
+        refs += listing.unmasked
     elif config.missing_masks is MissingMasks.exclude:
         excluded += [(name, "no mask") for name in without]
     elif without:
@@ -159,7 +159,7 @@ class Reader:
         paired: an image may hold a pair of organs, of which `dataset.side` takes one.
     """
 
-    read: Callable[[Path, DatasetConfig], Found]
+    read: Callable[[Path, DatasetConfig], Listing]
     layout: str
     paired: bool = False
 
@@ -187,10 +187,10 @@ def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
         )
     else:
         root = Path(os.path.expanduser(config.root))  # noqa: PTH111  (Path.expanduser raises for unknown users)
-    found = reader.read(root, config)
-    if not (found.refs or found.unmasked or found.excluded):
+    listing = reader.read(root, config)
+    if not (listing.refs or listing.unmasked or listing.excluded):
         raise DataError(f"{root} holds no images: {reader.layout}")
-    dataset = choose(found, config, seed)
+    dataset = choose(listing, config, seed)
     if not dataset.refs:
         name, reason = dataset.excluded[0]
         hint = " (dataset.missing_masks=predict goes without scores)" if reason == "no mask" else ""

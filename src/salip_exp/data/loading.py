@@ -18,7 +18,7 @@ from salip_exp.config import Channels, DatasetConfig, Interpolation, Resize, Res
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.regions import one_side
-from salip_exp.data.volumes import read_extent, read_target, read_windowed, require_same_grid, slice_numbers
+from salip_exp.data.volumes import read_grid, read_target, read_windowed, require_same_grid, slice_numbers
 from salip_exp.errors import CaseError
 
 FLAGS = {Interpolation.area: cv2.INTER_AREA, Interpolation.bilinear: cv2.INTER_LINEAR}
@@ -66,7 +66,7 @@ def _resampled(array: NDArray[Any], height: int, width: int, config: Resize) -> 
     return array
 
 
-def finish(
+def make_case(
     ref: CaseRef,
     config: DatasetConfig,
     path: Path,
@@ -118,7 +118,7 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     """One picture with its mask, if it has one."""
     pixels, notes = read_picture(image)
     target = None if mask is None else read_mask(mask, config.files.label)
-    return finish(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
+    return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
 
 
 def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
@@ -128,12 +128,12 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
     is left of an empty mask, or of one that dataset.volume.trim_mm eats up.
     """
     try:
-        extent = read_extent(image) if mask is None else read_target(mask, config.files.label)
+        volume = read_grid(image) if mask is None else read_target(mask, config.files.label)
     except CaseError as error:
         return [CaseRef(name, group, name, failing(error), volume=name)]
-    axis = extent.axis(config.volume.axis)
+    axis = volume.axis(config.volume.axis)
     refs = []
-    for number in slice_numbers(extent, config.volume, target=mask is not None):
+    for number in slice_numbers(volume, config.volume, target=mask is not None):
         case_id = f"{name}/{axis}_{number:03d}"
         load = partial(_load_slice, case_id, name, group, number, image, mask, config)
         refs.append(CaseRef(case_id, group, name, load, volume=name, slice=number))
@@ -154,23 +154,23 @@ def _load_slice(
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
     load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
-    return finish(ref, config, image, picture, target, volume.spacing(axis), notes=volume.notes)
+    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=volume.notes)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class TimedCase:
     """A case with the seconds that reading it took."""
 
     case: Case
     seconds: float
 
 
-Load = Callable[[], Loaded]
+Load = Callable[[], TimedCase]
 
 """Waits for the case; raises what reading it raised."""
 
 
-def read_ahead(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
+def prefetched(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
     """Every reference, in order, with its case being read already; never more than one case ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
         coming = [reader.submit(_read, ref) for ref in refs[:1]]
@@ -183,7 +183,7 @@ def read_ahead(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
                 each.cancel()
 
 
-def _read(ref: CaseRef) -> Loaded:
+def _read(ref: CaseRef) -> TimedCase:
     start = time.perf_counter()
     case = ref.load()
-    return Loaded(case, time.perf_counter() - start)
+    return TimedCase(case, time.perf_counter() - start)

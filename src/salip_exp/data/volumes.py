@@ -75,7 +75,7 @@ def read_volume(path: Path) -> Slices:
         return _canonical(np.asanyarray(image.dataobj), image.affine, path)
 
 
-def read_extent(path: Path) -> Slices:
+def read_grid(path: Path) -> Slices:
     """The grid of a volume as its header tells it; every voxel is zero and takes no memory.
 
     Raises:

@@ -12,7 +12,7 @@ from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.cascade.work import Counters
 from salip_exp.config import CacheConfig, Config
-from salip_exp.data.case import Album, CaseRef, Dataset
+from salip_exp.data.case import CaseMemory, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, DataError
 from salip_exp.methods.base import Method
@@ -69,7 +69,7 @@ class Lab:
 
     def __init__(self, memory_mb: int = 0) -> None:
         """memory_mb: bound of the images in memory, for who goes over the same data set again and again."""
-        self._album = Album(memory_mb << 20)
+        self._memory = CaseMemory(memory_mb << 20)
         self._datasets: dict[str, Dataset] = {}
         self._data_hashes: dict[str, str] = {}
         self._stores: dict[str, Store] = {}
@@ -86,7 +86,7 @@ class Lab:
             found = open_dataset(config.dataset, config.seed)
             if not found.refs:
                 raise DataError(f"{found.name}: none of {found.found} images is left to run on; see its exclusions")
-            self._datasets[key] = replace(found, refs=self._album.remembering(found.refs))
+            self._datasets[key] = replace(found, refs=self._memory.remembering(found.refs))
         return self._datasets[key]
 
     def data_sha256(self, config: Config) -> str:

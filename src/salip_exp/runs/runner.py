@@ -18,7 +18,7 @@ from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.data.loading import Load, read_ahead
+from salip_exp.data.loading import Load, prefetched
 from salip_exp.errors import CaseError, EnvironmentFault, SalipError, TooManyFailures
 from salip_exp.evaluation.attribution import Attribution, attribute
 from salip_exp.evaluation.metrics import overlap
@@ -57,7 +57,7 @@ def run_cases(run: Run, stop: Stop, listeners: Sequence[Listener]) -> None:
     Raises:
         EnvironmentFault: a record cannot be written.
     """
-    for ref, load in read_ahead(run.dataset.refs):
+    for ref, load in prefetched(run.dataset.refs):
         if stop.code is not None:
             break
         run.records.append(_run_case(run, ref, load))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
-from salip_exp.data.datasets import Found, Reader, gather
+from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
 from salip_exp.data.volumes import SUFFIXES
@@ -28,7 +28,7 @@ def group_of(name: str) -> str | None:
     return f"{_VENDORS[found['vendor'].lower()]} {FIELDS[found['field']]}" if found else None
 
 
-def _read_cc359(root: Path, config: DatasetConfig) -> Found:
+def _read_cc359(root: Path, config: DatasetConfig) -> Listing:
     """Slices of every volume; masks end in `_ss` and lie in Silver-standard, or where that is absent anywhere below."""
     require_folder(root, LAYOUT)
     originals, standards = (_files(root, part, config.files.follow_links) for part in ("Original", "Silver-standard"))

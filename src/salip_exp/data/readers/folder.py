@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef, failing
-from salip_exp.data.datasets import Found, Reader, gather
+from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
@@ -21,7 +21,7 @@ LAYOUT = (
 )
 
 
-def _read_folder(root: Path, config: DatasetConfig) -> Found:
+def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     """Pictures and volumes that match the image glob, with the masks of their names.
 
     A mask belongs to the image of the same name, less `mask_suffix`, in the same sub-folder below each glob's fixed

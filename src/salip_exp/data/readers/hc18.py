@@ -11,9 +11,9 @@ from pathlib import Path
 from salip_exp._files import read_small
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
-from salip_exp.data.datasets import Found, Reader, gather
+from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.images import read_mask, read_picture
-from salip_exp.data.loading import finish
+from salip_exp.data.loading import make_case
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
 from salip_exp.data.regions import filled
 from salip_exp.errors import DataError
@@ -36,7 +36,7 @@ class Measure:
     circumference_mm: float | None
 
 
-def _read_hc18(root: Path, config: DatasetConfig) -> Found:
+def _read_hc18(root: Path, config: DatasetConfig) -> Listing:
     """Images below `training_set/` (or the root itself), with the outlines of their names."""
     require_folder(root, LAYOUT)
     folder = root / "training_set" if (root / "training_set").is_dir() else root
@@ -78,7 +78,7 @@ def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: D
             facts["head_circumference_mm"] = measure.circumference_mm
     load = partial(_load_head, path, mask, measure, config)
     ref = CaseRef(path.stem, config.group, fetus_of(path.stem), load)
-    return finish(ref, config, path, image, target, spacing, facts, notes)
+    return make_case(ref, config, path, image, target, spacing, facts, notes)
 
 
 def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:

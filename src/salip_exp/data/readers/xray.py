@@ -6,7 +6,7 @@ from pathlib import Path
 
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
-from salip_exp.data.datasets import Found, Reader, gather
+from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.images import SUFFIXES
 from salip_exp.data.loading import picture_ref
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
@@ -15,7 +15,7 @@ from salip_exp.errors import DataError
 LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
 
 
-def _read_xray(root: Path, config: DatasetConfig) -> Found:
+def _read_xray(root: Path, config: DatasetConfig) -> Listing:
     """Images of CXR_png with the masks of their names: `<name>_mask.png` (Shenzhen) or `<name>.png` (Montgomery)."""
     require_folder(root, LAYOUT)
     home = next((folder for folder in (root / "Lung Segmentation", root) if (folder / "CXR_png").is_dir()), None)

@@ -11,24 +11,24 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.options import ViewKind
 from salip_exp.config import Config, DatasetConfig, ScoreConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
-from salip_exp.data.datasets import Found, Reader
-from salip_exp.data.loading import finish
+from salip_exp.data.datasets import Listing, Reader
+from salip_exp.data.loading import make_case
 from salip_exp.evaluation.scores import Score
 from salip_exp.methods.base import Networks, Prediction, Status
 from salip_exp.methods.traits import Chooser, Traits
 
 
-def read(root: Path, config: DatasetConfig) -> Found:
+def read(root: Path, config: DatasetConfig) -> Listing:
     """Images (H, W) of `<name>.npy` with the masks of `<name>.mask.npy`."""
     names = sorted(path.stem for path in root.glob("*.npy") if not path.stem.endswith(".mask"))
-    return Found([CaseRef(name, config.group, name, partial(load, root, name, config)) for name in names])
+    return Listing([CaseRef(name, config.group, name, partial(load, root, name, config)) for name in names])
 
 
 def load(root: Path, name: str, config: DatasetConfig) -> Case:
     """One image with its mask."""
     image = np.repeat(np.load(root / f"{name}.npy")[:, :, None], 3, axis=2)
     ref = CaseRef(name, config.group, name, partial(load, root, name, config))
-    return finish(ref, config, root / f"{name}.npy", image, np.load(root / f"{name}.mask.npy"))
+    return make_case(ref, config, root / f"{name}.npy", image, np.load(root / f"{name}.mask.npy"))
 
 
 class Smallest:
