@@ -25,8 +25,8 @@ run: $(STAMP) ## brain phantoms by vendor through the whole cascade, nothing dow
 report: $(STAMP) ## one HTML page over all runs below outputs/
 	$(BIN)/python -m salip_exp task=report $(ARGS)
 
-test: $(STAMP) ## the suite without what takes long
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## the suite without what takes long, in two processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-full: $(STAMP) ## the whole suite
 	$(BIN)/python -m pytest -q -m ""

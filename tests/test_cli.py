@@ -310,8 +310,8 @@ def test_both_entry_points_answer_from_any_folder(tmp_path: Path) -> None:
 @pytest.mark.fault("X2")
 def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
     program = (
-        "import sys, time, types\nmodule = types.ModuleType('salip_exp.runs.runner')\n"
-        "module.run = lambda *_: (print('started', flush=True), time.sleep(3600))\n"
+        "import sys, time, types\nmodule = types.ModuleType('salip_exp._commands.run')\n"
+        "module.command = lambda *_: (print('started', flush=True), time.sleep(3600))\n"
         "sys.modules[module.__name__] = module\nfrom salip_exp import cli\ncli.main()"
     )
     child = subprocess.Popen(
