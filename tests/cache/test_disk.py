@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from salip_exp.cache import _disk as disk
-from salip_exp.cache import _files as shelf
+from salip_exp.cache import _files as files
 from salip_exp.cache._base import DTYPES, content_key
-from salip_exp.cache._files import HEAD, MARK, Damaged, entries, leftovers, pack, place, unpack
+from salip_exp.cache._files import HEAD, MARK, Damaged, entries, entry_path, leftovers, pack, unpack
 from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, Stage
 
@@ -70,7 +70,7 @@ def test_hits_misses_bytes_and_seconds_are_counted(store: DiskStore, tmp_path: P
     store.put(TABLE, KEY, numbers())
     assert equal(store.get(TABLE, KEY), numbers())
     assert equal(store.reread(TABLE, KEY), numbers())
-    size = place(tmp_path, TABLE, KEY).stat().st_size
+    size = entry_path(tmp_path, TABLE, KEY).stat().st_size
     tally = store.stats[TABLE]
     assert (tally.misses, tally.hits_disk, tally.bytes_written, tally.bytes_read) == (1, 1, size, 2 * size)
     assert 0 < tally.seconds < 5
@@ -103,7 +103,7 @@ def test_an_entry_lies_where_it_is_said_to(store: DiskStore, tmp_path: Path):
 @pytest.mark.fault("R3")
 def test_a_damaged_file_is_removed_and_computed_again(store: DiskStore, tmp_path: Path, damage, caplog):
     store.put(TABLE, KEY, numbers())
-    file = place(tmp_path, TABLE, KEY)
+    file = entry_path(tmp_path, TABLE, KEY)
     file.write_bytes(damage(file.read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert store.get(TABLE, KEY) is None
@@ -163,7 +163,7 @@ def forged(header: object) -> bytes:
 def test_a_file_under_another_name_or_stage_is_refused(store: DiskStore, tmp_path: Path):
     store.put(TABLE, KEY, numbers(1))
     store.put(TABLE, OTHER, numbers(2))
-    one, other, view = place(tmp_path, TABLE, KEY), place(tmp_path, TABLE, OTHER), place(tmp_path, VIEW, KEY)
+    one, other, view = (entry_path(tmp_path, *each) for each in ((TABLE, KEY), (TABLE, OTHER), (VIEW, KEY)))
     view.parent.mkdir(parents=True)
     shutil.copy(one, view)
     one.rename(tmp_path / "aside")
@@ -175,14 +175,14 @@ def test_a_file_under_another_name_or_stage_is_refused(store: DiskStore, tmp_pat
 
 
 def test_what_stands_in_the_way_of_reading_is_a_miss(store: DiskStore, tmp_path: Path, caplog):
-    place(tmp_path, TABLE, KEY).mkdir(parents=True)
+    entry_path(tmp_path, TABLE, KEY).mkdir(parents=True)
     assert store.get(TABLE, KEY) is None
     assert "damaged or unreadable" in caplog.text
 
 
 def test_the_time_of_last_use_is_noted_at_most_once_a_minute(store: DiskStore, tmp_path: Path, monkeypatch):
     store.put(TABLE, KEY, numbers())
-    file = place(tmp_path, TABLE, KEY)
+    file = entry_path(tmp_path, TABLE, KEY)
     age(file, 1000)
     begun, aged = time.time(), file.stat().st_mtime
     assert disk.TOUCH_S == 60.0
@@ -205,7 +205,7 @@ def test_above_the_budget_the_least_recently_used_leave(tmp_path: Path):
     keys = [content_key(i) for i in range(20)]
     for i, key in enumerate(keys):
         store.put(TABLE if i % 2 else VIEW, key, {"x": np.zeros(10_000, np.uint8)})
-        age(place(tmp_path, TABLE if i % 2 else VIEW, key), 1000 - i)
+        age(entry_path(tmp_path, TABLE if i % 2 else VIEW, key), 1000 - i)
     DiskStore(tmp_path, 150_000)
     left = [item.key for item in entries(tmp_path)]
     assert left == keys[-len(left) :]
@@ -221,7 +221,7 @@ def test_above_the_budget_the_least_recently_used_leave(tmp_path: Path):
 
 def test_opening_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path: Path, monkeypatch):
     looks = []
-    monkeypatch.setattr(disk, "shrink", lambda *given: looks.append(given) or shelf.shrink(*given))
+    monkeypatch.setattr(disk, "evict", lambda *given: looks.append(given) or files.evict(*given))
     DiskStore(tmp_path, GB).put(TABLE, KEY, numbers())
     DiskStore(tmp_path, GB)
     assert len(looks) == 1
@@ -239,13 +239,13 @@ def test_opening_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path
 
 def test_only_old_drafts_are_swept_and_strange_files_are_left_alone(store: DiskStore, tmp_path: Path):
     store.put(TABLE, KEY, numbers())
-    slot = place(tmp_path, TABLE, KEY).parent
+    slot = entry_path(tmp_path, TABLE, KEY).parent
     for name in (f".{KEY}.bin.old.tmp", f".{KEY}.bin.new.tmp", "notes.txt"):
         (slot / name).write_text("x")
     age(slot / f".{KEY}.bin.old.tmp", 7200)
     age(slot / "notes.txt", 7200)
     assert [item.path.name for item in leftovers(tmp_path)] == [f".{KEY}.bin.old.tmp"]
-    shelf.shrink(tmp_path, 1)
+    files.evict(tmp_path, 1)
     assert sorted(each.name for each in slot.iterdir()) == [f".{KEY}.bin.new.tmp", "notes.txt"]
 
 
@@ -254,14 +254,14 @@ def test_one_process_prunes_at_a_time(store: DiskStore, tmp_path: Path):
 
     store.put(TABLE, KEY, numbers())
     with FileLock(tmp_path / "locks" / "pruning.lock"):
-        assert shelf.shrink(tmp_path, 1, patience_s=0.1).n == 0
-    assert shelf.shrink(tmp_path, 1).n == 1
+        assert files.evict(tmp_path, 1, timeout_s=0.1).n == 0
+    assert files.evict(tmp_path, 1).n == 1
 
 
 @pytest.mark.fault("R10")
 def test_links_are_not_followed(store: DiskStore, tmp_path: Path):
     store.put(TABLE, KEY, numbers())
-    file = place(tmp_path, TABLE, KEY)
+    file = entry_path(tmp_path, TABLE, KEY)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / f"{OTHER}.bin").write_text("mine")
@@ -298,7 +298,7 @@ def test_without_locks_the_cache_works_and_says_so_once(tmp_path: Path, monkeypa
         assert equal(fetch(store, TABLE, content_key(i), lambda i=i: numbers(i)), numbers(i))
     assert len([record for record in caplog.records if "no locks" in record.message]) == 1
     assert os.strerror(number) in caplog.text
-    assert shelf.shrink(tmp_path, 1).n == 3
+    assert files.evict(tmp_path, 1).n == 3
     with store.lock(TABLE, KEY):  # no mark that would outlive this process
         assert not [path for path in (tmp_path / "locks").rglob("*.lock") if path.stat().st_size]
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from salip_exp.cache import fetch as rows_module
 from salip_exp.cache._base import content_key
-from salip_exp.cache._files import entries, place
-from salip_exp.cache.fetch import fetch, fetch_rows, table
+from salip_exp.cache._files import entries, entry_path
+from salip_exp.cache.fetch import fetch, fetch_rows, rows_in
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, NoStore, Stage, Store
 
 VIEW = Stage.view
@@ -132,7 +132,7 @@ def test_what_nobody_changed_is_not_read_again(tmp_path: Path):
     assert read > 0
     assert ask(store, 7, 8) == [7, 8]
     assert store.stats[VIEW].bytes_read == read
-    place(tmp_path, VIEW, KEY).unlink()
+    entry_path(tmp_path, VIEW, KEY).unlink()
     assert ask(store, *range(11)) == [5, 6, 10]  # memory has the others
     assert ask(STORES["layered"](tmp_path), *range(11)) == []
 
@@ -158,7 +158,7 @@ def test_memory_keeps_rows_that_a_full_disk_does_not_take(tmp_path: Path, monkey
 
 def test_a_damaged_table_is_computed_again(tmp_path: Path):
     ask(STORES["layered"](tmp_path), 1, 2)
-    file = place(tmp_path, VIEW, KEY)
+    file = entry_path(tmp_path, VIEW, KEY)
     file.write_bytes(file.read_bytes()[:-3])
     store = STORES["layered"](tmp_path)
     assert ask(store, 1, 2) == [1, 2]
@@ -249,6 +249,6 @@ def seconds(call: Callable[[], object]) -> float:
 
 def test_an_entry_holds_its_row_keys(tmp_path: Path):
     ask(DiskStore(tmp_path, 10**9), 7, 5)
-    kept = table(DiskStore(tmp_path, 10**9).get(VIEW, KEY))
+    kept = rows_in(DiskStore(tmp_path, 10**9).get(VIEW, KEY))
     assert kept.arrays["row_keys"].tolist() == row_keys(7, 5).tolist()
     assert len(entries(tmp_path)) == 1

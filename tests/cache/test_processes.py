@@ -19,8 +19,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from salip_exp.cache import _files as shelf
-from salip_exp.cache._files import entries, leftovers, place
+from salip_exp.cache import _files as files
+from salip_exp.cache._files import entries, entry_path, leftovers
 from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import DiskStore, Stage
 
@@ -127,8 +127,8 @@ def test_processes_killed_while_they_write_leave_whole_entries(
     assert entries(cache)
     assert all(store.get(item.stage, item.key) is not None for item in entries(cache))
     assert store.stats[Stage.clean].damaged == 0
-    monkeypatch.setattr(shelf, "STALE_S", 0.0)
-    shelf.shrink(cache, GB)
+    monkeypatch.setattr(files, "STALE_S", 0.0)
+    files.evict(cache, GB)
     assert not leftovers(cache)
     assert not [path for path in (cache / "stages").rglob("*") if path.name.endswith(".tmp")]
 
@@ -187,7 +187,7 @@ def test_a_full_file_system_is_told_once_and_the_values_are_right(start: Start, 
 def test_a_folder_that_may_only_be_read_serves_what_it_holds(start: Start, worker: ModuleType, open_folder: Path):
     cache, key = open_folder / "cache", worker.KEYS[0]
     fetch(DiskStore(cache, GB), Stage.table, key, lambda: worker.value(key))
-    damaged = place(cache, Stage.table, worker.KEYS[1])
+    damaged = entry_path(cache, Stage.table, worker.KEYS[1])
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"text")
     lock_down(cache)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from salip_exp.cache._base import content_key
-from salip_exp.cache._files import Item, Removed, entries, place, remove, tidy
+from salip_exp.cache._files import CacheFile, Removed, clean_up, entries, entry_path, remove
 from salip_exp.cache.store import DiskStore, Stage
 from salip_exp.config import CacheConfig
 
@@ -24,8 +24,8 @@ def folder(tmp_path: Path) -> Path:
     store = DiskStore(tmp_path, 10**9)
     for i, key in enumerate(KEYS):
         store.put(Stage.table, key, {"x": np.zeros(100_000, np.uint8)})
-        age(place(tmp_path, Stage.table, key), i * DAY_S + 10)
-    draft = place(tmp_path, Stage.table, KEYS[0]).with_name(f".{KEYS[0]}.bin.0.tmp")
+        age(entry_path(tmp_path, Stage.table, key), i * DAY_S + 10)
+    draft = entry_path(tmp_path, Stage.table, KEYS[0]).with_name(f".{KEYS[0]}.bin.0.tmp")
     for path in (draft, tmp_path / "weights" / "net.pth", tmp_path / "stages" / "v1" / "table" / "note"):
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
@@ -39,7 +39,7 @@ def age(path: Path, seconds: float) -> None:
 
 
 def removed(folder: Path, **keys: object) -> dict[str, int]:
-    return {what: part.n for what, part in tidy(folder, CacheConfig(**keys))}  # type: ignore[arg-type]
+    return {what: part.n for what, part in clean_up(folder, CacheConfig(**keys))}  # type: ignore[arg-type]
 
 
 def left(folder: Path) -> list[str]:
@@ -60,13 +60,13 @@ def test_what_was_not_used_for_days(folder: Path):
 
 def test_pruning_removes_leftovers_damaged_entries_and_the_least_recently_used(folder: Path):
     for key in KEYS[:2]:
-        path = place(folder, Stage.table, key)
+        path = entry_path(folder, Stage.table, key)
         stat = path.stat()
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         os.utime(path, (stat.st_atime, stat.st_mtime))
-    seen: list[Item] = []
+    seen: list[CacheFile] = []
     config = CacheConfig(prune=True, older_than_days=8.5, disk_gb=0.0005)
-    parts = {what: part.n for what, part in tidy(folder, config, lambda items: seen.extend(items) or items)}  # type: ignore[func-returns-value]
+    parts = {what: part.n for what, part in clean_up(folder, config, lambda items: seen.extend(items) or items)}  # type: ignore[func-returns-value]
     assert parts == {
         "left behind by killed processes": 1,
         "not used for 8.5 days": 1,
@@ -85,6 +85,6 @@ def test_clearing_removes_every_entry_and_no_weights(folder: Path):
 
 def test_what_cannot_be_removed_is_counted(folder: Path):
     (item, *_) = entries(folder)
-    blocked = Item(folder / "weights", Stage.table, 1, 0.0)
-    gone = Item(folder / "nothing", Stage.table, 1, 0.0)
+    blocked = CacheFile(folder / "weights", Stage.table, 1, 0.0)
+    gone = CacheFile(folder / "nothing", Stage.table, 1, 0.0)
     assert remove([item, blocked, gone]) == Removed(1, item.size, 1)

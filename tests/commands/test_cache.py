@@ -10,7 +10,7 @@ import pytest
 
 from salip_exp._commands import cache
 from salip_exp.cache._base import content_key
-from salip_exp.cache._files import entries, place
+from salip_exp.cache._files import entries, entry_path
 from salip_exp.cache.store import DiskStore, Stage
 from salip_exp.config import CacheConfig, Config
 from salip_exp.errors import EnvironmentFault
@@ -54,7 +54,7 @@ def test_every_stage_has_a_row(shown: Shown, folder: Path):
 
 
 def test_what_was_removed_is_printed(shown: Shown, folder: Path):
-    damaged = place(folder, Stage.text, content_key(0))
+    damaged = entry_path(folder, Stage.text, content_key(0))
     damaged.write_text("text")
     lines = shown(prune=True, disk_gb=0.0012)
     assert [line for line in lines if line.startswith("removed")] == [

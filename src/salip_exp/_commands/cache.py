@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from salip_exp._console import wide_console
 from salip_exp.cache._base import Stage
-from salip_exp.cache._files import Item, Removed, entries, leftovers, stages_folder, tidy
+from salip_exp.cache._files import CacheFile, Removed, clean_up, entries, leftovers, stages_folder
 from salip_exp.cache.store import folder_of
 from salip_exp.config import CacheConfig, Config
 from salip_exp.errors import EnvironmentFault
@@ -48,7 +48,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     return 0
 
 
-def table(items: Iterable[Item], config: CacheConfig) -> Table:
+def table(items: Iterable[CacheFile], config: CacheConfig) -> Table:
     """A row per stage and one for all: entries, size, oldest and newest use."""
     result = Table(title=Text("results of stages, kept between runs"), title_justify="left")
     for name, side in (("stage", "left"), ("entries", "right"), ("size", "right")):
@@ -67,13 +67,13 @@ def table(items: Iterable[Item], config: CacheConfig) -> Table:
 def _tidied(folder: Path, config: Config) -> int:
     """Remove and say so; how many files were refused."""
     refused = 0
-    for what, removed in tidy(folder, config.cache, lambda items: _bar(items, config.progress)):
+    for what, removed in clean_up(folder, config.cache, lambda items: _bar(items, config.progress)):
         wide_console().print(Text(f"removed {_removed(removed)}: {what}"))
         refused += removed.refused
     return refused
 
 
-def _bar(items: list[Item], progress: bool) -> Iterable[Item]:
+def _bar(items: list[CacheFile], progress: bool) -> Iterable[CacheFile]:
     return tqdm(items, desc="checking", unit=" entries", disable=None if progress else True)
 
 
@@ -88,7 +88,7 @@ def _notes(folder: Path) -> list[str]:
     ]
 
 
-def _cells(name: str, items: list[Item]) -> list[str]:
+def _cells(name: str, items: list[CacheFile]) -> list[str]:
     uses = [_moment(pick(item.used for item in items)) for pick in (min, max)] if items else ["–", "–"]
     return [name, str(len(items)), _bytes(sum(item.size for item in items)), *uses]
 

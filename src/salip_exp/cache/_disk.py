@@ -15,17 +15,27 @@ from filelock import BaseFileLock, Timeout
 
 from salip_exp._files import process_lock, write_bytes
 from salip_exp.cache._base import Arrays, Counted, Stage
-from salip_exp.cache._files import HEAD, PATIENCE_S, Damaged, locks_folder, needs_a_look, pack, place, shrink, unpack
+from salip_exp.cache._files import (
+    HEAD,
+    LOCK_TIMEOUT_S,
+    Damaged,
+    entry_path,
+    evict,
+    is_eviction_due,
+    locks_folder,
+    pack,
+    unpack,
+)
 
 log = logging.getLogger(__name__)
 
-_SLOT = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
+_PREFIX = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
 _POLL_S = 0.01
-TOLD_AFTER_S = 60.0  # until the log says whom a process waits for
+LOG_AFTER_S = 60.0  # until the log says whom a process waits for
 
 
 class ThreadLocks:
-    """Locks between the threads of one process, one per stage and slot."""
+    """Locks between the threads of one process, one per stage and prefix of keys."""
 
     def __init__(self) -> None:
         self._locks: dict[tuple[Stage, str], threading.Lock] = {}
@@ -33,7 +43,7 @@ class ThreadLocks:
 
     @contextmanager
     def hold(self, stage: Stage, key: str) -> Iterator[None]:
-        """Keep other threads from the slot of a key.
+        """Keep other threads from all keys of the same prefix.
 
         Raises:
             RuntimeError: this thread holds a lock of the stage already, and might wait for itself.
@@ -41,7 +51,7 @@ class ThreadLocks:
         held: set[Stage] = self._held.__dict__.setdefault("stages", set())
         if stage in held:
             raise RuntimeError(f"an entry of {stage} cannot be computed while another one of {stage} is")
-        with self._locks.setdefault((stage, key[:_SLOT]), threading.Lock()):
+        with self._locks.setdefault((stage, key[:_PREFIX]), threading.Lock()):
             held.add(stage)
             try:
                 yield
@@ -63,9 +73,9 @@ class FileLocks:
 
     @contextmanager
     def hold(self, stage: Stage, key: str) -> Iterator[None]:
-        """Keep other threads and processes from the slot of a key; where files cannot be locked, threads alone."""
+        """Keep others from all keys of the same prefix: threads and, where files can be locked, processes."""
         with self._threads.hold(stage, key):
-            lock = self._acquired(self._folder / stage / f"{key[:_SLOT]}.lock") if self._usable else None
+            lock = self._acquired(self._folder / stage / f"{key[:_PREFIX]}.lock") if self._usable else None
             try:
                 yield
             finally:
@@ -95,9 +105,9 @@ class FileLocks:
 
 def _wait(lock: BaseFileLock, path: Path) -> None:
     try:
-        lock.acquire(timeout=TOLD_AFTER_S, poll_interval=_POLL_S)
+        lock.acquire(timeout=LOG_AFTER_S, poll_interval=_POLL_S)
     except Timeout:
-        log.info("waiting for another process, which holds %s and computes for more than %g s", path, TOLD_AFTER_S)
+        log.info("waiting for another process, which holds %s and computes for more than %g s", path, LOG_AFTER_S)
         lock.acquire(timeout=-1, poll_interval=_POLL_S)
 
 
@@ -105,12 +115,12 @@ T = TypeVar("T")
 
 TOUCH_S = 60.0  # a file's time of last use is at most this much too old
 REMEMBERED = 50_000  # entries of which a store knows what it saw and when it touched them
-_ROUND = 256 << 20  # bytes that a process writes between two looks at the budget, at most
-_ROUND_SHARE = 0.05  # of the budget: the other bound
+_CHECK_BYTES = 256 << 20  # bytes that a process writes between two looks at the budget, at most
+_CHECK_SHARE = 0.05  # of the budget: the other bound
 
 
 class DiskStore(Counted):
-    """A store of files below a folder, see `shelf.py`; `entry.py` says what is in one.
+    """A store of files below a folder; `_files.py` says where each lies and what is in it.
 
     Files appear whole, by renaming. They are not synced: after a power cut an entry may be damaged, which its digest
     shows, and then it is computed again. When the disk takes no more, one warning is logged and writing ends.
@@ -126,15 +136,15 @@ class DiskStore(Counted):
         self.writing = True
         self._folder = folder
         self._budget = budget_bytes
-        self._round = min(_ROUND, int(_ROUND_SHARE * budget_bytes))
+        self._check_bytes = min(_CHECK_BYTES, int(_CHECK_SHARE * budget_bytes))
         self._written = 0  # since the last look at the budget
         self._touched: dict[tuple[Stage, str], float] = {}
         self._seen: dict[tuple[Stage, str], bytes] = {}  # heads of the files read or written last
         self._unfit: set[tuple[Stage, str]] = set()  # unreadable, or damaged and not to be removed
         self._guard = threading.Lock()
         self._locks = FileLocks(locks_folder(folder))
-        if needs_a_look(folder, budget_bytes):
-            self._shrink(patience_s=0)
+        if is_eviction_due(folder, budget_bytes):
+            self._evict(timeout_s=0)
 
     def peek(self, stage: Stage, key: str) -> Arrays | None:
         """The entry, read-only; finding nothing is not counted."""
@@ -150,7 +160,7 @@ class DiskStore(Counted):
             return None
         with self._timed(stage):
             try:
-                data = place(self._folder, stage, key).read_bytes()
+                data = entry_path(self._folder, stage, key).read_bytes()
                 self.stats[stage].count(bytes_read=len(data))
                 arrays = unpack(stage, key, data)
             except FileNotFoundError:
@@ -164,7 +174,7 @@ class DiskStore(Counted):
     def is_as_seen(self, stage: Stage, key: str) -> bool:
         """Whether the file of an entry is the very one that this store read or wrote last, by its digest."""
         try:
-            with place(self._folder, stage, key).open("rb", buffering=0) as stream:
+            with entry_path(self._folder, stage, key).open("rb", buffering=0) as stream:
                 return stream.read(HEAD) == self._seen.get((stage, key))
         except OSError:
             return False
@@ -174,8 +184,8 @@ class DiskStore(Counted):
         with self._timed(stage):
             size = self._write(stage, key, arrays) if self.writing else 0
         self.stats[stage].count(bytes_written=size, unwritten=size == 0)
-        if self._round_is_full(size):
-            self._shrink()
+        if self._is_check_due(size):
+            self._evict()
 
     def lock(self, stage: Stage, key: str) -> AbstractContextManager[None]:
         """Keep other threads and processes from computing the same entry."""
@@ -188,11 +198,11 @@ class DiskStore(Counted):
             return
         _remember(self._touched, stage, key, now)
         with suppress(OSError):  # gone, or not ours to touch
-            os.utime(place(self._folder, stage, key))
+            os.utime(entry_path(self._folder, stage, key))
 
     def _write(self, stage: Stage, key: str, arrays: Arrays) -> int:
         """Bytes written: all, or 0 where the entry is larger than the budget or the disk takes no more."""
-        path, pieces = place(self._folder, stage, key), pack(stage, key, arrays)
+        path, pieces = entry_path(self._folder, stage, key), pack(stage, key, arrays)
         size = sum(len(piece) for piece in pieces)
         if size > self._budget:
             return 0
@@ -208,7 +218,7 @@ class DiskStore(Counted):
 
     def _discard(self, stage: Stage, key: str, fault: Exception) -> None:
         """Have an entry computed again. A damaged file is removed; one that cannot be read may be whole for others."""
-        path = place(self._folder, stage, key)
+        path = entry_path(self._folder, stage, key)
         log.warning("%s is damaged or unreadable (%s); computing it again", path, fault)
         self.stats[stage].count(damaged=1)
         self._unfit.add((stage, key))
@@ -227,17 +237,17 @@ class DiskStore(Counted):
                 fault.strerror or fault,
             )
 
-    def _round_is_full(self, size: int) -> bool:
+    def _is_check_due(self, size: int) -> bool:
         with self._guard:
             self._written += size
-            full = self._written > self._round
+            full = self._written > self._check_bytes
             if full:
                 self._written = 0
         return full
 
-    def _shrink(self, patience_s: float = PATIENCE_S) -> None:
+    def _evict(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
         try:
-            removed = shrink(self._folder, self._budget, patience_s)
+            removed = evict(self._folder, self._budget, timeout_s)
         except OSError as fault:
             log.warning("the cache %s cannot be pruned: %s", self._folder, fault)
             return

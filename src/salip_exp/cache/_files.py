@@ -105,13 +105,13 @@ def _digest(stage: Stage, key: str, content: Sequence[Buffer]) -> bytes:
 
 SUFFIX, DRAFT = ".bin", ".tmp"
 STALE_S = 3600.0  # a draft older than this has no writer any more
-_LATELY_S = 600.0
-PATIENCE_S = 60.0
+_CHECK_EVERY_S = 600.0
+LOCK_TIMEOUT_S = 60.0
 _SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
 
 
 @dataclass(frozen=True)
-class Item:
+class CacheFile:
     """A file of the cache.
 
     Attributes:
@@ -154,25 +154,25 @@ def locks_folder(folder: Path) -> Path:
     return folder / "locks"
 
 
-def place(folder: Path, stage: Stage, key: str) -> Path:
+def entry_path(folder: Path, stage: Stage, key: str) -> Path:
     """The file of an entry."""
     if not key.isalnum():
         raise ValueError(f"{key!r} is not a key: take one from content_key")
     return stages_folder(folder) / stage / key[:2] / f"{key}{SUFFIX}"
 
 
-def entries(folder: Path) -> list[Item]:
+def entries(folder: Path) -> list[CacheFile]:
     """All entries, the least recently used first; files of other names are nobody's and are left alone."""
     return sorted(_files(folder, lambda name: name.endswith(SUFFIX)), key=lambda item: item.used)
 
 
-def leftovers(folder: Path) -> list[Item]:
+def leftovers(folder: Path) -> list[CacheFile]:
     """Drafts that killed processes left behind."""
     drafts = _files(folder, lambda name: name.startswith(".") and name.endswith(DRAFT))
     return [item for item in drafts if item.used < time.time() - STALE_S]
 
 
-def remove(items: Iterable[Item]) -> Removed:
+def remove(items: Iterable[CacheFile]) -> Removed:
     """Take files away.
 
     A process that reads one meanwhile still gets the whole file, and the next finds nothing and computes.
@@ -180,23 +180,23 @@ def remove(items: Iterable[Item]) -> Removed:
     return sum((_remove(item) for item in items), Removed())
 
 
-def needs_a_look(folder: Path, budget: int) -> bool:
-    """Whether `shrink` may find something: nobody called it lately with this budget.
+def is_eviction_due(folder: Path, budget: int) -> bool:
+    """Whether `evict` may find something: nobody called it lately with this budget.
 
     Listing 100,000 files takes seconds, and a study opens the cache once for each of its runs.
     """
     try:
-        lately = _note(folder).stat().st_mtime > time.time() - _LATELY_S
-        return not lately or _note(folder).read_bytes() != b"%d" % budget
+        lately = _budget_file(folder).stat().st_mtime > time.time() - _CHECK_EVERY_S
+        return not lately or _budget_file(folder).read_bytes() != b"%d" % budget
     except OSError:
         return True
 
 
-def shrink(folder: Path, budget: int, patience_s: float = PATIENCE_S) -> Removed:
+def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Removed:
     """Where entries take more than the budget, take the least recently used away down to 90 % of it.
 
     Leftovers go too. One process at a time does this. The others wait, and so do not write meanwhile; nothing is
-    removed here if that takes longer than `patience_s`.
+    removed here if that takes longer than `timeout_s`.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -204,7 +204,7 @@ def shrink(folder: Path, budget: int, patience_s: float = PATIENCE_S) -> Removed
     with ExitStack() as stack:
         try:
             locks_folder(folder).mkdir(parents=True, exist_ok=True)
-            stack.enter_context(process_lock(locks_folder(folder) / "pruning.lock", patience_s))
+            stack.enter_context(process_lock(locks_folder(folder) / "pruning.lock", timeout_s))
         except Timeout:
             return Removed()
         except OSError:
@@ -212,11 +212,11 @@ def shrink(folder: Path, budget: int, patience_s: float = PATIENCE_S) -> Removed
         remove(leftovers(folder))
         removed = remove(_excess(entries(folder), budget))
         with suppress(OSError):
-            write_bytes(_note(folder), b"%d" % budget, sync=False)
+            write_bytes(_budget_file(folder), b"%d" % budget, sync=False)
         return removed
 
 
-def _remove(item: Item) -> Removed:
+def _remove(item: CacheFile) -> Removed:
     try:
         item.path.unlink()
     except FileNotFoundError:  # somebody else did
@@ -226,11 +226,11 @@ def _remove(item: Item) -> Removed:
     return Removed(1, item.size)
 
 
-def _note(folder: Path) -> Path:
+def _budget_file(folder: Path) -> Path:
     return stages_folder(folder) / "budget.txt"
 
 
-def _excess(items: list[Item], budget: int) -> Iterator[Item]:
+def _excess(items: list[CacheFile], budget: int) -> Iterator[CacheFile]:
     total = sum(item.size for item in items)
     if total <= budget:
         return
@@ -241,14 +241,14 @@ def _excess(items: list[Item], budget: int) -> Iterator[Item]:
         yield item
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Item]:
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[CacheFile]:
     for stage in Stage:
-        for slot in _scan(stages_folder(folder) / stage):
-            for each in _scan(Path(slot.path)) if slot.is_dir(follow_symlinks=False) else ():
+        for prefix in _scan(stages_folder(folder) / stage):
+            for each in _scan(Path(prefix.path)) if prefix.is_dir(follow_symlinks=False) else ():
                 with suppress(FileNotFoundError):  # removed meanwhile
                     if wanted(each.name) and each.is_file(follow_symlinks=False):
                         stat = each.stat(follow_symlinks=False)
-                        yield Item(Path(each.path), stage, stat.st_size, stat.st_mtime)
+                        yield CacheFile(Path(each.path), stage, stat.st_size, stat.st_mtime)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
@@ -259,18 +259,18 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-Watch = Callable[[list[Item]], Iterable[Item]]
+Progress = Callable[[list[CacheFile]], Iterable[CacheFile]]
 
 DAY_S = 86_400.0
 
 
-def tidy(folder: Path, config: CacheConfig, watch: Watch = iter) -> Iterator[tuple[str, Removed]]:
+def clean_up(folder: Path, config: CacheConfig, progress: Progress = iter) -> Iterator[tuple[str, Removed]]:
     """Do what `prune`, `older_than_days` or `clear` ask for; processes at work compute anew what they miss.
 
     Args:
         folder: of everything kept between runs.
         config: which of the three, and the budget that `prune` goes down to.
-        watch: stands around the entries that are checked one by one, to show how far that is.
+        progress: stands around the entries that are checked one by one, to show how far that is.
 
     Yields:
         What was done, in words, and what that removed.
@@ -287,14 +287,14 @@ def tidy(folder: Path, config: CacheConfig, watch: Watch = iter) -> Iterator[tup
         old = (item for item in entries(folder) if item.used <= since)
         yield f"not used for {config.older_than_days:g} days", remove(old)
     if config.prune:
-        yield "damaged", remove(item for item in watch(entries(folder)) if _is_damaged(item))
+        yield "damaged", remove(item for item in progress(entries(folder)) if _is_damaged(item))
         yield (
             f"least recently used, to keep cache.disk_gb={config.disk_gb:g}",
-            shrink(folder, int(config.disk_gb * 1e9)),
+            evict(folder, int(config.disk_gb * 1e9)),
         )
 
 
-def _is_damaged(item: Item) -> bool:
+def _is_damaged(item: CacheFile) -> bool:
     with suppress(FileNotFoundError):  # removed meanwhile
         try:
             unpack(item.stage, item.key, item.path.read_bytes())

@@ -25,7 +25,7 @@ _Index = dict[bytes, int]
 
 
 @dataclass(frozen=True)
-class Table:
+class Rows:
     """Rows by key.
 
     Attributes:
@@ -52,7 +52,7 @@ class Table:
             return columns
         return freeze({name: array[np.array(where, np.intp)] for name, array in columns.items()})
 
-    def joined(self, other: Table) -> Table:
+    def joined(self, other: Rows) -> Rows:
         """The rows of both; of a row in both, this table's.
 
         Raises:
@@ -64,7 +64,7 @@ class Table:
         if _form(self.arrays) != _form(other.arrays):
             raise ValueError(f"rows of {_form(other.arrays)} cannot join rows of {_form(self.arrays)}")
         arrays = {name: np.concatenate([array, other.arrays[name][new]]) for name, array in self.arrays.items()}
-        return table(freeze(arrays))
+        return rows_in(freeze(arrays))
 
 
 class _Indices:
@@ -81,7 +81,7 @@ class _Indices:
             if known is not None and known[0]() is row_keys:  # else it has the identity of one that is gone
                 self._known.move_to_end(id(row_keys))
                 return known[1]
-        index = {name: i for i, name in enumerate(names(row_keys))}
+        index = {name: i for i, name in enumerate(keys_as_bytes(row_keys))}
         with self._guard:
             self._keep(row_keys, index)
         return index
@@ -98,12 +98,12 @@ class _Indices:
 _indices = _Indices()
 
 
-def table(arrays: Arrays | None) -> Table:
+def rows_in(arrays: Arrays | None) -> Rows:
     """The table that an entry holds; an empty one where there is no entry."""
-    return Table(arrays, _indices.of(arrays[_ROW_KEYS])) if arrays else Table({}, {})
+    return Rows(arrays, _indices.of(arrays[_ROW_KEYS])) if arrays else Rows({}, {})
 
 
-def names(row_keys: NDArray[np.uint8]) -> list[bytes]:
+def keys_as_bytes(row_keys: NDArray[np.uint8]) -> list[bytes]:
     """Row keys as bytes, which a dictionary can look up.
 
     Raises:
@@ -166,13 +166,13 @@ def fetch_rows(
     Raises:
         ValueError: what was computed has not m rows, or does not go together with the rows of the entry.
     """
-    asked = names(row_keys)
-    rows = table(store.peek(stage, key))
+    asked = keys_as_bytes(row_keys)
+    rows = rows_in(store.peek(stage, key))
     added = 0
     if rows.lacks(asked):
         with store.lock(stage, key):
             # Others may have added rows; and memory may hold rows that a full disk did not take.
-            rows = rows.joined(table(store.reread(stage, key)))
+            rows = rows.joined(rows_in(store.reread(stage, key)))
             missing = rows.lacks(asked)
             if missing:
                 added = len(missing)
@@ -185,10 +185,10 @@ def fetch_rows(
 
 def _computed(
     row_keys: NDArray[np.uint8], missing: Sequence[int], compute: Callable[[NDArray[np.int64]], Arrays]
-) -> Table:
+) -> Rows:
     positions = np.array(missing, np.int64)
     arrays = compute(positions)
     lengths = {name: array.shape[:1] for name, array in arrays.items()}
     if _ROW_KEYS in arrays or set(lengths.values()) - {positions.shape}:
         raise ValueError(f"{len(positions)} rows were to be computed, but these came: {lengths}")
-    return table(freeze({**arrays, _ROW_KEYS: row_keys[positions]}))
+    return rows_in(freeze({**arrays, _ROW_KEYS: row_keys[positions]}))
