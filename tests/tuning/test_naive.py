@@ -84,7 +84,7 @@ def test_the_same_dsc_of_every_trial_and_the_same_winner(stubs, blob_sam, random
     study.worker(database).run(lambda number, value: None)
     trials = read_trials(database, study.space, study.total)
     database.close()
-    cases = study.drawn.cases
+    cases = study.images
     naive = [
         np.mean([naive_dsc(blob_sam, random_clip, stubs.SENTENCES, case, each.values) for case in cases])
         for each in trials

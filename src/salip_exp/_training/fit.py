@@ -96,7 +96,7 @@ class Progress:
         return len(self.history) >= config.epochs or len(self.history) - self.best_epoch >= config.patience
 
 
-Ended = Callable[[Progress], None]
+OnEpoch = Callable[[Progress], None]
 
 
 def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
@@ -108,7 +108,14 @@ def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
 
 
 def fit(
-    config: Config, train: Pair, val: Pair, checkpoint: Path, key: str, device: torch.device, stop: Stop, ended: Ended
+    config: Config,
+    train: Pair,
+    val: Pair,
+    checkpoint: Path,
+    key: str,
+    device: torch.device,
+    stop: Stop,
+    on_epoch: OnEpoch,
 ) -> Progress:
     """Train, from the checkpoint on where there is one, until it is over or a signal came; each epoch ends on disk.
 
@@ -119,7 +126,7 @@ def fit(
         train: images uint8 (N, 3, side, side) and targets bool (N, 1, side, side) to learn from.
         val: as many of them to choose the epoch by.
         key: of the training; a checkpoint of another one is refused.
-        ended: is called after every epoch, when it is on disk.
+        on_epoch: is called after every epoch, when it is on disk.
 
     Raises:
         ConfigError: the loss is no number any more.
@@ -130,12 +137,12 @@ def fit(
     steps = _Steps(config, train, device)
     with progress(config.unet.epochs, config.progress, "epoch") as report:
         for row in state.history:
-            report(_said(row, state), new=False)
+            report(_status(row, state), new=False)
         while not state.is_over(config.unet) and stop.code is None:
             row = _epoch(config, state, steps, val, device)
             _save(state, checkpoint, key)
-            ended(state)
-            report(_said(row, state))
+            on_epoch(state)
+            report(_status(row, state))
     return state
 
 
@@ -251,7 +258,7 @@ def validate(config: Config, net: nn.Module, pair: Pair, device: torch.device) -
     return float(np.sum(losses) / len(scores)), float(np.mean(scores))
 
 
-def _said(row: Row, state: Progress) -> str:
+def _status(row: Row, state: Progress) -> str:
     return f"validation Dice {row['val_dice']:.4f}, best {state.best_dice():.4f} in epoch {state.best_epoch}"
 
 

@@ -85,6 +85,6 @@ def _find_weights(config: Config, key: str) -> Path | None:
 
 def _training_command(command: Sequence[str]) -> str:
     """What to type to train what a run wants."""
-    said = [each for each in command if not each.startswith(("task=", "hydra.", "resume=", "unet.weights="))]
-    program = 3 if said[:2] == ["python", "-m"] else 1
-    return shlex.join([*said[:program], "task=train", *said[program:]])
+    words = [each for each in command if not each.startswith(("task=", "hydra.", "resume=", "unet.weights="))]
+    program = 3 if words[:2] == ["python", "-m"] else 1
+    return shlex.join([*words[:program], "task=train", *words[program:]])

@@ -119,13 +119,13 @@ def _train(
     write_json(folder / File.parts, split.to_dict() | {"excluded": [list(each) for each in data.excluded]})
     parts = data.examples.part(split.train), data.examples.part(split.val)
 
-    def ended(state: Progress) -> None:
+    def on_epoch(state: Progress) -> None:
         atomic_write(folder / File.curves, table(state.history))
         for each in listeners:
             each.epoch(state.history[-1])
 
     with stoppable() as stop:
-        state = fit(config, *parts, folder / File.checkpoint, data.key, device, stop, ended)
+        state = fit(config, *parts, folder / File.checkpoint, data.key, device, stop, on_epoch)
     atomic_write(folder / File.curves_picture, picture(state.history, state.best_epoch))
     if not state.is_over(config.unet):
         how = "" if config.task is Task.train else " with resume=true"

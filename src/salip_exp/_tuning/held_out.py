@@ -36,7 +36,7 @@ def on_held_out(study: Study, trials: Sequence[TrialRow]) -> dict[str, Any]:
 def _held_out(study: Study) -> list[CaseRef]:
     """The images that are no tuning images; at most `tuning.held_out` of them, drawn with the seed."""
     config = study.config
-    left = [ref for ref in study.dataset.refs if ref.case_id not in study.drawn.ids]
+    left = [ref for ref in study.dataset.refs if ref.case_id not in study.image_ids]
     n = config.tuning.held_out
     if n is None or n >= len(left):
         return left
@@ -48,7 +48,7 @@ class _Scores:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self._cases = {case.case_id: case for case in study.drawn.cases}
+        self._cases = {case.case_id: case for case in study.images}
         self._known: dict[tuple[str, int | None, str], float | None] = {}
 
     def dsc(self, trial: TrialRow | None, refs: Sequence[CaseRef]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class _Scores:
 def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseRef]) -> dict[str, Any]:
     """The default settings, the winner, and what every objective would have chosen: on both sets of images."""
     study = scores.study
-    tuned_on = [ref for ref in study.dataset.refs if ref.case_id in study.drawn.ids]
+    tuned_on = [ref for ref in study.dataset.refs if ref.case_id in study.image_ids]
 
     def both(trial: TrialRow | None) -> dict[str, Any]:
         number = None if trial is None else trial.number
@@ -115,7 +115,7 @@ def _recovered(name: str, default: Mapping[str, Any], found: Mapping[str, Mappin
 def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseRef], number: int) -> dict[str, Any]:
     """What another draw of the tuning images would have chosen among the trials, and how good that is elsewhere."""
     study, config = scores.study, scores.study.config
-    cases = draw(study.dataset.refs, config.tuning.images, [config.seed, number], labelled(config)).cases
+    cases = draw(study.dataset.refs, config.tuning.images, [config.seed, number], labelled(config))
     scored = [each for each in trials if each.value is not None]
     value = {each.number: scores.objective(each, cases) for each in scored}
     best = best_by(scored, lambda each: value[each.number]) or scored[0]

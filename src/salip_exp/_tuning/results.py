@@ -37,7 +37,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "seed": config.seed,
         "objective": str(config.tuning.objective),
         "space": study.space.to_dict(),
-        "images": list(study.drawn.ids),
+        "images": list(study.image_ids),
         "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
         "best": {"trial": best.number, "value": best.value, "values": best.values},
         **on_held_out(study, trials),
@@ -56,21 +56,21 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
 
 def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
-    said = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
+    lines = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
     if study.config.tuning.score_tuning_images:
-        said.append(f"tuned on {len(study.drawn.ids)} of the images that runs score (tuning.score_tuning_images)")
+        lines.append(f"tuned on {len(study.image_ids)} of the images that runs score (tuning.score_tuning_images)")
     failed = [each for each in trials if each.value is None]
     if failed:
-        said.append(
+        lines.append(
             f"{len(failed)} of {len(trials)} trials failed, the first (trial {failed[0].number}): {failed[0].reason}"
         )
     empty = [each for each in trials if set(each.outcome.statuses) == {"no_masks"}]
     if empty:
-        said.append(
+        lines.append(
             f"{len(empty)} of {len(trials)} settings leave no candidate in any tuning image "
             f"(the first: trial {empty[0].number}); they count as 0"
         )
-    return said
+    return lines
 
 
 def _dashboard_command(url: str) -> str:
@@ -85,11 +85,11 @@ def _rate(searched: Searched) -> float | None:
 def _tuned(study: Study, folder: Path, best: TrialRow, report: dict[str, Any]) -> str:
     config: Config = applied(study.config, best.values)
     names = [each.name for each in study.space.dimensions]
-    said = [
+    lines = [
         f"python -m salip_exp dataset={config.dataset.name} tuned={shlex.quote(str(folder / 'tuned.yaml'))}",
         f"The best of {study.total} trials ({report['sampler']}, seed {config.seed}, {report['objective']}): trial "
         f"{best.number}, {best.value:.4f} on the {len(report['images'])} tuning images.",
         f"Study {study.name}. Runs on the same data set leave its tuning images out of every score.",
         *report["notes"],
     ]
-    return tuned_yaml(config, names, study.drawn.ids, said)
+    return tuned_yaml(config, names, study.image_ids, lines)

@@ -26,18 +26,6 @@ from salip_exp.runs.records import fingerprint, recipe
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """The tuning images, in the order of the data."""
-
-    cases: tuple[Case, ...]
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Their ids."""
-        return tuple(each.case_id for each in self.cases)
-
-
 def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
     """Positions of all references: one of every group, groups in random order, then a second of every group, ..."""
     rng = np.random.default_rng(list(seed))
@@ -50,8 +38,8 @@ def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
     return [each[i] for i in range(longest) for each in turns if i < len(each)]
 
 
-def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> _Drawn:
-    """The first n images of the order that can be read and, where labels are needed, have a target.
+def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> tuple[Case, ...]:
+    """The first n images of the order that can be read and, where labels are needed, have a target; sorted as the data.
 
     Args:
         refs: of the whole data set.
@@ -79,7 +67,7 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
             f"tuning.images={n} cannot be drawn: there are {len(found)} {what} among {len(refs)}; take fewer, "
             "or an objective that needs no target (tuning.objective=agreement)"
         )
-    return _Drawn(tuple(found[position] for position in sorted(found)))
+    return tuple(found[position] for position in sorted(found))
 
 
 VERSION = 1
@@ -92,7 +80,7 @@ class Study:
     Attributes:
         workbench: to try settings on.
         dataset: all images.
-        drawn: the tuning images.
+        images: the tuning images, in the order of the data.
         loaded: the networks that the method asks.
         name: the same for the same study, on whatever machine.
         total: number of trials.
@@ -102,17 +90,22 @@ class Study:
     config: Config
     workbench: Workbench
     dataset: Dataset
-    drawn: _Drawn
+    images: tuple[Case, ...]
     loaded: Loaded
     space: Space
     name: str
     total: int
     url: str
 
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Ids of the tuning images."""
+        return tuple(each.case_id for each in self.images)
+
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""
         sampler = samplers(sampler_of(self.config), self.space, self.config.seed)
-        return Worker(self.config, self.workbench, self.drawn.cases, database, self.space, sampler, self.total)
+        return Worker(self.config, self.workbench, self.images, database, self.space, sampler, self.total)
 
 
 def make_study(config: Config, folder: Path, lab: Lab) -> Study:
@@ -123,23 +116,23 @@ def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     """
     lab.store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
     dataset = lab.dataset(config)
-    drawn = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
+    images = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
     loaded, workbench = lab.loaded(config), Workbench(config, lab)
-    areas = workbench.areas(drawn.cases) if config.tuning.space.area.pools else None
+    areas = workbench.areas(images) if config.tuning.space.area.pools else None
     space = space_of(config.tuning.space, areas)
     total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
     url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
-    name = study_name(config, loaded, drawn, space)
-    return Study(config, workbench, dataset, drawn, loaded, space, name, total, url)
+    name = study_name(config, loaded, images, space)
+    return Study(config, workbench, dataset, images, loaded, space, name, total, url)
 
 
-def study_name(config: Config, loaded: Loaded, drawn: _Drawn, space: Space) -> str:
+def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Space) -> str:
     """Data set and sampler, with a hash over all that a trial's value depends on; the number of trials is no part."""
     made_of = [
         VERSION,
         version("optuna") if sampler_of(config) is Sampler.tpe else None,  # its proposals change with its versions
         recipe(config, loaded.hashes, loaded.sentences, loaded.device),
-        [fingerprint(case) for case in drawn.cases],
+        [fingerprint(case) for case in images],
         space.to_dict(),
         [sampler_of(config), config.seed, config.tuning.objective],
         [config.tuning.min_mask_region_area, config.tuning.space.area.unit],

@@ -75,7 +75,7 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
     """
     with claim(folder):
         study = make_study(config, folder, lab)
-        atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.drawn.ids))
+        atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.image_ids))
         database = Database(study.url, study.name, config.tuning)
         try:
             for each in listeners:
@@ -93,12 +93,12 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
                 sys.stderr.write(
                     f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
                 )
-                return Result(searched.code, config, study.drawn.ids, study.space, trials, {})
+                return Result(searched.code, config, study.image_ids, study.space, trials, {})
             best = winner(trials, config)
             report = write_results(study, folder, trials, searched)
         finally:
             database.close()
-    result = Result(0, applied(config, best.values), study.drawn.ids, study.space, trials, report)
+    result = Result(0, applied(config, best.values), study.image_ids, study.space, trials, report)
     for each in listeners:
         each.finished(folder, result)
     return result
