@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from salip_exp._tracking import wandb_tracker
 
 HERE = Path(__file__).parent
 
@@ -22,6 +24,14 @@ class Listener:
 
     def end(self, exit_code: int) -> None:
         self.events.append(exit_code)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def time_enough() -> Iterator[None]:
+    """To start wandb takes a busy machine longer than a user would wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wandb_tracker, "LOCAL_S", 600.0)
+        yield
 
 
 @pytest.fixture(scope="session")

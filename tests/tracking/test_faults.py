@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp._tracking.wandb_tracker import LOCAL_S, Child
+from salip_exp._tracking import wandb_tracker
+from salip_exp._tracking.wandb_tracker import Child
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
 
 pytestmark = pytest.mark.slow
@@ -82,7 +83,8 @@ def test_a_server_that_refuses(servers, run, wandb_file, waits, status):
     assert len(warnings) == 1
     assert str(status) in warnings[0] and "offline instead" in warnings[0]
     assert whole(wandb_file.read_run(folder))
-    assert waits == [LOCAL_S, PATIENCE, LOCAL_S, LOCAL_S, LOCAL_S]  # online: begun, refused; offline: begun, open, done
+    local = wandb_tracker.LOCAL_S
+    assert waits == [local, PATIENCE, local, local, local]  # online: begun, refused; offline: begun, open, done
 
 
 def test_nobody_listens(servers, run, wandb_file):
@@ -98,7 +100,8 @@ def test_a_server_that_takes_the_request_and_never_answers(servers, run, wandb_f
         folder, warnings = run(server.url)
     assert len(warnings) == 1
     assert whole(wandb_file.read_run(folder))
-    assert waits == [LOCAL_S, PATIENCE, LOCAL_S, LOCAL_S, LOCAL_S]
+    local = wandb_tracker.LOCAL_S
+    assert waits == [local, PATIENCE, local, local, local]
 
 
 @pytest.mark.parametrize(("good", "then"), [(3, 403), (6, 403), (12, 500), (3, 0)])
@@ -108,7 +111,8 @@ def test_a_server_that_fails_half_way(servers, run, wandb_file, waits, good, the
     assert len(warnings) == 1
     assert "offline instead" in warnings[0]
     assert whole(wandb_file.read_run(folder))
-    assert waits == [LOCAL_S, 5.0, 5.0, LOCAL_S, LOCAL_S, LOCAL_S]
+    local = wandb_tracker.LOCAL_S
+    assert waits == [local, 5.0, 5.0, local, local, local]
 
 
 def test_a_user_without_a_key(servers, run, wandb_file, monkeypatch):
