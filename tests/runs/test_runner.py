@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from salip_exp.runs.runner import run
 from salip_exp.runs.summary import columns
 
 FAKES = Path(__file__).with_name("fakes.py")
+STARTED: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,19 @@ def start(folder: Path, cases: int, signals: int = 1, resume: bool = False) -> s
     """A process that does so many cases, and goes on after so many signals."""
     arguments = [sys.executable, str(FAKES), str(folder), str(resume).lower(), str(cases), str(signals)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_alone() -> Iterator[None]:
+    """A process that waits for a signal would wait for ever after a test that fails."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 def heard(folder: Path, signals: int) -> bool:
