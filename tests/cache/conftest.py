@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,8 +27,15 @@ def start() -> Iterator[Start]:
 
     def begin(role: str, folder: Path, log: Path, seed: int = 0, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         program = [sys.executable, str(Path(__file__).with_name("worker.py")), role, str(folder), str(log), str(seed)]
+        # Coverage of a process that loses its disk cannot be written either, and its complaint is not the cache's.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
         process = subprocess.Popen(
-            [*before, *program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
+            [*before, *program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder.parent,
+            env=environment,
         )
         running.append(process)
         return process
