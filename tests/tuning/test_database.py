@@ -13,8 +13,10 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
 
+from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.database import CLAIMS, Claim, Database
-from salip_exp.config import TuningConfig
+from salip_exp._tuning.space import Dimension, Space, samplers
+from salip_exp.config import Sampler, TuningConfig
 
 TOTAL = 12
 
@@ -145,6 +147,21 @@ def test_of_two_that_add_a_trial_at_once_either_may_do_either(opened: Opener, mo
     assert claim.number == 0
     first.trial(claim, RandomSampler()).suggest_float("sam.pred_iou_thresh", 0, 1)
     assert claimed(second).number == 1
+
+
+def test_tpe_learns_from_the_trials_before_as_it_does_where_optuna_runs_them(opened: Opener) -> None:
+    space = Space((Dimension("sam.pred_iou_thresh", False, low=0.2, high=0.8), Dimension(AREA, False, (0.1, 0.5))))
+    sampler, by_optuna, database = samplers(Sampler.tpe, space, 5), optuna.create_study(direction="maximize"), opened()
+    for number in range(2 * TOTAL):
+        by_optuna.sampler = sampler(number)
+        asked = by_optuna.ask()
+        settings = [each.suggest(asked) for each in space.dimensions]
+        by_optuna.tell(asked, settings[0])
+        claim = claimed(database, 2 * TOTAL)
+        with database.holding(claim):
+            trial = database.trial(claim, sampler(number))
+            assert [each.suggest(trial) for each in space.dimensions] == settings, number
+            database.finish(claim, settings[0], {})
 
 
 def test_a_study_of_version_0_1_0_goes_on(opened: Opener, tmp_path: Path) -> None:

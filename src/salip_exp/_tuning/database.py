@@ -112,12 +112,13 @@ class Database:
 
     def finish(self, claim: Claim, value: float | None, attributes: Mapping[str, Any]) -> None:
         """Note what came of the claimed trial: its value, or None where it failed, and attributes beside it."""
-        state, values = (TrialState.FAIL, None) if value is None else (TrialState.COMPLETE, [value])
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
         with self.faults():
             try:
                 for name, content in attributes.items():
                     self.storage.set_trial_user_attr(claim.trial_id, name, content)
-                self.storage.set_trial_state_values(claim.trial_id, state, values)
+                # Not behind Optuna's back: a sampler learns of a process's own trials by `tell` alone.
+                self.study.tell(claim.number, value, state, skip_if_finished=True)
             except UpdateFinishedTrialError:
                 # This process was silent for longer than the grace period, and another did the trial meanwhile.
                 log.warning("trial %d was finished by another worker", claim.number)
