@@ -42,6 +42,21 @@ class Found:
         """The retrieved candidates, best first."""
         return self.kept.select(self.rows)
 
+    def prediction(self, mask: NDArray[np.bool_], watch: Stopwatch, status: Status) -> Prediction:
+        """A mask with the candidates that it was made of."""
+        selected = self.selected
+        return Prediction(
+            mask=mask,
+            status=status,
+            pool=self.pool,
+            kept_ids=self.kept.ids,
+            kept_scores=self.scores,
+            selected_ids=selected.ids.tolist(),
+            selected_scores=self.scores[self.rows].tolist(),
+            boxes=selected.boxes,
+            seconds=watch.seconds,
+        )
+
 
 class _Finder:
     """Segment everything, filter by area, show to CLIP, retrieve; the text is encoded once, here.
@@ -110,17 +125,7 @@ class Salip:
         with watch.stage("organ"):
             mask = self.sam.organ(picture, selected.boxes, self.config.organ)
         refused = len(usable_boxes(selected.boxes, mask.shape)) < len(selected)
-        return Prediction(
-            mask=mask,
-            status=Status.zero_box if refused else found.status,
-            pool=found.pool,
-            kept_ids=found.kept.ids,
-            kept_scores=found.scores,
-            selected_ids=selected.ids.tolist(),
-            selected_scores=found.scores[found.rows].tolist(),
-            boxes=selected.boxes,
-            seconds=watch.seconds,
-        )
+        return found.prediction(mask, watch, Status.zero_box if refused else found.status)
 
 
 class SamClip:
@@ -134,15 +139,4 @@ class SamClip:
         """Find the organ's candidates and unite their masks."""
         watch = Stopwatch()
         found = self.finder.find(Picture(case.image), watch)
-        selected = found.selected
-        return Prediction(
-            mask=np.logical_or.reduce(selected.masks.dense(), axis=0),
-            status=found.status,
-            pool=found.pool,
-            kept_ids=found.kept.ids,
-            kept_scores=found.scores,
-            selected_ids=selected.ids.tolist(),
-            selected_scores=found.scores[found.rows].tolist(),
-            boxes=selected.boxes,
-            seconds=watch.seconds,
-        )
+        return found.prediction(np.logical_or.reduce(found.selected.masks.dense(), axis=0), watch, found.status)
