@@ -215,7 +215,8 @@ def test_a_table_of_candidates_that_grows_too_large_fails_its_case(
 @pytest.mark.parametrize("text", ["[" * 100_000, json.dumps(["a"] * 1001), '{"a": 1' + "0" * 5000 + "}"])
 def test_an_absurd_text_is_a_wrong_configuration(text: str, typed: Any, tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text(text)
-    ended = typed("vdt=custom", "vdt.file=text.json", "dataset=phantom_hc18", "task=check", "progress=false")
+    heads = ("dataset=phantom_hc18", "dataset.phantom.n=1")
+    ended = typed("vdt=custom", "vdt.file=text.json", *heads, "task=check", "progress=false")
     assert ended.code == 2
     assert "text.json" in ended.out.replace("\n", "")
 

@@ -88,7 +88,8 @@ def test_damage_anywhere_in_a_database_is_named_or_does_no_harm(study: Any, tmp_
 def test_a_journal_is_no_storage_and_is_refused_before_anything_is_loaded(typed: Any, tmp_path: Path) -> None:
     """Optuna's journal files, which a torn tail makes unreadable for good, are not used: studies are SQL databases."""
     (tmp_path / "journal.log").write_text('{"op_code": 0\n')
-    ended = typed("task=tune", "dataset=phantom_hc18", "tuning.storage=journal.log", "progress=false", "device=cpu")
+    heads = ("dataset=phantom_hc18", "dataset.phantom.n=5")
+    ended = typed("task=tune", *heads, "tuning.storage=journal.log", "progress=false", "device=cpu")
     assert ended.code == 2
     assert "tuning.storage=journal.log cannot be used" in ended.complaint
     assert (tmp_path / "journal.log").read_text() == '{"op_code": 0\n'

@@ -92,6 +92,7 @@ def test_a_run_that_was_killed_is_continued_from_its_records(place: Path, typed:
     assert {name: (run / "cases" / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.ci
 def test_a_study_goes_on_from_its_trials(place: Path, typed: Callable[..., str]) -> None:
     study = one(place, "outputs/hc18/tune/*")
     before = rows(study / "trials.csv")

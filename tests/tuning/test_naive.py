@@ -75,6 +75,7 @@ def naive_dsc(sam, net, sentences, case, values) -> float:
     return 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum())
 
 
+@pytest.mark.ci
 def test_the_same_dsc_of_every_trial_and_the_same_winner(stubs, blob_sam, random_clip, tmp_path):
     config = stubs.config(n_trials=TRIALS, space=SPACE)
     config.view = ViewConfig(fit=ViewFit.center_crop)
