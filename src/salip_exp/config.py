@@ -365,7 +365,7 @@ class ScoreConfig:
 
     empty_target: EmptyTarget = EmptyTarget.skip
     tolerance_mm: float = key(2.0, 0, 100)  # of surface Dice: outlines this near agree
-    resamples: int = key(2000, 100, 1_000_000)  # of the bootstrap
+    resamples: int = key(2000, 100, 1_000_000)  # random weightings that an interval is read from
     confidence: float = key(0.95, 0.5, 0.999)
 
 

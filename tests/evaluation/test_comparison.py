@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from salip_exp.evaluation.statistics import compare, estimate, holm, signed_rank
 
@@ -28,7 +29,7 @@ def test_the_interval_is_that_of_the_differences_and_p_is_scipys():
     differences = ours - other
     assert (found.n, found.pairs) == (40, 40)
     assert found.difference == pytest.approx(differences.mean())
-    expected = estimate(list(differences), resamples=500)
+    expected = estimate(list(differences), resamples=500, bounds=(-1, 1))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.p == pytest.approx(wilcoxon(ours, other, zero_method="pratt").pvalue)
 
@@ -57,8 +58,36 @@ def test_unchanged_cases_count_against_a_difference():
     few = np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.25, 0.12])
     many = np.concatenate([few, np.zeros(60)])
     assert signed_rank(few) < 0.05
-    assert signed_rank(many) == pytest.approx(wilcoxon(many, zero_method="pratt").pvalue)
+    assert signed_rank(many) == pytest.approx(of_all_signs(many))
     assert signed_rank(np.zeros(9)) == 1.0
+
+
+def of_all_signs(differences) -> float:
+    """p by its definition: the share of all signs of what is not 0 that give a sum of ranks as far from the middle."""
+    ranks = rankdata(np.abs(differences))[differences != 0]
+    sums = np.array([ranks @ signs for signs in product((0, 1), repeat=len(ranks))])
+    seen = rankdata(np.abs(differences))[differences > 0].sum()
+    return min(1.0, 2 * min((sums <= seen + 1e-9).mean(), (sums >= seen - 1e-9).mean()))
+
+
+@given(st.lists(st.sampled_from([-0.3, -0.2, -0.1, 0.0, 0.0, 0.1, 0.2, 0.25]), min_size=1, max_size=12))
+def test_p_is_the_share_of_signs_with_ties_and_zeros(differences):
+    values = np.array(differences)
+    assert signed_rank(values) == pytest.approx(of_all_signs(values) if values.any() else 1)
+
+
+@pytest.mark.parametrize("changed", [4, 5, 6, 20])
+def test_p_rejects_as_seldom_as_it_says_where_few_of_sixty_cases_changed(changed):
+    rng = np.random.default_rng(6)
+    drawn = np.zeros((2000, 60))
+    drawn[:, :changed] = rng.normal(size=(2000, changed))
+    assert np.mean([signed_rank(each) <= 0.05 for each in drawn]) <= 0.06
+
+
+def test_where_very_many_changed_p_is_scipys():
+    differences = np.random.default_rng(7).normal(0.05, 1, 400)
+    assert signed_rank(differences) == wilcoxon(differences, zero_method="pratt").pvalue
+    assert signed_rank(differences[:300]) == pytest.approx(wilcoxon(differences[:300]).pvalue, rel=0.01)
 
 
 def test_nothing_in_common_is_missing_and_not_zero():

@@ -44,8 +44,8 @@ def entry(runs, a: str = "a", b: str = "b") -> dict:
 def test_the_difference_and_its_interval_are_those_of_evaluation():
     a, b = two()
     found = entry(named(run("a", a), run("b", b)))
-    expected = estimate(list(b - a))
-    assert expected.interval == "bca"
+    expected = estimate(list(b - a), bounds=(-1, 1))
+    assert expected.interval == "cases"
     assert (found["n"], found["volumes"]) == (40, None)
     assert [found[key] for key in ("difference", "low", "high")] == pytest.approx(
         [expected.mean, expected.low, expected.high]
@@ -58,8 +58,8 @@ def test_volumes_are_resampled_whole():
     b = a + np.repeat(rng.normal(0.01, 0.05, 6), 20)
     volumes = [f"v{i // 20}" for i in range(120)]
     found = entry(named(run("a", a, volumes), run("b", b, volumes)))
-    expected, alone = estimate(list(b - a), volumes), estimate(list(b - a))
-    assert expected.interval == "clusters"
+    expected, alone = estimate(list(b - a), volumes, bounds=(-1, 1)), estimate(list(b - a), bounds=(-1, 1))
+    assert expected.interval == "subjects"
     assert (found["n"], found["volumes"]) == (120, 6)
     assert [found["low"], found["high"]] == pytest.approx([expected.low, expected.high])
     assert found["high"] - found["low"] > 2 * (alone.high - alone.low)
@@ -80,7 +80,7 @@ def test_where_a_case_is_no_slice_cases_are_resampled():
     volumes = ["v0"] * 39 + [None]
     found = entry(named(run("a", a, volumes), run("b", b, volumes)))
     assert found["volumes"] is None
-    assert found["low"] == pytest.approx(estimate(list(b - a)).low)
+    assert found["low"] == pytest.approx(estimate(list(b - a), bounds=(-1, 1)).low)
 
 
 def test_only_cases_that_both_have_a_score_of_count():
@@ -89,7 +89,7 @@ def test_only_cases_that_both_have_a_score_of_count():
     assert found["difference"] == pytest.approx(0.15)
 
 
-def test_a_run_differs_from_itself_by_nothing_and_nothing_is_resampled():
+def test_a_run_differs_from_itself_by_nothing_and_without_an_interval():
     found = entry(named(run("a", two()[0])), b="a")
     assert [found[key] for key in ("n", "difference", "low", "high")] == [40, 0.0, 0.0, 0.0]
 
@@ -108,7 +108,7 @@ def test_the_latest_runs_of_each_data_set_are_compared():
 
 def test_what_has_not_changed_is_not_compared_again(monkeypatch):
     asked = []
-    monkeypatch.setattr(paired, "compare", lambda *given: asked.append(given) or compare(*given))
+    monkeypatch.setattr(paired, "compare", lambda *given, **how: asked.append(given) or compare(*given, **how))
     paired.compared.cache_clear()
     a, b = two()
     paired_differences(named(run("a", a), run("b", b)))

@@ -33,9 +33,16 @@ def cases_of(fakes) -> list:
 
 
 def summary(folder: Path) -> dict:
-    """What a run comes to; 0.1.0 kept there what pictures there are, too."""
+    """What a run comes to; 0.1.0 kept there what pictures there are, too, and had other intervals."""
     found = json.loads((folder / "summary.json").read_text())
-    return {name: value for name, value in found.items() if name not in ("figures", "strips")}
+    return {name: means(value) for name, value in found.items() if name not in ("figures", "strips", "definitions")}
+
+
+def means(part):
+    """Without intervals, at any depth."""
+    if not isinstance(part, dict):
+        return part
+    return {name: means(value) for name, value in part.items() if name not in ("low", "high", "interval")}
 
 
 def torn(case) -> None:

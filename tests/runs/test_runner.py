@@ -337,7 +337,7 @@ def test_slices_are_resampled_and_added_up_by_volume(fakes, tmp_path):
     assert fakes.run_fake(tmp_path / "run", cases) == 0
     part = summary(tmp_path / "run")["overall"]
     assert part["volumes"] == part["volume_dsc"]["n"] == 3
-    assert part["dsc"]["interval"] == "clusters" and part["volume_dsc"]["interval"] == "bca"
+    assert part["dsc"]["interval"] == "subjects" and part["volume_dsc"]["interval"] == "cases"
     table = rows(tmp_path / "run")
     both, predicted, target = (np.array([int(row[f"pixels_{name}"]) for row in table]).reshape(3, 4).sum(1)
                                for name in ("both", "predicted", "target"))  # fmt: skip

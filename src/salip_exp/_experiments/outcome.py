@@ -10,7 +10,7 @@ from typing import Any
 
 from salip_exp._experiments.cells import Finished
 from salip_exp._experiments.results import Entry, Result
-from salip_exp._experiments.verdict import ENOUGH
+from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import Score, sources
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
@@ -40,14 +40,14 @@ def table_notes(result: Result, config: Config) -> list[str]:
     against = result.table.against
     base = "SaLIP" if against is None else result.table.columns[against].title
     percent = f"{100 * config.score.confidence:g} %"
-    said = [f"DSC: mean over n cases with its {percent} bootstrap interval; paper: as printed there."]
+    said = [f"DSC: mean over n cases with its {percent} interval; paper: as printed there."]
     if result.table.iou:
         said.append("mIoU: mean over cases of the foreground IoU.")
     said.append(f"p: Wilcoxon signed-rank test against {base} on common cases, corrected by Holm over the table.")
     if result.table.order:
         said.append(
-            f"clearly: the {percent} interval of the paired difference lies above 0 (not corrected), with {ENOUGH} "
-            "pairs or more; slices of one volume are one pair."
+            f"clearly: the mean paired difference lies above 0, with p below {SURE} (not corrected); slices of one "
+            "volume are one pair."
         )
     return [*said, *result.table.footnotes]
 

@@ -12,6 +12,8 @@ from salip_exp.evaluation.statistics import Comparison
 
 ENOUGH = 6
 """Pairs from which on a two-sided signed-rank test can reach 0.05: two volumes of one sign say little."""
+SURE = 0.05
+"""A p below it makes a difference clear; it is not corrected for the number of rankings."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Pair:
 def reading(result: Result, config: Config) -> str:
     """The paragraph of a table; empty only for a table that ranks nothing.
 
-    Differences are means over common cases, and clear where their interval lies above 0 and there are enough pairs.
+    Differences are means over common cases, and clear where they lie above 0 and their own p is below 0.05.
     """
     sentences = []
     if result.table.order:
@@ -154,8 +156,8 @@ def turned(found: Comparison) -> Comparison:
 
 
 def clear(found: Comparison) -> bool:
-    """Whether the interval of the difference lies above 0, and rests on enough pairs to say so."""
-    return found.pairs >= ENOUGH and found.low is not None and found.low > 0
+    """Whether the difference lies above 0, and its p below 0.05."""
+    return found.difference is not None and found.difference > 0 and found.p is not None and found.p < SURE
 
 
 def _ends(found: Comparison) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from salip_exp import _wording as wording
 from salip_exp._reports.page import address, thumbnails, write_html
 from salip_exp._settings.folders import File
-from salip_exp.evaluation.statistics import Comparison, compare
+from salip_exp.evaluation.statistics import SHARE, Comparison, compare
 from salip_exp.runs.folder import RunFolder, StudyFolder
 from salip_exp.runs.records import CaseRecord, volumes_of
 
@@ -52,10 +52,10 @@ def _scores_of(records: Sequence[CaseRecord]) -> Scores:
 
 @lru_cache(REMEMBERED)  # `report.watch` writes the page again and again, while most runs stay as they are
 def compared(a: Scores, b: Scores) -> Comparison:
-    """B less A over their common cases, resampled by volume where A has volumes."""
+    """B less A over their common cases, with volumes where A has them; runs of the same scores have no interval."""
     ours, other = ({name: dsc for name, _, dsc in each} for each in (b, a))
     volumes = {name: volume for name, volume, _ in a}
-    return compare(ours, other, volumes if all(volumes.values()) else None)
+    return compare(ours, other, volumes if all(volumes.values()) else None, bounds=None if a == b else SHARE)
 
 
 def _difference(a: str, b: str, found: Comparison, scores: Scores) -> dict[str, Any]:

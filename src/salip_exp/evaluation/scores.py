@@ -29,6 +29,7 @@ from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.metrics import FACT, Overlap, dice, hd95, head_circumference, iou, surface_dice
+from salip_exp.evaluation.statistics import SHARE, Bounds
 
 if TYPE_CHECKING:  # it brings torch, which a report does without
     from salip_exp.methods.base import Prediction
@@ -74,6 +75,7 @@ class Score:
         unit: e.g. `mm`; empty for a share.
         digits: behind the point, on terminal and pages.
         higher_is_better: None where neither end is.
+        bounds: the least and the largest value it can have; None: its means have no interval.
         means: what it comes to in a summary; none: it stands in the records only.
         optional: few data sets have what it needs: where no case has it its means are None, and no column shows them.
         listed: a column of the cases on a run's page.
@@ -86,6 +88,7 @@ class Score:
     unit: str = ""
     digits: int = 3
     higher_is_better: bool | None = None
+    bounds: Bounds | None = None
     means: tuple[Mean, ...] = (Mean(),)
     optional: bool = False
     listed: bool = True
@@ -135,17 +138,17 @@ _VOLUME_DSC = Mean(
 BUILT_IN = (
     Score("dsc", "DSC", "Dice similarity coefficient per case, averaged over cases",
           _against_target(lambda mask, target, case, config: dice(mask, target, config.empty_target)),
-          higher_is_better=True, means=(Mean(terminal="spread", page="spread"), _VOLUME_DSC)),
+          higher_is_better=True, bounds=SHARE, means=(Mean(terminal="spread", page="spread"), _VOLUME_DSC)),
     Score("iou", "IoU", "foreground IoU per case, averaged over cases (the paper's mIoU is read as this)",
           _against_target(lambda mask, target, case, config: iou(mask, target, config.empty_target)),
-          higher_is_better=True, means=(Mean(title="mIoU", terminal="mean", page="interval"),)),
+          higher_is_better=True, bounds=SHARE, means=(Mean(title="mIoU", terminal="mean", page="interval"),)),
     Score("hd95", "HD95", "95 % Hausdorff distance in mm; missing where a mask is empty or the pixel size is unknown",
           _against_target(lambda mask, target, case, config: hd95(mask, target, case.spacing)),
           unit="mm", digits=1, higher_is_better=False, means=(Mean(terminal=None),)),
     Score("nsd", "NSD", "surface Dice: share of both outlines that lies within score.tolerance_mm of the other",
           _against_target(lambda mask, target, case, config: surface_dice(
               mask, target, case.spacing, config.tolerance_mm, config.empty_target)),
-          higher_is_better=True, means=(Mean(terminal=None),)),
+          higher_is_better=True, bounds=SHARE, means=(Mean(terminal=None),)),
     Score("hc_mm", "HC", "circumference of the ellipse fitted to the prediction, where the data set gives the head's",
           _circumference, unit="mm", digits=1, means=(), listed=False),
     Score("hc_error_mm", "HC error",

@@ -19,14 +19,17 @@ from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
-from salip_exp.evaluation.scores import Mean, OfCounts, Score, means, scores
-from salip_exp.evaluation.statistics import Estimate, estimate
+from salip_exp.evaluation.scores import Mean, Score, means, scores
+from salip_exp.evaluation.statistics import Bounds, Estimate, estimate
 from salip_exp.runs.records import CaseRecord, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
 _LOSSES = "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC"
-_INTERVALS = "bootstrap interval of the mean: BCa over cases, or percentile over resampled volumes"
+_INTERVALS = (
+    "Gaffke's interval of the mean of a bounded score, over cases, or over subjects where one holds several; it asks "
+    "nothing of the distribution, so that few cases give a wide one; none of a single case or subject, or in mm"
+)
 _NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
 _ESTIMATE = {each.name for each in fields(Estimate)}
 
@@ -103,7 +106,7 @@ def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
     clusters = volumes_of(records)
     volumes = _volumes(records, clusters) if clusters else []
     of_cases = {mean.name: _of_cases(score, mean, records, config) for score, mean in means() if not mean.of_counts}
-    of_volumes = {mean.name: _of_volumes(mean.of_counts, volumes, config) for _, mean in means() if mean.of_counts}
+    of_volumes = {mean.name: _of_volumes(score, mean, volumes, config) for score, mean in means() if mean.of_counts}
     return {
         "cases": len(records),
         **of_cases,
@@ -134,18 +137,21 @@ def _of_cases(score: Score, mean: Mean, records: Sequence[CaseRecord], config: C
     values = [abs(each) if mean.absolute and each is not None else each for each in found]
     if score.optional and values.count(None) == len(values):
         return None
-    return _estimate(values, config, volumes_of(records))
+    return _estimate(values, config, score.bounds, volumes_of(records))
 
 
-def _of_volumes(of_counts: OfCounts, volumes: Sequence[Overlap | None], config: Config) -> dict[str, Any] | None:
+def _of_volumes(score: Score, mean: Mean, volumes: Sequence[Overlap | None], config: Config) -> dict[str, Any] | None:
     """A mean over volumes; None where there are none."""
-    values = [None if each is None else of_counts(each, config.score.empty_target) for each in volumes]
-    return _estimate(values, config) if volumes else None
+    assert mean.of_counts is not None
+    values = [None if each is None else mean.of_counts(each, config.score.empty_target) for each in volumes]
+    return _estimate(values, config, score.bounds) if volumes else None
 
 
-def _estimate(values: Sequence[float | None], config: Config, clusters: Sequence[str] | None = None) -> dict[str, Any]:
+def _estimate(
+    values: Sequence[float | None], config: Config, bounds: Bounds | None, clusters: Sequence[str] | None = None
+) -> dict[str, Any]:
     score = config.score
-    return estimate(values, clusters, score.resamples, score.confidence, config.seed).to_dict()
+    return estimate(values, clusters, score.resamples, score.confidence, config.seed, bounds).to_dict()
 
 
 def _volumes(records: Sequence[CaseRecord], clusters: Sequence[str]) -> list[Overlap | None]:
