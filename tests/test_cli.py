@@ -157,15 +157,21 @@ def test_a_fault_of_the_program_says_where_its_traceback_is(line: Line) -> None:
 @pytest.mark.fault("X2", "R8")
 def test_signals_end_with_their_exit_codes(line: Line) -> None:
     line.then = fails(KeyboardInterrupt())
-    code, err = line()
-    assert (code, err.count("\n")) == (130, 1)
-    assert "resume=true" in err
+    assert line() == (130, "error: interrupted\n")
+
+    def after_a_case(config: Config, folder: Path, command: Sequence[str]) -> int:
+        (folder / "cases").mkdir()
+        (folder / "cases" / "a.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    line.then = after_a_case
+    assert line() == (130, "error: interrupted; the same command with resume=true continues\n")
     line.then = fails(SystemExit(143))
     code, err = line()
     assert (code, err.count("\n")) == (143, 1)
     line.then = lambda config, folder, command: 130
     assert line("-m", "seed=1,2") == (130, "")
-    assert len(line.calls) == 3
+    assert len(line.calls) == 4
 
 
 def test_several_jobs_all_run_and_the_worst_exit_code_is_the_commands(line: Line, tmp_path: Path) -> None:

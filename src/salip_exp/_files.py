@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
 import tempfile
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_cache_path
 
-from salip_exp.errors import EnvironmentFault
+from salip_exp.errors import EnvironmentFault, Unwritable
 
 Buffer = bytes | memoryview
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What a file system says that has no locks."""
 SMALL = 16 << 20
 """Bytes of the largest table, list, record or text that is read whole; none that is meant for it comes near."""
 
@@ -57,9 +64,10 @@ def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing is left behind.
+        EnvironmentFault: it lies in a folder that this process works in, and that is not there any more (`keep`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    _make(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
     try:
         with draft.open("wb") as stream:
             stream.writelines([data] if isinstance(data, bytes) else data)
@@ -69,6 +77,111 @@ def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+_kept: dict[Path, tuple[int, int]] = {}
+"""Folders that this process works in, and which they were: device and inode."""
+
+
+def keep(folder: Path) -> None:
+    """Make a folder where it is not there; from now on this process writes below it only while it is this very one.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    _kept[folder] = _which(folder)
+
+
+def let_go(folder: Path) -> None:
+    """The end of `keep`, for the folder and all below it."""
+    folder = folder.absolute()
+    for each in [kept for kept in _kept if kept == folder or folder in kept.parents]:
+        del _kept[each]
+
+
+def require_kept(path: Path) -> Path | None:
+    """The folder nearest to a path that this process works in, proven to be there still; None where there is none.
+
+    Raises:
+        EnvironmentFault: it, or one above it that this process works in, was deleted, moved or replaced.
+    """
+    path = path.absolute()
+    found = [each for each in (path, *path.parents) if each in _kept]
+    for each in found:
+        try:
+            same = _which(each) == _kept[each]
+        except OSError:
+            same = False
+        if not same:
+            raise EnvironmentFault(
+                f"{each} was deleted, moved or replaced while this command worked in it: nothing more is written "
+                "there; put it back, or begin in another folder"
+            )
+    return found[0] if found else None
+
+
+def _which(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of a file; below one that this process works in never more than what belongs into that one."""
+    kept = require_kept(folder)
+    if kept is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    inner = folder.absolute().relative_to(kept).parts
+    for depth in range(len(inner)):
+        kept.joinpath(*inner[: depth + 1]).mkdir(exist_ok=True)
+
+
+_DRAFT = re.compile(r"\..+\.(?:(\d+)-)?[0-9a-f]{32}\.tmp")
+_STALE_S = 3600.0  # a draft older than this has no writer any more, whatever process has its number now
+_MOST_DRAFTS = 1000
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what killed processes were writing into a folder, and into the folders in it; at most 1,000 files."""
+    with suppress(OSError):  # what cannot be removed is in nobody's way
+        inner = [Path(each.path) for each in os.scandir(folder) if each.is_dir(follow_symlinks=False)]
+        found = (each for place in (folder, *inner) for each in os.scandir(place) if _is_abandoned(each))
+        for each in islice(found, _MOST_DRAFTS):
+            Path(each.path).unlink(missing_ok=True)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is a draft whose writer is gone; whoever asks is writing nothing itself."""
+    found = _DRAFT.fullmatch(entry.name)
+    if found is None:
+        return False
+    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
+        return True
+    return found[1] is not None and not (int(found[1]) != os.getpid() and is_alive(int(found[1])))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine lives; True where that cannot be found out."""
+    if os.name == "nt":  # to signal a process there is to end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def is_stopped(process: object) -> bool:
+    """Whether a process of this machine was stopped (SIGSTOP, Ctrl-Z); False where that cannot be found out."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] in (["T"], ["t"])
 
 
 def prove_writable(folder: Path) -> None:
@@ -118,20 +231,37 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     A reader, or the next run after a crash, sees the old content or the new one, never a part.
 
     Raises:
-        EnvironmentFault: the disk is full or the folder cannot be written; what was there before is untouched.
+        Unwritable: the disk is full or the folder cannot be written; what was there before is untouched.
+        EnvironmentFault: it lies in a folder that this process works in, and that is not there any more (`keep`).
     """
     try:
         write_bytes(path, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise EnvironmentFault(
-            f"{path} cannot be written ({error.strerror or error}): make room or get access; "
-            "the same command with resume=true continues"
-        ) from error
+        raise Unwritable(f"{path} cannot be written ({error.strerror or error}): make room or get access") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself last through a power cut; Windows cannot open folders and does not need it."""
+def sync_chain(folder: Path) -> None:
+    """Make a folder, and those above it on its file system, last through a power cut.
+
+    Raises:
+        OSError: that of the folder itself; those above it may be others'.
+    """
+    folder = folder.absolute()
+    sync_folder(folder)
+    device = folder.stat().st_dev
+    for each in folder.parents:
+        with suppress(OSError):
+            if each.stat().st_dev != device:
+                return
+            sync_folder(each)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was made or renamed in a folder last through a power cut.
+
+    Windows cannot open folders and does not need it.
+    """
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

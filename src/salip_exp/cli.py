@@ -25,10 +25,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain, refuse_foreign_code
-from salip_exp._settings.folders import is_unfinished, unfinished
+from salip_exp._settings.folders import is_unfinished, unfinished, way_on
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
-from salip_exp.errors import ConfigError, EnvironmentFault, SalipError
+from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable
 from salip_exp.runs._process import keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -73,10 +73,10 @@ def command() -> int:
     except SalipError as error:
         codes.append(_complain(str(error), error.exit_code))
     except KeyboardInterrupt:
-        codes.append(_complain("interrupted; the same command with resume=true continues", INTERRUPTED))
+        codes.append(_complain("interrupted", INTERRUPTED))
     except SystemExit as error:
         if error.code == TERMINATED and TERMINATED not in codes:
-            _complain("terminated; the same command with resume=true continues", TERMINATED)
+            _complain("terminated", TERMINATED)
         codes.append(error.code if isinstance(error.code, int) else FAULT if error.code else 0)
     except Exception as error:
         codes.append(_complain(_unforeseen(error, _keep_traceback()), FAULT))
@@ -142,16 +142,34 @@ def _job(cfg: DictConfig) -> int:
     folder = Path(HydraConfig.get().runtime.output_dir)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a full disk must not end in logging's own traceback
+    task = None
     try:
-        return _dispatch(typed(cfg), folder)
+        config = typed(cfg)
+        task = config.task
+        return _dispatch(config, folder)
+    except Unwritable as error:
+        log.exception("exit code %d", error.exit_code)
+        return _complain(f"{error}{_way_on(task, folder)}", error.exit_code)
     except SalipError as error:
         log.exception("exit code %d", error.exit_code)
         return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain(f"interrupted{_way_on(task, folder)}", INTERRUPTED)
+    except SystemExit as error:
+        if error.code != TERMINATED:
+            raise
+        return _complain(f"terminated{_way_on(task, folder)}", TERMINATED)
     except Exception as error:
         log.exception("not foreseen")
         if isinstance(error, OSError) and error.errno in _MACHINE:
-            return _complain(f"{error}: make room or get access, then resume=true", EnvironmentFault.exit_code)
+            said = f"{error}: make room or get access{_way_on(task, folder)}"
+            return _complain(said, EnvironmentFault.exit_code)
         return _complain(_unforeseen(error, folder / "run.log"), FAULT)
+
+
+def _way_on(task: Task | None, folder: Path) -> str:
+    on = "" if task is None else way_on(task, folder)
+    return f"; {on}" if on else ""
 
 
 def _dispatch(config: Config, folder: Path) -> int:

@@ -39,6 +39,10 @@ class EnvironmentFault(SalipError):
     exit_code = 6
 
 
+class Unwritable(EnvironmentFault):
+    """A file cannot be written; what was finished before it is kept, so that its command may go on where it stopped."""
+
+
 class CaseError(SalipError):
     """One case cannot be processed; the run records it as `failed(CODE)` and goes on.
 

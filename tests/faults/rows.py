@@ -63,4 +63,11 @@ ROWS = {
     "R8": "exit codes",
     "R9": "one line per error, traceback in run.log",
     "R10": "no code from data, no path out, no secret",
+    "I1": "images or predictions replaced between scoring and pictures",
+    "I2": "case added to or removed from the data between stop and resume",
+    "I3": "fault between the last case and the last page",
+    "I4": "resume=true continues: said where it is true",
+    "I5": "output folder deleted, moved or replaced under a run",
+    "I6": "drafts of killed runs",
+    "I7": "power cut after the claim",
 }

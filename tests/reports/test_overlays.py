@@ -21,7 +21,7 @@ from salip_exp._reports.overlays import (
 )
 from salip_exp.data.case import CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.runs.records import CaseRecord, prediction_path
+from salip_exp.runs.records import CaseRecord, fingerprint, prediction_path, sha256
 
 
 def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
@@ -105,13 +105,28 @@ class Shelf:
         return self.fakes.make_case(i, f"c{i}")
 
 
-def test_pictures_are_listed_by_rule_and_read_in_the_order_of_the_data(fakes, tmp_path):
-    shelf = Shelf(fakes, lost=("c2",))
-    for ref in shelf.refs():
-        path = prediction_path(tmp_path, ref.case_id)
+EMPTY = png(np.zeros((32, 32), np.uint8))
+
+
+def scored(fakes) -> list[CaseRecord]:
+    """The records with the fingerprints of the discs and the hash of an empty prediction."""
+    prints = [fingerprint(fakes.make_case(i, f"c{i}")) for i in range(len(RECORDS))]
+    return [
+        replace(each, fingerprint=found, png_sha256=sha256(EMPTY)) for each, found in zip(RECORDS, prints, strict=True)
+    ]
+
+
+def predict_nothing(folder, records) -> None:
+    for each in records:
+        path = prediction_path(folder, each.case_id)
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(png(np.zeros((fakes.SIDE, fakes.SIDE), np.uint8)))
-    entries = write_figures(tmp_path, shelf.refs(), RECORDS, "best:2,worst:2", 1)
+        path.write_bytes(EMPTY)
+
+
+def test_pictures_are_listed_by_rule_and_read_in_the_order_of_the_data(fakes, tmp_path):
+    shelf, records, undrawn = Shelf(fakes, lost=("c2",)), scored(fakes), {}
+    predict_nothing(tmp_path, records)
+    entries = write_figures(tmp_path, shelf.refs(), records, "best:2,worst:2", 1, undrawn)
     assert [(each["rule"], each["case_id"]) for each in entries] == [
         ("best_01", "c1"),
         ("best_02", "c4"),
@@ -119,12 +134,27 @@ def test_pictures_are_listed_by_rule_and_read_in_the_order_of_the_data(fakes, tm
     ]
     assert shelf.read == ["c0", "c1", "c2", "c4"]
     assert all((tmp_path / each["file"]).is_file() for each in entries)
+    assert undrawn == {"c2": "c2 is gone"}
+
+
+@pytest.mark.fault("I1")
+def test_a_case_or_a_prediction_that_is_not_what_was_scored_is_not_drawn(fakes, tmp_path):
+    records, undrawn = scored(fakes), {}
+    predict_nothing(tmp_path, records)
+    prediction_path(tmp_path, "c1").write_bytes(png(np.full((fakes.SIDE, fakes.SIDE), 255, np.uint8)))
+    prediction_path(tmp_path, "c3").unlink()
+    records[2] = replace(records[2], fingerprint=records[0].fingerprint)
+    entries = write_figures(tmp_path, Shelf(fakes).refs(), records, "all", 1, undrawn)
+    assert [each["case_id"] for each in entries] == ["c0", "c4"]
+    assert undrawn["c1"] == "c1: its prediction was changed after it was scored; run again"
+    assert undrawn["c2"] == "c2: its image or mask was changed after it was scored; run again"
+    assert undrawn["c3"].startswith("c3: its prediction cannot be read")
 
 
 def test_several_kinds_of_pictures_read_their_cases_once(fakes):
     shelf = Shelf(fakes)
     refs = remembering(shelf.refs(20))
-    chosen = choose(RECORDS, "worst:2", 1)
-    first, again = (list(read_chosen(refs, chosen)) for _ in range(2))
+    chosen = choose(scored(fakes), "worst:2", 1)
+    first, again = (list(read_chosen(refs, chosen, {})) for _ in range(2))
     assert [case.case_id for _, _, case in first] == [case.case_id for _, _, case in again] == ["c0", "c2"]
     assert shelf.read == ["c0", "c2"]

@@ -34,7 +34,7 @@ from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.runs.folder import read_pictures
-from salip_exp.runs.records import CaseRecord
+from salip_exp.runs.records import CaseRecord, fingerprint
 
 CPU = torch.device("cpu")
 
@@ -54,6 +54,11 @@ def config_of(method="salip", k=1, **changes) -> Config:
         vdt=VdtConfig(name="stub"),
         **changes,
     )
+
+
+def scored(case: Case, *told, **more) -> CaseRecord:
+    """The record of a case as it is."""
+    return replace(record(case.case_id, *told, **more), fingerprint=fingerprint(case))
 
 
 def case_of(image: np.ndarray, name: str = "case") -> Case:
@@ -131,8 +136,8 @@ def test_strips_ask_no_network_for_what_the_cache_holds_and_say_what_they_are(me
     salip, case = method(config), case_of(picture)
     first = salip.predict(case)
     before = replace(salip.counters)
-    records = [record("case", 0.7, "clip", n_pool=len(first.pool))]
-    entries = write_strips(tmp_path, [ref_of(case)], records, salip, config)
+    records = [scored(case, 0.7, "clip", n_pool=len(first.pool))]
+    entries = write_strips(tmp_path, [ref_of(case)], records, salip, config, {})
     assert salip.counters == before != Counters()
     assert entries == [
         {
@@ -155,7 +160,7 @@ def test_without_pictures_or_without_a_pool_there_is_no_strip(method, picture, t
     config = config_of(**changes)
     case = case_of(picture)
     pool = 3 if config.method == "salip" else None
-    assert write_strips(tmp_path, [ref_of(case)], [record("case", 0.7, n_pool=pool)], method(config), config) == []
+    assert write_strips(tmp_path, [ref_of(case)], [scored(case, 0.7, n_pool=pool)], method(config), config, {}) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -169,10 +174,12 @@ def test_a_strip_that_cannot_be_drawn_costs_the_run_nothing(make_pool, picture, 
             return prediction_of(pool, [0, 1], [0])
 
     pool = make_pool(squares(2, picture.shape[:2]))
-    refs = [ref_of(case_of(picture, name)) for name in ("a", "b")]
+    a, b = (case_of(picture, name) for name in ("a", "b"))
+    records, undrawn = [scored(a, 0.1), scored(b, 0.9)], {}
     with caplog.at_level(logging.ERROR):
-        entries = write_strips(tmp_path, refs, [record("a", 0.1), record("b", 0.9)], Broken(), config_of())
+        entries = write_strips(tmp_path, [ref_of(a), ref_of(b)], records, Broken(), config_of(), undrawn)
     assert [entry["case_id"] for entry in entries] == ["b"]
+    assert undrawn == {"a": "RuntimeError: out of memory"}
     assert "no strip of case a" in caplog.text
 
 

@@ -89,7 +89,8 @@ def finished(fakes, tmp_path_factory) -> Path:
 def test_a_run_folder_is_complete(fakes, finished):
     names = {each.name for each in finished.iterdir()}
     assert names == {"config.yaml", "manifest.json", "cases.csv", "cases.parquet", "summary.json", "status.json",
-                     "report.html", "cases.js", "cases", "predictions", "figures", "pictures.json"}  # fmt: skip
+                     "report.html", "cases.js", "cases", "predictions", "figures", "pictures.json",
+                     "identity.json"}  # fmt: skip
     assert state(finished) == "finished"
     drawn = {each["file"] for kind in ("figures", "strips") for each in read_pictures(finished)[kind]}
     assert {f"figures/{each.name}" for each in (finished / "figures").iterdir()} == drawn
@@ -190,7 +191,7 @@ def test_a_killed_run_continues_to_the_same_results(fakes, finished, tmp_path, u
     assert fakes.rows_without_seconds(folder) == fakes.rows_without_seconds(finished)
     assert (folder / "summary.json").read_bytes() == (finished / "summary.json").read_bytes()
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["resumed"] == {"reused": 7, "redone": []}
+    assert manifest["resumed"] == {"reused": 7, "redone": [], "gone": []}
     assert manifest["counters"]["encoder_calls"] == 12
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,15 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from salip_exp._console import Report, progress, shown, wide_console
-from salip_exp._reports.overlays import remembering, write_figures
+from salip_exp._reports.overlays import Undrawn, remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._settings.folders import File
 from salip_exp._wording import failed, heading, mean, tally, title, work
 from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
-from salip_exp.runs.folder import read_json, write_json
+from salip_exp.runs.folder import read_json, read_undrawn, write_json
 from salip_exp.runs.listener import Listener, Run
+
+log = logging.getLogger(__name__)
 
 
 def show(folder: Path, outputs: str, command: Sequence[str], console: Console | None = None) -> None:
@@ -40,6 +43,8 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     console.print(table(summary))
     for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"]):
         console.print(Text(f"  {note}", style="dim"))
+    for name, reason in read_undrawn(folder).items():
+        console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
     manifest = read_json(folder / File.manifest) or {}
     console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
@@ -112,14 +117,16 @@ class CaseProgress(Listener):
 
 
 class Pictures(Listener):
-    """Overlays and strips of chosen cases, and `pictures.json`, which says whose they are."""
+    """Overlays and strips of chosen cases, and `pictures.json`: whose they are, and why others have none."""
 
     def scored(self, run: Run) -> None:
         """Draw them; for a strip the method is asked again."""
-        refs = remembering(run.dataset.refs)
-        figures = write_figures(run.folder, refs, run.records, run.config.figures, run.config.seed)
-        strips = write_strips(run.folder, refs, run.records, run.method, run.config)
-        write_json(run.folder / File.pictures, {"figures": figures, "strips": strips})
+        refs, undrawn = remembering(run.dataset.refs), Undrawn()
+        figures = write_figures(run.folder, refs, run.records, run.config.figures, run.config.seed, undrawn)
+        strips = write_strips(run.folder, refs, run.records, run.method, run.config, undrawn)
+        for name, reason in undrawn.items():
+            log.warning("no picture of case %s: %s", name, reason)
+        write_json(run.folder / File.pictures, {"figures": figures, "strips": strips, "undrawn": undrawn})
 
 
 class RunPage(Listener):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from salip_exp._settings.folders import File
 from salip_exp.cascade.pool import Pool
 from salip_exp.data.case import Case, CaseMemory, CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.runs.records import CaseRecord, prediction_path
+from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 Color = tuple[int, int, int]
 
@@ -99,11 +98,11 @@ def words(pen: ImageDraw.ImageDraw, x: float, y: float, parts: Sequence[tuple[st
         x += pen.textlength(plain, font)
 
 
-log = logging.getLogger(__name__)
-
 Entry = dict[str, str | float | None]
 Choice = tuple[str, CaseRecord]
 """A case, and the rule that took it."""
+Undrawn = dict[str, str]
+"""Why there is no picture of a case, by its id."""
 
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
 CAPTION = 42
@@ -111,18 +110,26 @@ REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
 
 def write_figures(
-    folder: Path, refs: Sequence[CaseRef], records: Sequence[CaseRecord], rules: str, seed: int
+    folder: Path, refs: Sequence[CaseRef], records: Sequence[CaseRecord], rules: str, seed: int, undrawn: Undrawn
 ) -> list[Entry]:
-    """Draw the chosen cases into `figures/`; a case that can no longer be read is left out and noted.
+    """Draw the chosen cases into `figures/`.
+
+    Args:
+        undrawn: gets the cases that can no longer be read, or are not what was scored, each with the reason.
 
     Returns:
         One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`.
     """
     chosen = choose(records, rules, seed)
     entries: dict[str, Entry] = {}
-    for rule, record, case in read_chosen(refs, chosen):
+    for rule, record, case in read_chosen(refs, chosen, undrawn):
         file = f"{File.figures}/{rule}_{record.name}.png"
-        atomic_write(folder / file, png(np.asarray(draw(case, read_prediction(folder, record), record))))
+        try:
+            mask = scored_mask(folder, record)
+        except CaseError as error:
+            undrawn[record.case_id] = str(error)
+            continue
+        atomic_write(folder / file, png(np.asarray(draw(case, mask, record))))
         entries[rule] = {"file": file, "rule": rule, **identity(record)}
     return [entries[rule] for rule, _ in chosen if rule in entries]
 
@@ -137,15 +144,19 @@ def remembering(refs: Sequence[CaseRef]) -> list[CaseRef]:
     return CaseMemory(REMEMBERED).remembering(refs)
 
 
-def read_chosen(refs: Sequence[CaseRef], chosen: Sequence[Choice]) -> Iterator[tuple[str, CaseRecord, Case]]:
-    """The chosen cases in the order of the data, in which a volume is read once; one that cannot be read is noted."""
+def read_chosen(
+    refs: Sequence[CaseRef], chosen: Sequence[Choice], undrawn: Undrawn
+) -> Iterator[tuple[str, CaseRecord, Case]]:
+    """The chosen cases as they were scored, in the order of the data, in which a volume is read once; the others are
+    noted in `undrawn`.
+    """
     wanted = {record.case_id: (rule, record) for rule, record in chosen}
     for ref in refs:
         if ref.case_id in wanted:
             try:
-                yield *wanted[ref.case_id], ref.load()
+                yield *wanted[ref.case_id], scored_case(ref, wanted[ref.case_id][1])
             except CaseError as error:
-                log.warning("no picture of case %s: %s", ref.case_id, error)
+                undrawn[ref.case_id] = str(error)
 
 
 def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]:
@@ -218,9 +229,3 @@ def verdict(record: CaseRecord) -> str:
 def legend(has_target: bool) -> list[tuple[str, Color]]:
     """The names of the outlines, each in its colour."""
     return [("target  ", TARGET), ("prediction  ", PREDICTION)][0 if has_target else 1 :]
-
-
-def read_prediction(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
-    """The predicted mask of a case in a run folder, bool (H, W)."""
-    with Image.open(prediction_path(folder, record.case_id)) as picture:
-        return np.asarray(picture) > 0

@@ -18,7 +18,7 @@ from salip_exp._experiments.cells import Cells, Finished
 from salip_exp._experiments.outcome import notes
 from salip_exp._files import atomic_write
 from salip_exp._paper import columns, figure
-from salip_exp._reports.overlays import PREDICTION, TARGET, Color, candidates, read_prediction, resized, veil
+from salip_exp._reports.overlays import PREDICTION, TARGET, Color, candidates, resized, veil
 from salip_exp._reports.sheet import Panel, Row, Sheet, rendered
 from salip_exp._reports.strips import as_seen
 from salip_exp.cascade.organ import usable_boxes
@@ -29,7 +29,7 @@ from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import Failure
 from salip_exp.methods.base import Prediction
-from salip_exp.runs.records import CaseRecord
+from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 RULES = {
     "fig3": "per data set, the case whose DSC by SaLIP is nearest to the median of the data set",
@@ -257,7 +257,7 @@ def _add(
 
 
 def _case(cell: Finished, record: CaseRecord) -> Case:
-    return next(ref for ref in cell.refs if ref.case_id == record.case_id).load()
+    return scored_case(next(ref for ref in cell.refs if ref.case_id == record.case_id), record)
 
 
 def _shot(cell: Finished, record: CaseRecord) -> _Shot:
@@ -295,7 +295,7 @@ def _outcome(case: Case, cell: Finished | None, record: CaseRecord | None) -> Pa
     """A system's prediction over the image, with the target's outline and the DSC; or the bare image, `missing`."""
     if cell is None or record is None or case.mask is None:
         return Panel(case.image, score="missing")
-    painted = _painted(case, read_prediction(cell.folder, record), PREDICTION)
+    painted = _painted(case, scored_mask(cell.folder, record), PREDICTION)
     return replace(painted, lines=[(case.mask, TARGET)], score=_score(record))
 
 

@@ -21,6 +21,7 @@ from salip_exp._reports.overlays import (
     TARGET,
     Choice,
     Entry,
+    Undrawn,
     candidate_color,
     candidates,
     choose,
@@ -80,23 +81,32 @@ class _View:
 
 
 def write_strips(
-    folder: Path, refs: Sequence[CaseRef], records: Sequence[CaseRecord], method: Method, config: Config
+    folder: Path,
+    refs: Sequence[CaseRef],
+    records: Sequence[CaseRecord],
+    method: Method,
+    config: Config,
+    undrawn: Undrawn,
 ) -> list[Entry]:
-    """Draw the cascade of chosen cases into `figures/`; a case whose strip cannot be drawn is left out and noted.
+    """Draw the cascade of chosen cases into `figures/`.
 
     The method is asked again: what it computed for the run lies in the stage cache, and is computed anew without one.
     Methods without a pool have no strips, nor has a run with `figures=none`.
+
+    Args:
+        undrawn: gets the cases whose strip cannot be drawn, or that are not what was scored, each with the reason.
 
     Returns:
         One entry per strip: `file` (relative to the run folder), `rule`, `case_id`, `group`, `dsc` and `failure`.
     """
     chosen = [] if config.figures == "none" else choose_strips(records, config.seed)
     entries: dict[str, Entry] = {}
-    for rule, record, case in read_chosen(refs, chosen):
+    for rule, record, case in read_chosen(refs, chosen, undrawn):
         try:
             strip = draw_strip(case, method.predict(case), record, config)
-        except Exception:  # the case was finished once: a picture must not cost the run its results
+        except Exception as error:  # the case was finished once: a picture must not cost the run its results
             log.exception("no strip of case %s", record.case_id)
+            undrawn[record.case_id] = f"{type(error).__name__}: {error}"
             continue
         file = f"{File.figures}/strip_{record.name}.png"
         atomic_write(folder / file, png(np.asarray(strip)))

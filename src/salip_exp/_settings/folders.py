@@ -13,6 +13,7 @@ from pathlib import Path
 import omegaconf
 from omegaconf import OmegaConf
 
+from salip_exp._files import from_json, read_small
 from salip_exp.config import CacheConfig, Task, TrackerConfig
 
 
@@ -22,6 +23,7 @@ class File(StrEnum):
     # of all
     config = "config.yaml"  # as composed and checked
     status = "status.json"
+    identity = "identity.json"  # what it is of, and its cases: there from its beginning
     lock = ".lock"  # held by the process at work in the folder
     log = "run.log"
     tracker_id = "wandb_id.txt"
@@ -113,10 +115,39 @@ def unfinished(outputs: str, dataset: str, overrides: Sequence[str]) -> Path | N
     return next((each for each in folders if is_unfinished(each) and _told(each) == _said(overrides)), None)
 
 
+PAGES_LEFT = "pages_left"
+"""What the status of a finished run says until its page is written, too."""
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run lacks nothing, its page included; runs of earlier versions lack none that have a summary."""
+    if not (folder / File.summary).exists():
+        return False
+    try:
+        status = from_json(read_small(folder / File.status))
+    except (OSError, ValueError):
+        return True
+    return isinstance(status, dict) and status.get("state") == "finished" and not status.get(PAGES_LEFT)
+
+
 def is_unfinished(folder: Path) -> bool:
-    """Whether there is a finished case or a study here and no summary yet; without either, nothing to continue."""
+    """Whether a run was begun here and lacks something; without a finished case or a study, nothing is to continue."""
     begun = any((folder / File.cases).glob("*.json")) or (folder / File.own_study / File.database).exists()
-    return begun and not (folder / File.summary).exists()
+    return begun and not is_complete(folder)
+
+
+def is_part(folder: Path) -> bool:
+    """Whether a run is part of a training or of an experiment, whose command continues it."""
+    return folder.name == File.test or File.experiment_cells in folder.parts
+
+
+def way_on(task: Task, folder: Path) -> str:
+    """How the command that stopped in a folder goes on, in words; empty where it begins anew."""
+    if task in (Task.tune, Task.train, Task.experiment):
+        return "the same command continues"
+    if task is not Task.run or not is_unfinished(folder):
+        return ""
+    return "the same command continues" if is_part(folder) else "the same command with resume=true continues"
 
 
 def _experiment(overrides: Sequence[str]) -> str:

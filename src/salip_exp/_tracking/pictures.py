@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from salip_exp._tracking.events import Layer, Picture, Pictures
 from salip_exp.cascade.pool import Pool
@@ -18,7 +17,7 @@ from salip_exp.errors import CaseError
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.runs.folder import read_pictures
 from salip_exp.runs.listener import Run
-from salip_exp.runs.records import CaseRecord, prediction_path
+from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +45,13 @@ def pictures(run: Run) -> Pictures:
 def _picture(
     folder: Path, rule: str, ref: CaseRef, record: CaseRecord, method: Method | None, roi: str
 ) -> Picture | None:
-    """One case; None where its image can no longer be read."""
+    """One case; None where it can no longer be read, or is not what was scored."""
     try:
-        case = ref.load()
+        case, mask = scored_case(ref, record), scored_mask(folder, record)
         again = method.predict(case) if method is not None and record.n_pool else None
     except CaseError as error:
         log.warning("no picture of case %s for the tracker: %s", record.case_id, error)
         return None
-    with Image.open(prediction_path(folder, record.case_id)) as stored:
-        mask = np.asarray(stored) > 0
     return Picture(_caption(rule, record), case.image, dict(_layers(case, mask, again, roi)))
 
 

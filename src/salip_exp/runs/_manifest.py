@@ -162,6 +162,7 @@ def closing(run: Run, built: Mapping[str, int], parts: Parts, store: Store) -> d
         "resumed": {
             "reused": run.reused,
             "redone": [{"case_id": case_id, "reason": reason} for case_id, reason in run.redone],
+            "gone": run.gone,
         },
     }
 

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +15,25 @@ from typing import Any
 
 from filelock import Timeout
 
-from salip_exp._files import atomic_write, from_json, process_lock, prove_writable, read_small
-from salip_exp._settings.folders import File
+from salip_exp._files import (
+    NO_LOCKS,
+    atomic_write,
+    clear_drafts,
+    from_json,
+    is_stopped,
+    keep,
+    let_go,
+    process_lock,
+    prove_writable,
+    read_small,
+    require_kept,
+    sync_chain,
+)
+from salip_exp._settings.folders import File, is_complete, is_part, is_unfinished, way_on
+from salip_exp.config import Task
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs.records import CaseRecord, StaleRecord, read_record
+from salip_exp.runs.identity import read_identity
+from salip_exp.runs.records import CaseRecord, StaleRecord, read_record, record_key, record_path
 from salip_exp.runs.summary import VERSION, is_whole
 
 
@@ -31,6 +46,10 @@ class State(StrEnum):
     interrupted = "interrupted"
     killed = "killed"  # it still says `running`
     damaged = "damaged"
+
+
+_CLAIM_S = 1.0
+"""How long to wait for a folder: whoever looks whether it is in use holds its lock for a moment."""
 
 
 def write_status(folder: Path, state: State, **facts: Any) -> None:
@@ -74,33 +93,55 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Make the run folder, prove that it can be written, and keep every other run out of it.
+    """Make the folder of a run, a study, a training or an experiment, and keep every other process out of it.
+
+    From then on it outlasts a power cut, drafts of killed processes are gone, and whatever is written below it is
+    written while it is this very folder, or not at all (`_files.keep`).
 
     Raises:
-        EnvironmentFault: it cannot be written, or another process is at work in it.
+        EnvironmentFault: it cannot be written or locked, or another process is at work in it.
     """
-    lock = process_lock(folder / File.lock, timeout_s=0)
+    lock = process_lock(folder / File.lock, _CLAIM_S)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         prove_writable(folder)
         lock.acquire()
+        keep(folder)
+        sync_chain(folder)
     except Timeout as error:
-        owner = _read_status(folder)
         raise EnvironmentFault(
-            f"{folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
-            "wait for it, or choose another folder by hydra.run.dir=DIR"
+            f"{folder} is in use by {_owner(folder)}: wait for it, or choose another folder by hydra.run.dir=DIR"
         ) from error
     except OSError as error:
-        raise EnvironmentFault(
-            f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
-        ) from error
+        lock.release()
+        raise EnvironmentFault(_unusable(folder, error)) from error
     try:
+        clear_drafts(folder)
         yield
     finally:
         # Unlinked while held: whoever opened it before gets a file that is no longer the lock, and notices.
-        with suppress(OSError):
+        with suppress(OSError, EnvironmentFault):
+            require_kept(folder)
             (folder / File.lock).unlink()
+        let_go(folder)
         lock.release()
+
+
+def _owner(folder: Path) -> str:
+    """The process at work in a folder, and whether somebody has stopped it."""
+    status = _read_status(folder)
+    pid, host = status.get("pid", "?"), status.get("host", "?")
+    stopped = host == platform.node() and is_stopped(pid)
+    return f"process {pid} on {host}" + f", which is stopped (kill -CONT {pid} lets it go on)" * stopped
+
+
+def _unusable(folder: Path, error: OSError) -> str:
+    if error.errno in NO_LOCKS:
+        return (
+            f"files in {folder} cannot be locked ({error.strerror}), so nothing would keep two runs apart there: "
+            "choose a file system with locks by outputs=DIR, or have it mounted with them"
+        )
+    return f"the run folder {folder} cannot be written ({error}): choose another place by outputs=DIR"
 
 
 def in_use(folder: Path) -> bool:
@@ -126,6 +167,12 @@ def read_pictures(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {kind: found.get(kind, []) for kind in ("figures", "strips")}
 
 
+def read_undrawn(folder: Path) -> dict[str, str]:
+    """Why chosen cases of a run have no picture, by id."""
+    found = (read_json(folder / File.pictures) or {}).get("undrawn", {})
+    return {str(name): str(reason) for name, reason in found.items()} if isinstance(found, dict) else {}
+
+
 _MARKS = {File.summary, File.status, File.manifest, File.cases}
 
 _STUDY_MARKS = {File.study, File.tuning_images}
@@ -146,9 +193,11 @@ class RunFolder:
         why: one sentence for any label but `finished` and `running`.
         summary: of a finished run, else empty.
         manifest: empty if there is none that can be read.
-        records: the cases that can be read, by file name.
+        records: of its own cases those that can be read, in the order of the data; of a run of an earlier version,
+            which has no list of them, all that are there, by file name.
         unreadable: case files that cannot.
-        pictures: of a finished run (`folder.read_pictures`).
+        pictures: of a finished run (`read_pictures`).
+        undrawn: why chosen cases have none (`read_undrawn`).
     """
 
     folder: Path
@@ -159,6 +208,12 @@ class RunFolder:
     records: tuple[CaseRecord, ...]
     unreadable: int
     pictures: Mapping[str, Sequence[Mapping[str, Any]]]
+    undrawn: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether its own command with resume=true continues it."""
+        return self.label is not State.running and is_unfinished(self.folder) and not is_part(self.folder)
 
 
 @dataclass(frozen=True)
@@ -230,13 +285,16 @@ def _is_experiment(folder: Path, outputs: Path) -> bool:
 def read_run(folder: Path) -> RunFolder:
     """What can be read of one run folder; whatever cannot be makes it `damaged`."""
     summary, manifest = read_json(folder / File.summary), _manifest(folder)
-    records, unreadable = _records(folder)
+    records, unreadable, missing = _records(folder)
     label, why = _label(folder, summary, manifest)
     if unreadable and label in (State.finished, State.killed, State.interrupted):
         label, why = State.damaged, f"{unreadable} case files cannot be read"
+    elif missing and label is State.finished:
+        label, why = State.damaged, f"{missing} of its cases are missing, or were made from something else"
     usable = summary if label is State.finished else None
     drawn = read_pictures(folder) if usable else {"figures": [], "strips": []}
-    return RunFolder(folder, label, why, usable or {}, manifest or {}, records, unreadable, drawn)
+    undrawn = read_undrawn(folder) if usable else {}
+    return RunFolder(folder, label, why, usable or {}, manifest or {}, records, unreadable, drawn, undrawn)
 
 
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[State, str]:
@@ -245,17 +303,21 @@ def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[st
     if state != State.finished and in_use(folder):
         return State.running, ""
     if (folder / File.summary).exists():
-        return _finished(summary, manifest)
+        label, why = _finished(summary, manifest)
+        left = label is State.finished and not is_complete(folder) and not in_use(folder)
+        return label, f"it ended before its page was written{_way_on(folder)}" if left else why
     if state in (State.failed, State.interrupted):
-        return State(state), str(
-            status.get("message") or f"after {status.get('done', '?')} cases; resume=true continues"
-        )
+        after = f"after {status['done']} cases" if "done" in status else ""
+        return State(state), (str(status.get("message") or after) + _way_on(folder)).removeprefix("; ")
     if state == State.running:
-        return (
-            State.killed,
-            f"process {status.get('pid', '?')} on {status.get('host', '?')} is gone; resume=true continues",
-        )
+        gone = f"process {status.get('pid', '?')} on {status.get('host', '?')} is gone"
+        return State.killed, gone + _way_on(folder)
     return State.damaged, "status.json and summary.json are missing or cannot be read"
+
+
+def _way_on(folder: Path) -> str:
+    on = way_on(Task.run, folder)
+    return f"; {on}" if on else ""
 
 
 def _finished(summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[State, str]:
@@ -285,11 +347,20 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest["data"], dict) and "n_used" in manifest["data"] else None
 
 
-def _records(folder: Path) -> tuple[tuple[CaseRecord, ...], int]:
+def _records(folder: Path) -> tuple[tuple[CaseRecord, ...], int, int]:
+    """The records of a run, how many files cannot be read, and how many cases have none, or one of another run."""
+    identity = read_identity(folder)
+    if identity is None or identity.kind != "run":  # of an earlier version
+        paths = sorted((folder / File.cases).glob("[!.]*.json"))
+    else:
+        paths = [path for each in identity.cases if (path := record_path(folder, each)).exists()]
     records, unreadable = [], 0
-    for path in sorted((folder / File.cases).glob("[!.]*.json")):
+    for path in paths:
         try:
             records.append(read_record(path))
         except StaleRecord:
             unreadable += 1
-    return tuple(records), unreadable
+    if identity is None or identity.kind != "run":
+        return tuple(records), unreadable, 0
+    own = [each for each in records if each.failed or each.key == record_key(identity, each.fingerprint)]
+    return tuple(own), unreadable, len(identity.cases) - unreadable - len(own)

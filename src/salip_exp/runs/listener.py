@@ -11,6 +11,7 @@ from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.errors import SalipError
 from salip_exp.methods.base import Method
+from salip_exp.runs.identity import Identity
 from salip_exp.runs.records import CaseRecord
 
 
@@ -24,11 +25,12 @@ class Run:
         command: what to type to get this run again.
         dataset: the cases it goes over.
         method: ready to predict.
-        recipe: hash of all that makes a prediction other than the case (`identity.recipe`).
+        identity: all that makes its numbers other than pixels (`records.run_identity`).
         manifest: what `manifest.json` holds; it grows when the last case is finished.
         records: of the cases that are finished, in the order of the data.
         reused: how many of them were on disk already.
         redone: (id, reason) of records that were on disk and could not be used.
+        gone: ids of cases that the run had when it began, and that the data set has no longer.
         summary: what `summary.json` holds; empty until all cases are finished.
     """
 
@@ -37,11 +39,12 @@ class Run:
     command: Sequence[str]
     dataset: Dataset
     method: Method
-    recipe: str
+    identity: Identity
     manifest: dict[str, Any]
     records: list[CaseRecord] = field(default_factory=list)
     reused: int = 0
     redone: list[tuple[str, str]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ again by hashes of all that it depends on.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,14 +16,20 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from salip_exp._files import atomic_write, from_json, read_small
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from salip_exp._files import atomic_write, from_json, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import VIEWS
 from salip_exp.config import Config
-from salip_exp.data.case import Case
+from salip_exp.data.case import Case, CaseRef
+from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import versions
+from salip_exp.runs.identity import Identity
 
 _NUMBERS = ("0.1.0", 4)
 """What the numbers of a record mean, in every key: another one only when a release changes numbers.
@@ -80,9 +87,14 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
 
-def record_key(recipe_hash: str, case_hash: str) -> str:
-    """The key under which a finished case may be used again: also of the scores that other packages add."""
-    return _digest(*(each.encode() for each in (recipe_hash, case_hash, *versions("scores"))))
+def run_identity(recipe_hash: str, cases: Sequence[str]) -> Identity:
+    """What a run is of: its recipe, the scores that other packages add, and its cases."""
+    return Identity("run", {"recipe": recipe_hash, "scores": versions("scores")}, list(cases))
+
+
+def record_key(identity: Identity, case_hash: str) -> str:
+    """The key under which a finished case of a run may be used again."""
+    return _digest(*(each.encode() for each in (identity.of["recipe"], case_hash, *identity.of["scores"])))
 
 
 def data_hash(fingerprints: Iterable[str]) -> str:
@@ -207,8 +219,9 @@ def write_record(folder: Path, record: CaseRecord, picture: bytes | None) -> Non
     """Put a finished case on disk: first the prediction's PNG, if there is one, then the record.
 
     Raises:
-        EnvironmentFault: the disk is full or the folder cannot be written.
+        EnvironmentFault: the disk is full, the folder cannot be written, or is not there any more.
     """
+    require_kept(folder)
     if picture is not None:
         atomic_write(prediction_path(folder, record.case_id), picture)
     else:
@@ -254,6 +267,34 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
     if sha256(picture) != record.png_sha256:
         raise StaleRecord("has a damaged prediction")
     return record
+
+
+def scored_case(ref: CaseRef, record: CaseRecord) -> Case:
+    """The case of a record, read again to be shown beside its score.
+
+    Raises:
+        CaseError: it cannot be read, or E_CHANGED: it is not what was scored.
+    """
+    case = ref.load()
+    if fingerprint(case) != record.fingerprint:
+        raise CaseError("E_CHANGED", f"{record.case_id}: its image or mask was changed after it was scored; run again")
+    return case
+
+
+def scored_mask(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
+    """The predicted mask of a record, bool (H, W).
+
+    Raises:
+        CaseError: E_READ, its file cannot be read, or E_CHANGED: it is not what was scored.
+    """
+    try:
+        content = prediction_path(folder, record.case_id).read_bytes()
+    except OSError as error:
+        raise CaseError("E_READ", f"{record.case_id}: its prediction cannot be read ({error})") from error
+    if sha256(content) != record.png_sha256:
+        raise CaseError("E_CHANGED", f"{record.case_id}: its prediction was changed after it was scored; run again")
+    with Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture) > 0
 
 
 def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:

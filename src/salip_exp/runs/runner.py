@@ -6,17 +6,18 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from salip_exp._files import png
-from salip_exp._settings.folders import File
+from salip_exp._files import keep, png, require_kept
+from salip_exp._settings.folders import PAGES_LEFT, File, way_on
 from salip_exp._timing import Parts
 from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
-from salip_exp.config import Config
+from salip_exp.config import Config, Task
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.loading import Load, prefetched
 from salip_exp.errors import CaseError, EnvironmentFault, SalipError, TooManyFailures
@@ -28,6 +29,7 @@ from salip_exp.methods.traits import METHODS
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import Stop, stoppable
 from salip_exp.runs.folder import State, claim, write_json, write_status
+from salip_exp.runs.identity import differences, read_identity, without, write_identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
 from salip_exp.runs.records import (
@@ -38,6 +40,7 @@ from salip_exp.runs.records import (
     record_key,
     record_path,
     reusable,
+    run_identity,
     sha256,
     write_record,
 )
@@ -90,7 +93,7 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     start = time.perf_counter()
     loaded = load()
     case_hash = fingerprint(loaded.case)
-    key = record_key(run.recipe, case_hash)
+    key = record_key(run.identity, case_hash)
     known = _known(run, ref.case_id, key)
     if known is not None:
         return known
@@ -264,6 +267,7 @@ def _conduct(
         raise
     for each in listeners:
         each.finished(run)
+    write_status(folder, State.finished, **_counts(run))
     return _verdict(run)
 
 
@@ -281,39 +285,55 @@ def _begun(
         method = lab.method(config)
     dataset = choose(dataset)
     mixture = recipe(config, loaded.hashes, loaded.sentences, loaded.device)
-    run = Run(config, folder, command, dataset, method, mixture, opening(config, command, dataset, loaded))
-    write_config(folder, config)
-    write_json(folder / File.manifest, run.manifest)
+    identity = run_identity(mixture, [ref.case_id for ref in dataset.refs])
+    run = Run(config, folder, command, dataset, method, identity, opening(config, command, dataset, loaded))
+    _settle(run)
     return run, loaded
+
+
+def _settle(run: Run) -> None:
+    """Say in the folder what the run is of; a run that continues says what has changed since it began."""
+    before = read_identity(run.folder)
+    write_config(run.folder, run.config)
+    for place in (File.cases, File.predictions):
+        keep(run.folder / place)
+    (run.folder / File.summary).unlink(missing_ok=True)  # of what it was until now
+    write_identity(run.folder, run.identity)
+    write_json(run.folder / File.manifest, run.manifest)
+    changes = [] if before is None else differences(before, run.identity)
+    if before is not None and changes:
+        run.gone = without(before.cases, run.identity.cases)
+        sys.stderr.write(f"changed since this run began: {'; '.join(changes)}; what that touches is done again\n")
 
 
 def _finish(run: Run) -> None:
     write_json(run.folder / File.manifest, run.manifest)
     write_json(run.folder / File.summary, run.summary)
-    failed = sum(each.failed for each in run.records)
-    write_status(run.folder, State.finished, done=len(run.records), failed=failed)
+    write_status(run.folder, State.finished, **_counts(run), **{PAGES_LEFT: True})
+
+
+def _counts(run: Run) -> dict[str, int]:
+    return {"done": len(run.records), "failed": sum(each.failed for each in run.records)}
 
 
 def _interrupted(run: Run, code: int) -> int:
     done, total = len(run.records), len(run.dataset.refs)
     write_status(run.folder, State.interrupted, done=done, total=total, exit_code=code)
-    sys.stderr.write(
-        f"stopped after {done} of {total} cases, in {run.folder}; the same command with resume=true continues\n"
-    )
+    on = way_on(Task.run, run.folder)
+    sys.stderr.write(f"stopped after {done} of {total} cases, in {run.folder}{f'; {on}' if on else ''}\n")
     return code
 
 
 def _leave(folder: Path, error: BaseException) -> None:
     """Say how the run ended; one that never began leaves nothing to continue."""
-    if not (folder / File.config).exists():
-        (folder / File.status).unlink(missing_ok=True)
-        return
     stopped = isinstance(error, KeyboardInterrupt | SystemExit)
     state = State.interrupted if stopped else State.failed
-    try:
-        write_status(folder, state, message=" ".join(str(error).split()))
-    except EnvironmentFault:
-        return  # the disk that ended the run may be full for this as well; the error itself is on its way up
+    with suppress(EnvironmentFault, OSError):  # the disk that ended the run may be full for this as well
+        require_kept(folder)
+        if (folder / File.config).exists():
+            write_status(folder, state, message=" ".join(str(error).split()))
+        else:
+            (folder / File.status).unlink(missing_ok=True)
 
 
 def _verdict(run: Run) -> int:
