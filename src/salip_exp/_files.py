@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import BaseFileLock, FileLock
@@ -27,8 +28,22 @@ from salip_exp.errors import EnvironmentFault, Unwritable
 Buffer = bytes | memoryview
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What a file system says that has no locks."""
+PICTURE = 1 << 30
+"""Bytes of the largest picture; 100 million pixels of 16-bit colours are 0.6 GB before they are packed."""
 SMALL = 16 << 20
 """Bytes of the largest table, list, record or text that is read whole; none that is meant for it comes near."""
+JSON_VALUES = 2_000_000
+"""Values and brackets of the largest JSON, commas in its texts counted too."""
+DEPTH = 100
+"""Levels that JSON and YAML may be nested; what is meant for people has five."""
+_SOMETHING_ELSE = {
+    stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+class TooLarge(ValueError):
+    """A file or a text has more than the limit, which the message names."""
 
 
 def cache_folder() -> Path:
@@ -192,30 +207,88 @@ def prove_writable(folder: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def open_file(path: Path, most: int) -> BinaryIO:
+    """A regular file, open for reading: the one door for what others have written.
+
+    A FIFO, a socket, a device or a folder, also behind a link, is refused before it is opened, and once more after
+    that, when it cannot be replaced any longer; opening never waits.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        TooLarge: it is larger.
+        OSError: it cannot be opened, or is no regular file.
+    """
+    _require_regular(path.stat(), path)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        facts = os.fstat(handle)
+        _require_regular(facts, path)
+        _require_size(facts.st_size, most)
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, of which no more than `most` are read; errors as in `open_file`."""
+    with open_file(path, most) as stream:
+        data = stream.read(most + 1)
+    _require_size(len(data), most)
+    return data
+
+
 def read_small(path: Path) -> bytes:
     """The bytes of a file that is meant to be small.
 
     Raises:
-        ValueError: it is larger than SMALL; no more than that is read.
-        OSError: it cannot be read.
+        TooLarge: it is larger than SMALL; no more than that is read.
+        OSError: it cannot be read, or is no regular file.
     """
-    with path.open("rb") as stream:
-        data = stream.read(SMALL + 1)
-    if len(data) > SMALL:
-        raise ValueError(f"it is larger than {SMALL >> 20} MB")
-    return data
+    return read_file(path, SMALL)
+
+
+def kind_of(mode: int) -> str | None:
+    """What a path leads to, by the mode of its `stat`, in words; None for a regular file."""
+    return None if stat.S_ISREG(mode) else _SOMETHING_ELSE.get(stat.S_IFMT(mode), "something else")
+
+
+def _require_regular(facts: os.stat_result, path: Path) -> None:
+    kind = kind_of(facts.st_mode)
+    if kind is not None:
+        raise OSError(errno.EINVAL, f"it is {kind} and no regular file", str(path))
+
+
+def _require_size(size: int, most: int) -> None:
+    if size > most:
+        raise TooLarge(f"it is larger than {most / (1 << 20):,.0f} MB, which is the limit")
 
 
 def from_json(text: str | bytes) -> Any:
     """What JSON says.
 
     Raises:
-        ValueError: it is no JSON, or is nested deeper than Python's reader follows.
+        ValueError: it is no JSON; TooLarge, if it is nested deeper than DEPTH or holds more than JSON_VALUES.
     """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    opening = raw.count(b"[") + raw.count(b"{")
+    if opening + raw.count(b",") > JSON_VALUES:
+        raise TooLarge(f"it holds more than {JSON_VALUES:,} values, which is the limit")
+    if opening > DEPTH and _depth(raw) > DEPTH:
+        raise TooLarge(f"it is nested too deeply, in more than {DEPTH} levels")
+    return json.loads(text)
+
+
+def _depth(raw: bytes) -> int:
+    """How deep the brackets of JSON are nested; what stands in its texts does not count."""
+    level = deepest = 0
+    for bracket in re.sub(rb'"(?:[^"\\]|\\.)*+"|[^\[\]{}"]++', b"", raw, flags=re.DOTALL):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

@@ -70,4 +70,10 @@ ROWS = {
     "I5": "output folder deleted, moved or replaced under a run",
     "I6": "drafts of killed runs",
     "I7": "power cut after the claim",
+    "B1": "a FIFO, a device, a socket or a folder in a file's place",
+    "B2": "text, tables, JSON, YAML of absurd size, depth or count",
+    "B3": "downloads: endless, packed, redirected in a circle, slow",
+    "B4": "pages served: slow connections, odd requests",
+    "B5": "pictures and volumes: directories, chunks, archives without end",
+    "B6": "what takes more than its share of time as things grow",
 }

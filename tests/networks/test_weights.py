@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +348,89 @@ def test_the_cache_folder_is_the_users_unless_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("SALIP_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert weights.cache_folder() in (tmp_path / "xdg" / "salip_exp", tmp_path / "Library/Caches/salip_exp")
+
+
+class Rogue(BaseHTTPRequestHandler):
+    """A server that gives what nobody asked for, in the way that the path names."""
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # who asked has heard enough
+            getattr(self, self.path.strip("/"))()
+
+    def _begin(self, *headers: tuple[str, str], code: int = 200) -> None:
+        self.send_response(code)
+        for header in headers:
+            self.send_header(*header)
+        self.end_headers()
+
+    def endless(self) -> None:
+        self._begin()
+        while True:
+            self.wfile.write(bytes(1 << 16))
+
+    def large(self) -> None:
+        self._begin(("Content-Length", str(1 << 40)))
+
+    def packed(self) -> None:
+        body = gzip.compress(bytes(1 << 24))
+        self._begin(("Content-Encoding", "gzip"), ("Content-Length", str(len(body))))
+        self.wfile.write(body)
+
+    def circle(self) -> None:
+        self._begin(("Location", self.path), ("Content-Length", "0"), code=302)
+
+    def slow(self) -> None:
+        self._begin()
+        while not SLOW_ENDS.wait(0.01):
+            self.wfile.write(b"x")
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+SLOW_ENDS = threading.Event()
+
+
+@pytest.fixture
+def rogue(entry: Entry) -> Iterator[Callable[[str], Entry]]:
+    """The entry, fetched from the rogue server in a way of its."""
+    SLOW_ENDS.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Rogue)
+    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01), daemon=True)
+    thread.start()
+    yield lambda way: replace(entry, url=f"http://127.0.0.1:{server.server_port}/{way}")
+    SLOW_ENDS.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.fault("B3")
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("endless", "gives more than the 1,024,000 bytes of net.pth, and nothing was kept"),
+        ("large", "announces 1,099,511,627,776 bytes, more than the 1,024,000 of net.pth, and nothing was kept"),
+        ("packed", "sends it in Content-Encoding 'gzip', which was not asked for, and nothing was kept"),
+        ("circle", "the server redirects in a circle, or more than 5 times"),
+        ("slow", "the server sends less than 60 kB a second"),
+    ],
+)
+def test_what_no_server_should_give_is_named_and_bounded(
+    rogue: Callable[[str], Entry], cache: Path, monkeypatch: pytest.MonkeyPatch, way: str, words: str
+) -> None:
+    monkeypatch.setattr(weights, "SLOW_S", 1.0)
+    kept: list[int] = []
+    refused = weights._refused
+
+    def watched(entry: Entry, partial: Path, what: str) -> WeightsError:
+        kept.append(weights._size(partial))
+        return refused(entry, partial, what)
+
+    monkeypatch.setattr(weights, "_refused", watched)
+    with pytest.raises(WeightsError, match=re.escape(words)) as fault:
+        weights.obtain(rogue(way), download=True)
+    one_line(fault)
+    assert all(size <= 1_024_000 for size in kept), "no more than the registered size ever lies on the disk"
+    assert way == "slow" or names(cache / "weights") == []
+    assert not (cache / "weights" / "net.pth").exists()

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from salip_exp import _wording as wording
-from salip_exp._files import atomic_write
+from salip_exp._files import PICTURE, atomic_write, open_file
 
 OVERLAY, STRIP, THUMBNAIL = 480, 1600, 96  # long sides in pixels
 
@@ -108,11 +108,11 @@ def data_uri(path: Path, side: int) -> dict[str, Any] | None:
     """A picture as the data URI of a JPEG that fits `side` pixels, with its size; None if it cannot be read."""
     stream = io.BytesIO()
     try:
-        with Image.open(path) as picture:
+        with open_file(path, PICTURE) as file, Image.open(file, formats=("PNG", "JPEG")) as picture:
             picture.thumbnail((side, side))
             picture.convert("RGB").save(stream, "jpeg", quality=_QUALITY)
             width, height = picture.size
-    except (OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None
     uri = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
     return {"uri": uri, "width": width, "height": height}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from salip_exp._console import progress
-from salip_exp._files import atomic_write
+from salip_exp._files import TooLarge, atomic_write, read_file
 from salip_exp._training.augment import augmentation
 from salip_exp.config import Arithmetic, Config, EmptyTarget, Side, UnetConfig
 from salip_exp.errors import ConfigError, EnvironmentFault, WeightsError
@@ -25,6 +25,7 @@ from salip_exp.evaluation.metrics import dice
 from salip_exp.networks.unet import build_unet, standardised
 from salip_exp.runs._process import Stop
 
+_CHECKPOINT = 8 << 30  # bytes of the largest; that of the largest U-Net of the settings takes a tenth
 DIGEST = 32  # bytes of SHA-256 in front of what `torch.save` wrote
 
 
@@ -48,11 +49,13 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
         EnvironmentFault: it cannot be read.
     """
     try:
-        whole = path.read_bytes()
+        whole = read_file(path, _CHECKPOINT)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be read ({error.strerror}): get access to it") from error
+    except TooLarge as error:
+        raise WeightsError(f"{path} is no checkpoint of salip_exp ({error}): delete it, and train again") from error
     digest, content = whole[:DIGEST], whole[DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         raise WeightsError(f"{path} is damaged: delete it, and the same command trains from the start")

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from filelock import BaseFileLock, Timeout
 
-from salip_exp._files import process_lock, write_bytes
+from salip_exp._files import TooLarge, open_file, process_lock, read_file, write_bytes
 from salip_exp.cache._base import Arrays, Counted, Stage
 from salip_exp.cache._files import (
     HEAD,
@@ -160,12 +160,12 @@ class DiskStore(Counted):
             return None
         with self._timed(stage):
             try:
-                data = entry_path(self._folder, stage, key).read_bytes()
+                data = read_file(entry_path(self._folder, stage, key), self._budget)
                 self.stats[stage].count(bytes_read=len(data))
                 arrays = unpack(stage, key, data)
             except FileNotFoundError:
                 return None
-            except (Damaged, OSError) as fault:
+            except (Damaged, OSError, TooLarge) as fault:
                 self._discard(stage, key, fault)
                 return None
             _remember(self._seen, stage, key, data[:HEAD])
@@ -174,9 +174,9 @@ class DiskStore(Counted):
     def is_as_seen(self, stage: Stage, key: str) -> bool:
         """Whether the file of an entry is the very one that this store read or wrote last, by its digest."""
         try:
-            with entry_path(self._folder, stage, key).open("rb", buffering=0) as stream:
+            with open_file(entry_path(self._folder, stage, key), self._budget) as stream:
                 return stream.read(HEAD) == self._seen.get((stage, key))
-        except OSError:
+        except (OSError, TooLarge):
             return False
 
     def put(self, stage: Stage, key: str, arrays: Arrays) -> None:
@@ -208,6 +208,10 @@ class DiskStore(Counted):
             return 0
         try:
             write_bytes(path, pieces, sync=False)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError) as fault:  # something else has its name
+            self._unfit.add((stage, key))
+            log.warning("%s cannot be written (%s): this entry is not kept", path, fault.strerror)
+            return 0
         except OSError as fault:
             self._give_up(path, fault)
             return 0

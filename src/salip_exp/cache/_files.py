@@ -32,7 +32,7 @@ import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
 
-from salip_exp._files import Buffer, process_lock, write_bytes
+from salip_exp._files import Buffer, TooLarge, process_lock, read_file, read_small, write_bytes
 from salip_exp.cache._base import DTYPES, Arrays, Stage, freeze
 from salip_exp.config import CacheConfig
 
@@ -187,7 +187,7 @@ def is_eviction_due(folder: Path, budget: int) -> bool:
     """
     try:
         lately = _budget_file(folder).stat().st_mtime > time.time() - _CHECK_EVERY_S
-        return not lately or _budget_file(folder).read_bytes() != b"%d" % budget
+        return not lately or read_small(_budget_file(folder)) != b"%d" % budget
     except OSError:
         return True
 
@@ -297,7 +297,7 @@ def clean_up(folder: Path, config: CacheConfig, progress: Progress = iter) -> It
 def _is_damaged(item: CacheFile) -> bool:
     with suppress(FileNotFoundError):  # removed meanwhile
         try:
-            unpack(item.stage, item.key, item.path.read_bytes())
-        except Damaged:
+            unpack(item.stage, item.key, read_file(item.path, item.size))
+        except (Damaged, TooLarge):
             return True
     return False

@@ -12,6 +12,8 @@ from salip_exp.errors import ConfigError
 
 MOST = 1000
 """Sentences of one set: all go through CLIP in one forward."""
+LONGEST = 10_000
+"""Characters of one sentence; CLIP reads 77 tokens, which are some 400 characters."""
 
 
 def read_sentences(config: VdtConfig) -> list[str]:
@@ -81,6 +83,12 @@ def _checked(sentences: Any, where: str) -> list[str]:
         raise ConfigError(f"{where} has {len(stripped)} sentences and CLIP is given at most {MOST}: take the best.")
     if not stripped:
         raise ConfigError(f"{where} has no sentences: write at least one that describes how the organ looks.")
+    long = next((number for number, each in enumerate(stripped, 1) if len(each) > LONGEST), None)
+    if long is not None:
+        raise ConfigError(
+            f"{where} has a sentence of {len(stripped[long - 1]):,} characters (number {long}) and the limit is "
+            f"{LONGEST:,}: shorten it."
+        )
     if not all(stripped):
         raise ConfigError(f"{where} has an empty sentence (number {stripped.index('') + 1}): remove it.")
     return stripped

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.errors import CaseError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
@@ -104,7 +105,7 @@ def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
-            with Image.open(path, formats=_FORMATS) as image:
+            with open_file(path, PICTURE) as stream, Image.open(stream, formats=_FORMATS) as image:
                 _require_one_of_fair_size(image, path)
                 deep = image.mode not in _SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
                 image.load()
@@ -114,7 +115,7 @@ def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
                 return _deep_colours(path) if deep else _colours(image), transparent
     except CaseError:
         raise
-    except Image.DecompressionBombError as error:
+    except (TooLarge, Image.DecompressionBombError) as error:
         raise CaseError("E_SIZE", f"{path} is too large: {error}.") from error
     except Exception as error:  # decoders raise almost anything on bytes they were not made for
         raise CaseError("E_READ", f"{path} cannot be read as an image ({short(error)}): get the file again.") from error
@@ -123,9 +124,8 @@ def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
 def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise CaseError("E_SIZE", f"{path} has {image.width} x {image.height} pixels: the limit is {MAX_PIXELS}.")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise CaseError("E_DIMS", f"{path} holds {frames} pictures: give one picture per file.")
+    if getattr(image, "is_animated", False):  # not their number, for which a chain of any length would be followed
+        raise CaseError("E_DIMS", f"{path} holds several pictures: give one picture per file.")
 
 
 def _colours(image: Image.Image) -> NDArray[Any]:
@@ -134,7 +134,7 @@ def _colours(image: Image.Image) -> NDArray[Any]:
 
 def _deep_colours(path: Path) -> NDArray[Any]:
     """16-bit colours, of which Pillow would keep the upper byte alone."""
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(read_file(path, PICTURE), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("16-bit colours that OpenCV does not decode")
     return np.asarray(pixels if pixels.ndim == 2 else pixels[:, :, 2::-1])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from salip_exp._files import kind_of
 from salip_exp.errors import CaseError, DataError
 
 
@@ -45,8 +46,7 @@ def files_below(root: Path, pattern: str, suffixes: Iterable[str], follow_links:
         raise DataError(f"{error.filename} cannot be listed ({error.strerror}): allow reading it.") from error
     links = {path for path in found if path.is_dir()}
     wanted = {path for path in found - links if path.name.lower().endswith(endings)}
-    readable = [path for path in wanted | links if path.is_symlink() or path.is_file()]
-    return sorted(readable, key=lambda path: natural(path.relative_to(root).as_posix()))
+    return sorted(wanted | links, key=lambda path: natural(path.relative_to(root).as_posix()))
 
 
 def _matches(folder: Path, parts: tuple[str, ...], chain: tuple[Path, ...], follow_links: bool) -> Iterator[Path]:
@@ -74,13 +74,14 @@ def _matches(folder: Path, parts: tuple[str, ...], chain: tuple[Path, ...], foll
 
 
 def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
-    """The path, if it leads to a file inside the root.
+    """The path, if it leads to a regular file inside the root.
 
     Raises:
-        CaseError: E_PATH, a link that is broken, circular, or leads out of the root.
+        CaseError: E_PATH, a link that is broken, circular, or leads out of the root; a FIFO, a device or a socket.
     """
     try:
         target = path.resolve(strict=True)
+        kind = kind_of(target.stat().st_mode)
     except (OSError, RuntimeError) as error:
         raise CaseError("E_PATH", f"{path} is a link that leads nowhere: mend or remove it.") from error
     if not follow_links and not target.is_relative_to(root.resolve()):
@@ -89,6 +90,8 @@ def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
         )
     if target.is_dir():
         raise CaseError("E_PATH", f"{path} is a link that leads in a circle: remove it.")
+    if kind is not None:
+        raise CaseError("E_PATH", f"{path} is {kind}, or leads to one, and no regular file: remove it.")
     return path
 
 

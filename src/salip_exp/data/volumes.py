@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,12 +15,15 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
+from salip_exp._files import TooLarge, open_file
 from salip_exp.config import Axis, NonFinite, Volume
 from salip_exp.data.images import binary, finite, short
 from salip_exp.errors import CaseError
 
 SUFFIXES = (".nii", ".nii.gz")
 _AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
+MAX_BYTES = 4 << 30
+"""Of a volume's file: twice what the voxels below can take."""
 _MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
 _MAX_ZOOM = 1e4
@@ -94,12 +98,16 @@ def _reading(path: Path) -> Iterator[None]:
             yield
     except CaseError:
         raise
+    except TooLarge as error:
+        raise CaseError("E_SIZE", f"{path} is too large: {error}.") from error
     except Exception as error:  # headers of damaged files raise almost anything
         raise CaseError("E_READ", f"{path} cannot be read as NIfTI ({short(error)}): get the file again.") from error
 
 
 def _opened(path: Path) -> Any:
     """The image of a header whose promises can be kept; no voxel is read."""
+    with open_file(path, MAX_BYTES) as stream:
+        size = os.fstat(stream.fileno()).st_size
     image: Any = nib.load(path)
     shape, kind = image.shape, image.get_data_dtype()
     dimensions = " x ".join(map(str, shape))
@@ -109,7 +117,7 @@ def _opened(path: Path) -> Any:
     if voxels > _MAX_VOXELS:
         raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {_MAX_VOXELS} in all.")
     packed = _MAX_DEFLATION if path.name.lower().endswith(".gz") else 1
-    if voxels * kind.itemsize > path.stat().st_size * packed:
+    if voxels * kind.itemsize > size * packed:
         raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
     return image
 

@@ -15,10 +15,12 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from salip_exp._files import cache_folder, from_json, process_lock, read_small, write_bytes
@@ -34,9 +36,12 @@ CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
 _PAUSE_S = 1.0  # between tries
 _TRIES = 3  # without a further byte, once bytes have flowed
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
+SLOW_S, SLOW_BYTES = 60.0, 60_000  # a server that gives fewer bytes in so many seconds is given up
+REDIRECTS = 5  # that are followed
 _REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
 _SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
+_SLOW = "the server sends less than {:g} kB a second"
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -126,6 +131,8 @@ def _fetch_once(entry: Entry, path: Path) -> None:
         try:
             _fetch(entry, path)
         except requests.RequestException as fault:
+            if _size(_partial(path)) == 0:
+                _partial(path).unlink(missing_ok=True)
             raise WeightsError(_absent(entry, path, _reason(fault))) from fault
 
 
@@ -140,13 +147,17 @@ def _fetch(entry: Entry, path: Path) -> None:
         _transfer(entry, partial)
         got = _hash(partial)
     if got != entry.sha256:
-        size = partial.stat().st_size
-        partial.unlink()
-        raise WeightsError(
-            f"{entry.option}: {entry.url} gave {size:,} bytes with SHA-256 {got}, not {entry.sha256}, and nothing was "
-            f"kept; look for a proxy or login page in between, or put the right file at {path}"
-        )
+        raise _refused(entry, partial, f"gave {_size(partial):,} bytes with SHA-256 {got}, not {entry.sha256}")
     os.replace(partial, path)
+
+
+def _refused(entry: Entry, partial: Path, what: str) -> WeightsError:
+    """The error of a server that gives something else; nothing of it is kept."""
+    partial.unlink(missing_ok=True)
+    return WeightsError(
+        f"{entry.option}: {entry.url} {what}, and nothing was kept; look for a proxy or login page in between, or put "
+        f"the right file at {location(entry)}"
+    )
 
 
 def _transfer(entry: Entry, partial: Path) -> None:
@@ -171,25 +182,72 @@ def _append(entry: Entry, partial: Path) -> None:
     """
     have = _size(partial)
     wish = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(str(entry.url), headers=wish, stream=True, timeout=(CONNECT_S, READ_S)) as answer:
+    with (
+        _session() as session,
+        session.get(str(entry.url), headers=wish, stream=True, timeout=(CONNECT_S, READ_S)) as answer,
+    ):
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing, or the part is of something else: the hash will tell
         answer.raise_for_status()
         follows = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if not (answer.status_code == requests.codes.partial_content and follows):
             have = 0
-        coming = int(answer.headers.get("Content-Length", 0))
+        coming = _announced(entry, partial, answer, have)
         _require_space(partial, coming)
-        total = have + coming if coming else None
+        total = have + coming if coming else entry.size
         bar = tqdm(desc=entry.file, total=total, initial=have, unit="B", unit_scale=True, disable=None)
         with bar, partial.open("ab" if have else "wb") as stream:
-            for chunk in answer.iter_content(CHUNK):
+            for chunk in _chunks(answer):
+                have += len(chunk)
+                if entry.size is not None and have > entry.size:
+                    raise _refused(entry, partial, f"gives more than the {entry.size:,} bytes of {entry.file}")
                 stream.write(chunk)
                 bar.update(len(chunk))
             stream.flush()
             os.fsync(stream.fileno())
-    if coming and _size(partial) != have + coming:
-        raise requests.exceptions.ChunkedEncodingError(f"{_size(partial) - have:,} of {coming:,} bytes came")
+    if coming and total and have != total:
+        raise requests.exceptions.ChunkedEncodingError(f"{have:,} of {total:,} bytes came")
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.max_redirects = REDIRECTS
+    return session
+
+
+def _announced(entry: Entry, partial: Path, answer: requests.Response, have: int) -> int:
+    """Bytes that are to come, 0 where the server does not say; refuses what cannot be the file before reading it."""
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":  # not asked for; a few bytes of it may stand for gigabytes
+        raise _refused(entry, partial, f"sends it in Content-Encoding {encoding!r}, which was not asked for")
+    length = answer.headers.get("Content-Length", "0")
+    coming = int(length) if length.isdecimal() and len(length) < 20 else 0
+    if entry.size is not None and have + coming > entry.size:
+        raise _refused(
+            entry, partial, f"announces {have + coming:,} bytes, more than the {entry.size:,} of {entry.file}"
+        )
+    return coming
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    """The body as it comes, not as whole chunks: a byte now and then must not look like waiting for one of them.
+
+    Raises:
+        requests.RequestException: the connection broke off, or gave too little for too long.
+    """
+    begun, got = time.monotonic(), 0
+    try:
+        while chunk := answer.raw.read1(CHUNK):
+            yield chunk
+            got += len(chunk)
+            if got >= SLOW_BYTES:
+                begun, got = time.monotonic(), 0
+            elif time.monotonic() - begun > SLOW_S:
+                raise requests.Timeout(_SLOW.format(SLOW_BYTES / SLOW_S / 1000))
+    except urllib3.exceptions.TimeoutError as fault:
+        raise requests.Timeout(fault) from fault
+    except urllib3.exceptions.HTTPError as fault:
+        raise requests.exceptions.ChunkedEncodingError(fault) from fault
 
 
 def _require_space(partial: Path, coming: int) -> None:
@@ -213,6 +271,10 @@ def _reason(fault: requests.RequestException) -> str:
     """One short cause out of the nested ones that requests and urllib3 wrap around each other."""
     if isinstance(fault, requests.HTTPError) and fault.response is not None:
         return f"the server answered {fault.response.status_code} {fault.response.reason}"
+    if isinstance(fault, requests.TooManyRedirects):
+        return f"the server redirects in a circle, or more than {REDIRECTS} times"
+    if isinstance(fault, requests.Timeout) and "less than" in str(fault):
+        return str(fault)
     if isinstance(fault, requests.Timeout) or "timed out" in str(fault):
         return "the server does not answer"
     if isinstance(fault, requests.exceptions.ChunkedEncodingError):

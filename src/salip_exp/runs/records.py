@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salip_exp._files import atomic_write, from_json, read_small, require_kept
+from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import VIEWS
 from salip_exp.config import Config
@@ -261,8 +261,8 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
     if record.case_id != case_id or record.key != key:
         raise StaleRecord("was made from another image, configuration, weights or scores")
     try:
-        picture = prediction_path(folder, case_id).read_bytes()
-    except OSError as error:
+        picture = read_file(prediction_path(folder, case_id), PICTURE)
+    except (OSError, TooLarge) as error:
         raise StaleRecord("lacks its prediction") from error
     if sha256(picture) != record.png_sha256:
         raise StaleRecord("has a damaged prediction")
@@ -288,8 +288,8 @@ def scored_mask(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
         CaseError: E_READ, its file cannot be read, or E_CHANGED: it is not what was scored.
     """
     try:
-        content = prediction_path(folder, record.case_id).read_bytes()
-    except OSError as error:
+        content = read_file(prediction_path(folder, record.case_id), PICTURE)
+    except (OSError, TooLarge) as error:
         raise CaseError("E_READ", f"{record.case_id}: its prediction cannot be read ({error})") from error
     if sha256(content) != record.png_sha256:
         raise CaseError("E_CHANGED", f"{record.case_id}: its prediction was changed after it was scored; run again")
