@@ -50,6 +50,15 @@ def mean(estimate: Mapping[str, Any] | None, style: Style, digits: int = 3) -> s
     }[style]()
 
 
+def counted(part: Mapping[str, Any]) -> str:
+    """`12`, `12 of 13` or `12 of 13 (5 subjects)`: cases with a score, of all, and of how many subjects where some
+    have several.
+    """
+    n, cases, subjects = part["dsc"]["n"], part["cases"], part.get("subjects")
+    said = str(n) if n == cases else f"{n} of {cases}"
+    return said if subjects in (None, cases) else f"{said} ({subjects} {'subject' if subjects == 1 else 'subjects'})"
+
+
 def heading(title: str, style: Style, confidence: float) -> str:
     """What stands above means in a style."""
     ends = {"spread": f" mean ± sd [{100 * confidence:g} %]", "counted": " (n)"}

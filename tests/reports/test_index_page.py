@@ -46,7 +46,7 @@ def test_the_difference_and_its_interval_are_those_of_evaluation():
     found = entry(named(run("a", a), run("b", b)))
     expected = estimate(list(b - a), bounds=(-1, 1))
     assert expected.interval == "cases"
-    assert (found["n"], found["volumes"]) == (40, None)
+    assert (found["n"], found["subjects"]) == (40, None)
     assert [found[key] for key in ("difference", "low", "high")] == pytest.approx(
         [expected.mean, expected.low, expected.high]
     )
@@ -60,7 +60,7 @@ def test_volumes_are_resampled_whole():
     found = entry(named(run("a", a, volumes), run("b", b, volumes)))
     expected, alone = estimate(list(b - a), volumes, bounds=(-1, 1)), estimate(list(b - a), bounds=(-1, 1))
     assert expected.interval == "subjects"
-    assert (found["n"], found["volumes"]) == (120, 6)
+    assert (found["n"], found["subjects"]) == (120, 6)
     assert [found["low"], found["high"]] == pytest.approx([expected.low, expected.high])
     assert found["high"] - found["low"] > 2 * (alone.high - alone.low)
 
@@ -72,14 +72,14 @@ def test_volumes_of_one_name_in_two_groups_are_two():
         replace(each, records=tuple(replace(case, group=f"group {i % 2}") for i, case in enumerate(each.records)))
         for each in runs
     ]
-    assert [entry(named(*each))["volumes"] for each in (runs, halved)] == [2, 4]
+    assert [entry(named(*each))["subjects"] for each in (runs, halved)] == [2, None]
 
 
 def test_where_a_case_is_no_slice_cases_are_resampled():
     a, b = two()
     volumes = ["v0"] * 39 + [None]
     found = entry(named(run("a", a, volumes), run("b", b, volumes)))
-    assert found["volumes"] is None
+    assert found["subjects"] is None
     assert found["low"] == pytest.approx(estimate(list(b - a), bounds=(-1, 1)).low)
 
 

@@ -49,7 +49,8 @@ def make_case(i: int, case_id: str, volume: str | None = None, shift: int = 0) -
     rng = np.random.default_rng(i)
     mask = disc(*rng.uniform(12, 20, 2), rng.uniform(5, 9))
     image = np.repeat((rng.integers(0, 60, (SIDE, SIDE)) + 150 * mask + shift).astype(np.uint8)[..., None], 3, axis=2)
-    return Case(case_id, "fake", f"group {i % 2}", image, mask, (0.5, 0.5), case_id, volume, i if volume else None)
+    subject = volume or case_id
+    return Case(case_id, "fake", f"group {i % 2}", image, mask, (0.5, 0.5), subject, volume, i if volume else None)
 
 
 def dataset(cases: list[Case]) -> Dataset:

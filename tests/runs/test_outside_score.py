@@ -61,13 +61,13 @@ def test_it_is_in_every_file_of_a_run(folder):
     with (folder / "cases.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [float(row["covered"]) for row in rows] == values
-    assert list(rows[0])[12:14] == ["hc_error_mm", "covered"]
+    assert list(rows[0])[13:15] == ["hc_error_mm", "covered"]
     assert pd.read_parquet(folder / "cases.parquet")["covered"].tolist() == values
     found = summary(folder)
     assert found["overall"]["covered"]["mean"] == pytest.approx(sum(values) / 3)
     assert found["groups"]["group 0"]["covered"]["n"] == 3
     assert found["definitions"]["covered"] == COVERED.definition
-    assert list(found["overall"])[6:9] == ["hc_abs_error", "covered", "volumes"]
+    assert list(found["overall"])[7:10] == ["hc_abs_error", "covered", "volumes"]
 
 
 def test_it_is_on_terminal_page_and_tracked(folder):

@@ -103,9 +103,11 @@ def test_rows_are_in_the_order_of_the_data_with_the_promised_columns(fakes, fini
     assert [row["case_id"] for row in table] == [f"case_{i:02d}" for i in range(fakes.N)]
     assert list(table[0])[: len(columns())] == list(columns())
     assert list(table[0])[len(columns()) :] == ["seconds_load", "seconds_everything", "seconds_score", "seconds_total"]
-    promised = "case_id dataset group volume slice method status dsc iou hd95 nsd hc_mm hc_error_mm n_pool n_kept"
+    promised = (
+        "case_id dataset group subject volume slice method status dsc iou hd95 nsd hc_mm hc_error_mm n_pool n_kept"
+    )
     choice = "selected scores boxes best_candidate_iou failure"
-    assert list(table[0])[:20] == [*promised.split(), *choice.split()]
+    assert list(table[0])[:21] == [*promised.split(), *choice.split()]
 
 
 def test_parquet_and_csv_hold_the_same(finished):

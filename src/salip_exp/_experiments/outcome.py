@@ -46,8 +46,8 @@ def table_notes(result: Result, config: Config) -> list[str]:
     said.append(f"p: Wilcoxon signed-rank test against {base} on common cases, corrected by Holm over the table.")
     if result.table.order:
         said.append(
-            f"clearly: the mean paired difference lies above 0, with p below {SURE} (not corrected); slices of one "
-            "volume are one pair."
+            f"clearly: the mean paired difference lies above 0, with p below {SURE} (not corrected); cases of one "
+            "subject are one pair."
         )
     return [*said, *result.table.footnotes]
 

@@ -15,7 +15,7 @@ from salip_exp._settings.folders import File
 from salip_exp.config import Config
 from salip_exp.evaluation.statistics import Comparison, compare, holm
 from salip_exp.runs.folder import read_json
-from salip_exp.runs.records import CaseRecord, volumes_of
+from salip_exp.runs.records import CaseRecord, subjects_of
 
 Outcomes = Mapping[tuple[str, str], Finished | Unfinished]
 """Results of cells by data set and column."""
@@ -32,7 +32,7 @@ class Entry:
         n: cases with a score, of `of`; None where nothing was run.
         dsc, iou: estimates as in `summary.json`; None where there is no result.
         scores: DSC by case.
-        volumes: volume by case; None unless every case is a slice of one.
+        subjects: subject by case; None where records do not tell.
         comparison: with the table's `against` column, on common cases.
         p: of that comparison, corrected over the table.
         folder: of the run.
@@ -46,7 +46,7 @@ class Entry:
     dsc: Mapping[str, Any] | None = None
     iou: Mapping[str, Any] | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
-    volumes: Mapping[str, str] | None = None
+    subjects: Mapping[str, str] | None = None
     comparison: Comparison | None = None
     p: float | None = None
     folder: Path | None = None
@@ -91,7 +91,7 @@ def comparison(ours: Entry, other: Entry, config: Config) -> Comparison | None:
     if not set(ours.scores) & set(other.scores):
         return None
     score = config.score
-    return compare(ours.scores, other.scores, ours.volumes, score.resamples, score.confidence, config.seed)
+    return compare(ours.scores, other.scores, ours.subjects, score.resamples, score.confidence, config.seed)
 
 
 def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
@@ -110,13 +110,13 @@ def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
         return Entry(paper, "missing", "no case has a score", n, of, folder=cell.folder)
     scores = {each.case_id: each.dsc for each in records if each.dsc is not None}
     return Entry(
-        paper, "finished", "", n, of, part["dsc"], part.get("iou"), scores, _volumes(records), folder=cell.folder
+        paper, "finished", "", n, of, part["dsc"], part.get("iou"), scores, _subjects(records), folder=cell.folder
     )
 
 
-def _volumes(records: Sequence[CaseRecord]) -> dict[str, str] | None:
-    volumes = volumes_of(records)
-    return dict(zip((each.case_id for each in records), volumes, strict=True)) if volumes else None
+def _subjects(records: Sequence[CaseRecord]) -> dict[str, str] | None:
+    subjects = subjects_of(records)
+    return dict(zip((each.case_id for each in records), subjects, strict=True)) if subjects else None
 
 
 def _unmixed(entries: dict[str, Entry], cells: Mapping[str, Finished | Unfinished | None]) -> dict[str, Entry]:

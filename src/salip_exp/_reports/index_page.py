@@ -14,7 +14,7 @@ from salip_exp._reports.page import address, thumbnails, write_html
 from salip_exp._settings.folders import File
 from salip_exp.evaluation.statistics import SHARE, Comparison, compare
 from salip_exp.runs.folder import RunFolder, StudyFolder
-from salip_exp.runs.records import CaseRecord, volumes_of
+from salip_exp.runs.records import CaseRecord, subjects_of
 
 LATEST = 30  # runs of a data set: hundreds, two by two, would take minutes
 
@@ -32,35 +32,35 @@ def paired_differences(runs: Sequence[tuple[str, RunFolder]]) -> list[dict[str, 
         runs: with their names, the latest first.
 
     Returns:
-        Ready for JSON: `a` and `b` by name; `n` common cases; `volumes` that were resampled, or None; `difference`,
-        `low`, `high`. Pairs without a common case are left out.
+        Ready for JSON: `a` and `b` by name; `n` common cases; `subjects` where some hold several, or None;
+        `difference`, `low`, `high`. Pairs without a common case are left out.
     """
     datasets: dict[str, list[tuple[str, Scores]]] = {}
     for name, run in runs:
         if run.records:
             datasets.setdefault(run.records[0].dataset, []).append((name, _scores_of(run.records)))
     pairs = [pair for each in datasets.values() for pair in combinations_with_replacement(each[:LATEST], 2)]
-    entries = [_difference(a, b, compared(ours, other), ours) for (a, ours), (b, other) in pairs]
+    entries = [_difference(a, b, compared(ours, other)) for (a, ours), (b, other) in pairs]
     return [each for each in entries if each["n"]]
 
 
 def _scores_of(records: Sequence[CaseRecord]) -> Scores:
-    """What a comparison needs of cases; volumes count where every case is a slice of one, as in a run's summary."""
-    volumes = volumes_of(records) or [""] * len(records)
-    return tuple((each.case_id, volume, each.dsc) for each, volume in zip(records, volumes, strict=True))
+    """What a comparison needs of cases; subjects count as in a run's summary."""
+    subjects = subjects_of(records) or [""] * len(records)
+    return tuple((each.case_id, subject, each.dsc) for each, subject in zip(records, subjects, strict=True))
 
 
 @lru_cache(REMEMBERED)  # `report.watch` writes the page again and again, while most runs stay as they are
 def compared(a: Scores, b: Scores) -> Comparison:
-    """B less A over their common cases, with volumes where A has them; runs of the same scores have no interval."""
+    """B less A over their common cases, with subjects where A tells them; runs of the same scores have no interval."""
     ours, other = ({name: dsc for name, _, dsc in each} for each in (b, a))
-    volumes = {name: volume for name, volume, _ in a}
-    return compare(ours, other, volumes if all(volumes.values()) else None, bounds=None if a == b else SHARE)
+    subjects = {name: subject for name, subject, _ in a}
+    return compare(ours, other, subjects if all(subjects.values()) else None, bounds=None if a == b else SHARE)
 
 
-def _difference(a: str, b: str, found: Comparison, scores: Scores) -> dict[str, Any]:
+def _difference(a: str, b: str, found: Comparison) -> dict[str, Any]:
     shown = {"n": found.n, "difference": found.difference, "low": found.low, "high": found.high}
-    return {"a": a, "b": b, "volumes": found.pairs if scores[0][1] else None, **shown}
+    return {"a": a, "b": b, "subjects": found.pairs if found.pairs < found.n else None, **shown}
 
 
 PICTURES = 3  # of each run on the index

@@ -18,7 +18,7 @@ from salip_exp._reports.overlays import Undrawn, remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._settings.folders import File
-from salip_exp._wording import failed, heading, mean, tally, title, work
+from salip_exp._wording import counted, failed, heading, mean, tally, title, work
 from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
 from salip_exp.runs.folder import read_json, read_undrawn, write_json
@@ -70,10 +70,9 @@ def table(summary: Mapping[str, Any]) -> Table:
 
 
 def _cells(name: str, part: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Text]:
-    n, cases = part["dsc"]["n"], part["cases"]
     cells = [
         name,
-        str(n) if n == cases else f"{n} of {cases}",
+        counted(part),
         *(mean(part.get(each.name), style, digits) for each, style, digits in scores.shown(summary, "terminal")),
         tally(part["failures"], unsaid="none"),
         str(failed(part["statuses"])),

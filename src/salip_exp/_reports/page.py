@@ -51,7 +51,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        name: getattr(wording, name) for name in ("number", "interval", "spread", "mean", "heading", "tally")
+        name: getattr(wording, name) for name in ("number", "interval", "spread", "mean", "heading", "tally", "counted")
     }
     environment.filters |= {"json": safe_json, "pretty": partial(json.dumps, indent=1, ensure_ascii=False)}
     return environment

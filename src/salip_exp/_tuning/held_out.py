@@ -57,8 +57,8 @@ class _Scores:
         if trial is not None:
             config, number = applied(config, trial.values), trial.number
         found = [self._score(("applied", number), config, DSC, ref) for ref in refs]
-        volumes = [f"{ref.group}/{ref.volume}" for ref in refs] if refs and all(ref.volume for ref in refs) else None
-        return estimate(found, volumes, config.score.resamples, config.score.confidence, config.seed).to_dict()
+        subjects = [f"{ref.group}/{ref.subject}" for ref in refs]
+        return estimate(found, subjects, config.score.resamples, config.score.confidence, config.seed).to_dict()
 
     def objective(self, trial: TrialRow, cases: Sequence[Case]) -> float:
         """Mean of the study's objective over images, as the trial would measure it; NaN where none has a score."""

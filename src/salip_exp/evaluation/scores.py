@@ -158,9 +158,22 @@ BUILT_IN = (
 )  # fmt: skip
 
 _RESERVED = {
-    *("case_id", "dataset", "group", "volume", "slice", "method", "status", "n_pool", "n_kept", "selected", "scores"),
+    *(
+        "case_id",
+        "dataset",
+        "group",
+        "subject",
+        "volume",
+        "slice",
+        "method",
+        "status",
+        "n_pool",
+        "n_kept",
+        "selected",
+        "scores",
+    ),
     *("boxes", "best_candidate_iou", "failure", "pixels_both", "pixels_predicted", "pixels_target", "message", "notes"),
-    *("cases", "volumes", "statuses", "failures", "losses", "miou", "n", "number", "failed", "seconds"),
+    *("cases", "subjects", "volumes", "statuses", "failures", "losses", "miou", "n", "number", "failed", "seconds"),
 }
 """Names that stand beside scores in the files of a run, and in what is tracked of it."""
 

@@ -73,7 +73,7 @@ def estimate(
     Args:
         scores: one per case.
         clusters: the subject of every case: cases of one subject resemble each other, so that the interval rests on
-            subjects. None: the cases are independent.
+            subjects. None, or a subject for each case: the cases are independent.
         resamples: random weightings that the interval is read from.
         confidence: of the interval, e.g. 0.95.
         seed: the same seed gives the same interval.
@@ -87,7 +87,7 @@ def estimate(
         return Estimate(0, missing)
     mean = math.fsum(values) / len(values)
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    members = None if clusters is None else [clusters[i] for i in rows]
+    members = None if clusters is None or len(set(clusters)) == len(clusters) else [clusters[i] for i in rows]
     sums, sizes = (values, np.ones(len(values))) if members is None else _by_subject(values, members)
     if bounds is None or len(sums) < 2 or values.min() < bounds[0] or values.max() > bounds[1]:
         return Estimate(len(values), missing, mean, sd, mean, mean, "none")
@@ -174,7 +174,7 @@ def compare(
     subjects the interval rests on them, and the test takes the mean difference of each as one pair.
 
     Args:
-        clusters: the subject of every case; None: the cases are independent.
+        clusters: the subject of every case; None, or a subject for each case: the cases are independent.
         resamples: of the interval.
         confidence: of the interval.
         seed: of the interval.

@@ -131,6 +131,7 @@ class CaseRecord:
     Attributes:
         key: what the numbers depend on (`identity.record_key`); empty for failed cases, which are always tried again.
         fingerprint: of the case as read; empty if it could not be read.
+        subject: what the case is not independent within (volume, fetus, patient); None in records of 0.1.0.
         status: `ok`, `no_masks`, `all_filtered`, `k_short`, `zero_box`, `empty_gt` or `failed(CODE)`.
         message: why it failed.
         pixels_both, pixels_predicted, pixels_target: what DSC and IoU are made of, and volume-wise DSC adds up.
@@ -156,6 +157,7 @@ class CaseRecord:
     slice: int | None
     method: str
     status: str
+    subject: str | None = None
     message: str | None = None
     pixels_both: int | None = None
     pixels_predicted: int | None = None
@@ -301,7 +303,7 @@ def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:
     """A record of 0.1.0, whose scores were fields of their own, in today's form."""
     rest = {name: value for name, value in values.items() if name not in _SCORES_OF_4}
     scores = {name: values[name] for name in _SCORES_OF_4 if name in values}
-    return rest | {"scores": scores, "similarities": values.get("scores"), "version": RECORD_VERSION}
+    return rest | {"subject": None, "scores": scores, "similarities": values.get("scores"), "version": RECORD_VERSION}
 
 
 def _wrong_fields(values: Mapping[str, Any]) -> list[str]:
@@ -323,6 +325,12 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if hint is float else NoneType if hint is NoneType else hint)
+
+
+def subjects_of(records: Sequence[CaseRecord]) -> list[str] | None:
+    """Group and subject of each case, of records of 0.1.0 the volume; None unless each tells."""
+    told = [each.subject or each.volume for each in records]
+    return None if None in told else [f"{each.group}/{name}" for each, name in zip(records, told, strict=True)]
 
 
 def volumes_of(records: Sequence[CaseRecord]) -> list[str] | None:

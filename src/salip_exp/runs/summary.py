@@ -21,7 +21,7 @@ from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, estimate
-from salip_exp.runs.records import CaseRecord, volumes_of
+from salip_exp.runs.records import CaseRecord, subjects_of, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
@@ -107,8 +107,10 @@ def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
     volumes = _volumes(records, clusters) if clusters else []
     of_cases = {mean.name: _of_cases(score, mean, records, config) for score, mean in means() if not mean.of_counts}
     of_volumes = {mean.name: _of_volumes(score, mean, volumes, config) for score, mean in means() if mean.of_counts}
+    subjects = subjects_of(records)
     return {
         "cases": len(records),
+        "subjects": len(set(subjects)) if subjects else None,
         **of_cases,
         "volumes": len(volumes) or None,
         **of_volumes,
@@ -137,7 +139,7 @@ def _of_cases(score: Score, mean: Mean, records: Sequence[CaseRecord], config: C
     values = [abs(each) if mean.absolute and each is not None else each for each in found]
     if score.optional and values.count(None) == len(values):
         return None
-    return _estimate(values, config, score.bounds, volumes_of(records))
+    return _estimate(values, config, score.bounds, subjects_of(records))
 
 
 def _of_volumes(score: Score, mean: Mean, volumes: Sequence[Overlap | None], config: Config) -> dict[str, Any] | None:
@@ -171,6 +173,7 @@ IDENTITY: dict[str, pa.DataType] = {
     "case_id": pa.string(),
     "dataset": pa.string(),
     "group": pa.string(),
+    "subject": pa.string(),
     "volume": pa.string(),
     "slice": pa.int64(),
     "method": pa.string(),

@@ -243,7 +243,7 @@ function outcome(pairs, a, b, estimated) {
   const lower = differences.filter((each) => each < 0).length;
   const lines = [
     `DSC of B − A: mean ${signed(estimated.difference)} [${ends(estimated)}] over n = ${n} common cases`
-    + `${estimated.volumes ? ` of ${estimated.volumes} volumes` : ""} `
+    + `${estimated.subjects ? ` of ${estimated.subjects} subjects` : ""} `
     + `(A ${mean(pairs.common.map(([one]) => one.dsc)).toFixed(3)}, B ${mean(pairs.common.map(([, other]) => other.dsc)).toFixed(3)}). `
     + `B is higher in ${higher}, lower in ${lower}, equal in ${n - higher - lower}.`,
   ];
