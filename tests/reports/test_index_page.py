@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from salip_exp._reports import index_page as paired
-from salip_exp._reports.index_page import LATEST, paired_differences, write_index
+from salip_exp._reports.index_page import LATEST, Compared, Row, row_of, write_index
 from salip_exp.evaluation.statistics import compare, estimate
 from salip_exp.runs.folder import RunFolder, State
 from salip_exp.runs.records import CaseRecord
@@ -27,8 +27,12 @@ def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
     return RunFolder(Path(name), State.finished, "", {}, {}, tuple(records), 0, {"figures": [], "strips": []})
 
 
-def named(*runs: RunFolder) -> list[tuple[str, RunFolder]]:
-    return [(str(each.folder), each) for each in runs]
+def named(*runs: RunFolder) -> list[tuple[str, Row]]:
+    return [(str(each.folder), row_of(each)) for each in runs]
+
+
+def paired_differences(runs, known: Compared | None = None) -> list[dict]:
+    return paired.paired_differences(runs, known or Compared({}))
 
 
 def two(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +113,14 @@ def test_the_latest_runs_of_each_data_set_are_compared():
 def test_what_has_not_changed_is_not_compared_again(monkeypatch):
     asked = []
     monkeypatch.setattr(paired, "compare", lambda *given, **how: asked.append(given) or compare(*given, **how))
-    paired.compared.cache_clear()
     a, b = two()
-    paired_differences(named(run("a", a), run("b", b)))
+    known = Compared({})
+    found = paired_differences(named(run("a", a), run("b", b)), known)
     assert len(asked) == 3
-    paired_differences(named(run("a", a), run("b", b[:39])))
+    kept = json.loads(json.dumps(known.used))
+    assert paired_differences(named(run("a", a), run("b", b)), Compared(kept)) == found
+    assert len(asked) == 3
+    paired_differences(named(run("a", a), run("b", b[:39])), Compared(kept))
     assert len(asked) == 5, "b with itself, and with a"
 
 
@@ -121,8 +128,8 @@ def test_the_page_holds_what_was_found(tmp_path):
     a, b = two()
     volumes = [f"v{i // 8}" for i in range(40)]
     runs = [run(str(tmp_path / name), scores, volumes) for name, scores in (("a", a), ("b", b))]
-    write_index(tmp_path, runs)
+    write_index(tmp_path, {each.folder: row_of(each) for each in runs})
     page = (tmp_path / "compare.html").read_text()
     held = json.loads(re.search(r'id="paired-data">(.*?)</script>', page)[1])
-    assert held == paired_differences([("a", runs[0]), ("b", runs[1])])
+    assert held == paired_differences([(each.folder.name, row_of(each)) for each in runs])
     assert f"the latest {LATEST} runs of a data set" in page

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from salip_exp._reports.serve import HOST, Pages, servable, serving, watch
+from salip_exp._reports.serve import HOST, servable, serving, watch
+from salip_exp._reports.upkeep import Pages
 from salip_exp.errors import EnvironmentFault
 
 

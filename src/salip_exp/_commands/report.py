@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
 from salip_exp._console import shown, wide_console
-from salip_exp._reports.experiment_page import write_experiment_page
-from salip_exp._reports.index_page import write_index
-from salip_exp._reports.page import address
-from salip_exp._reports.run_page import write_run_page
+from salip_exp._reports.index_page import Row
 from salip_exp._reports.serve import watch
+from salip_exp._reports.upkeep import Pages
 from salip_exp._settings.folders import File
 from salip_exp.config import Config
 from salip_exp.errors import DataError, TooManyFailures
-from salip_exp.runs.folder import RunFolder, State, StudyFolder, find_runs, find_studies
+from salip_exp.runs.folder import State, find_studies, run_folders
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
-    """Write `index.html` and `compare.html` below `outputs`, and the page of every run and experiment there.
+    """Write `index.html` and `compare.html` below `outputs`, and the page of every run and experiment there, as far as
+    what they show has changed.
 
     With `report.watch` the pages are served and written again as runs go on, until Ctrl-C.
 
@@ -35,36 +34,25 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     outputs = Path(config.outputs)
     if config.report.watch:
         return watch(outputs, config.report.port)
-    runs, studies = find_runs(outputs), find_studies(outputs)
-    if not runs and not studies:
+    if not run_folders(outputs) and not find_studies(outputs):
         raise DataError(f"no run lies below {outputs}: make one (python -m salip_exp), or name another outputs=DIR")
-    _write_all(outputs, runs, studies)
-    labels = [run.label for run in runs]
+    pages = Pages(outputs)
+    pages.refresh()
+    labels, n = [row.label for row in pages.rows.values()], len(pages.studies)
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
-    many = "study" if len(studies) == 1 else "studies"
-    found = [f"{len(runs)} runs ({counts})"] * bool(runs) + [f"{len(studies)} {many}"] * bool(studies)
+    found = [f"{len(labels)} runs ({counts})"] * bool(labels) + [f"{n} {'study' if n == 1 else 'studies'}"] * bool(n)
     wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / File.all_runs)}"))
     if config.report.strict:
-        _refuse_damage(runs)
+        _refuse_damage(pages.rows)
     return 0
 
 
-def _write_all(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyFolder]) -> None:
-    """Write every page."""
-    for run in runs:
-        write_run_page(run, address(outputs / File.all_runs, run.folder))
-    for study in studies:
-        if study.kind == "experiment" and study.content:
-            write_experiment_page(study, outputs)
-    write_index(outputs, runs, studies)
-
-
-def _refuse_damage(runs: Sequence[RunFolder]) -> None:
-    damaged = [run for run in runs if run.unreadable or run.label is State.damaged]
+def _refuse_damage(rows: Mapping[Path, Row]) -> None:
+    damaged = [(folder, row) for folder, row in rows.items() if row.unreadable or row.label == State.damaged]
     if damaged:
-        first = damaged[0]
+        folder, first = damaged[0]
         raise TooManyFailures(
-            f"{len(damaged)} of {len(runs)} runs cannot be read whole, the first being {first.folder} "
+            f"{len(damaged)} of {len(rows)} runs cannot be read whole, the first being {folder} "
             f"({first.why or f'{first.unreadable} case files cannot be read'}): run them again, or remove them; "
             "all pages are written"
         )

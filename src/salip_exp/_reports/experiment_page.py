@@ -27,7 +27,7 @@ def write_experiment(folder: Path, outputs: Path) -> None:
 def write_experiment_page(study: StudyFolder, outputs: Path) -> None:
     """Write the page of an experiment that has been read."""
     figures = [_figure(study.folder, entry) for entry in study.content["figures"]]
-    cells = [cell for table in study.content["tables"] for row in table["rows"] for cell in row["cells"]]
+    cells = _cells(study)
     write_html(
         study.folder / File.study_page,
         "experiment.html.j2",
@@ -38,6 +38,16 @@ def write_experiment_page(study: StudyFolder, outputs: Path) -> None:
         figures=figures,
         pages=_pages(cells, study.folder, outputs),
     )
+
+
+def parts_of(study: StudyFolder, outputs: Path) -> tuple[list[Path], list[str]]:
+    """What the page of an experiment is made of: its files, and the runs of its cells that have a page."""
+    figures = [study.folder / str(entry["file"]) for entry in study.content["figures"] if entry.get("file")]
+    return [study.folder / File.study, *figures], sorted(_pages(_cells(study), study.folder, outputs))
+
+
+def _cells(study: StudyFolder) -> list[Mapping[str, Any]]:
+    return [cell for table in study.content["tables"] for row in table["rows"] for cell in row["cells"]]
 
 
 def _figure(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -12,101 +14,176 @@ from typing import Any
 from salip_exp import _wording as wording
 from salip_exp._reports.page import address, thumbnails, write_html
 from salip_exp._settings.folders import File
-from salip_exp.evaluation.statistics import SHARE, Comparison, compare
-from salip_exp.runs.folder import RunFolder, StudyFolder
+from salip_exp.evaluation.statistics import SHARE, compare
+from salip_exp.runs.folder import RunFolder, StudyFolder, is_whole_summary
 from salip_exp.runs.records import CaseRecord, subjects_of
+
+PICTURES = 3  # of each run on the index
 
 LATEST = 30  # runs of a data set: hundreds, two by two, would take minutes
 
-REMEMBERED = 8192  # comparisons: those of 17 data sets with so many runs
+Scores = Sequence[tuple[str, str, float | None]]
 
-Scores = tuple[tuple[str, str, float | None], ...]
-
-"""Id, volume (empty: none) and DSC of every case."""
+"""Id, subject (empty: not told) and DSC of every case."""
 
 
-def paired_differences(runs: Sequence[tuple[str, RunFolder]]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Row:
+    """What the pages over all runs show of one; plain values, so that JSON keeps it from one report to the next.
+
+    Attributes:
+        label: what the run is (`runs.folder.State`).
+        why: one sentence for any label but `finished` and `running`.
+        unreadable: case files that cannot be read.
+        cases: those that can.
+        n_used: cases that the run is to do; None where its manifest does not say.
+        started: when, or None.
+        summary: of a finished run, else empty.
+        dataset: empty where neither summary nor cases tell it.
+        method: the same.
+        thumbnails: its first overlays, small.
+        scores: of its cases.
+    """
+
+    label: str
+    why: str
+    unreadable: int
+    cases: int
+    n_used: int | None
+    started: str | None
+    summary: Mapping[str, Any]
+    dataset: str
+    method: str
+    thumbnails: Sequence[Mapping[str, Any]]
+    scores: Scores
+
+
+def row_of(run: RunFolder) -> Row:
+    """The row of a run that has been read."""
+    first = run.records[0] if run.records else None
+    told = run.summary or ({"dataset": first.dataset, "method": first.method} if first else {})
+    return Row(
+        label=run.label,
+        why=run.why,
+        unreadable=run.unreadable,
+        cases=len(run.records),
+        n_used=run.manifest["data"]["n_used"] if run.manifest else None,
+        started=run.manifest.get("started"),
+        summary=run.summary,
+        dataset=told.get("dataset", ""),
+        method=told.get("method", ""),
+        thumbnails=thumbnails(run.folder, run.pictures, PICTURES),
+        scores=_scores_of(run.records),
+    )
+
+
+def row_from(content: Mapping[str, Any]) -> Row | None:
+    """The row that was kept as JSON; None for anything else, since the folders of runs come from anywhere."""
+    try:
+        row = Row(**content)
+        whole = not row.summary or (isinstance(row.summary, dict) and is_whole_summary(row.summary))
+        plain = all(isinstance(each, str) for each in (row.label, row.why, row.dataset, row.method, row.started or ""))
+        counts = all(isinstance(each, int) for each in (row.unreadable, row.cases, row.n_used or 0))
+        drawn = all(str(each["uri"]).startswith("data:image/jpeg;") and each["rule"] for each in row.thumbnails)
+        scored = all(isinstance(name, str) and isinstance(subject, str) for name, subject, _ in row.scores)
+    except (TypeError, ValueError, KeyError):
+        return None
+    return row if whole and plain and counts and drawn and scored else None
+
+
+def _scores_of(records: Sequence[CaseRecord]) -> Scores:
+    """What a comparison needs of cases; subjects count as in a run's summary."""
+    subjects = subjects_of(records) or [""] * len(records)
+    return [(each.case_id, subject, each.dsc) for each, subject in zip(records, subjects, strict=True)]
+
+
+class Compared:
+    """Comparisons by the scores that they are of, so that none is worked out twice.
+
+    Attributes:
+        used: those asked for, by digest: common cases, pairs, difference, low, high; the rest is forgotten with this.
+    """
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self._known = known
+        self.used: dict[str, Any] = {}
+
+    def of(self, a: Scores, b: Scores) -> tuple[int, int, float | None, float | None, float | None]:
+        """B less A over their common cases; equal scores have no interval; see `Comparison`."""
+        texts = [json.dumps(each) for each in (a, b)]
+        digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+        found = self._known.get(digest)
+        if not (isinstance(found, list) and len(found) == 5):
+            ours, other = ({name: dsc for name, _, dsc in each} for each in (b, a))
+            subjects = {name: subject for name, subject, _ in a}
+            bounds = None if texts[0] == texts[1] else SHARE
+            new = compare(ours, other, subjects if all(subjects.values()) else None, bounds=bounds)
+            found = [new.n, new.pairs, new.difference, new.low, new.high]
+        self.used[digest] = found
+        return tuple(found)
+
+
+def paired_differences(runs: Sequence[tuple[str, Row]], known: Compared) -> list[dict[str, Any]]:
     """The mean of the paired difference B - A for any two of the latest runs of a data set; each with itself, too.
 
     Args:
         runs: with their names, the latest first.
+        known: comparisons that need not be worked out again.
 
     Returns:
         Ready for JSON: `a` and `b` by name; `n` common cases; `subjects` where some hold several, or None;
         `difference`, `low`, `high`. Pairs without a common case are left out.
     """
     datasets: dict[str, list[tuple[str, Scores]]] = {}
-    for name, run in runs:
-        if run.records:
-            datasets.setdefault(run.records[0].dataset, []).append((name, _scores_of(run.records)))
+    for name, row in runs:
+        if row.scores:
+            datasets.setdefault(row.dataset, []).append((name, row.scores))
     pairs = [pair for each in datasets.values() for pair in combinations_with_replacement(each[:LATEST], 2)]
-    entries = [_difference(a, b, compared(ours, other)) for (a, ours), (b, other) in pairs]
+    entries = [_difference(a, b, known.of(ours, other)) for (a, ours), (b, other) in pairs]
     return [each for each in entries if each["n"]]
 
 
-def _scores_of(records: Sequence[CaseRecord]) -> Scores:
-    """What a comparison needs of cases; subjects count as in a run's summary."""
-    subjects = subjects_of(records) or [""] * len(records)
-    return tuple((each.case_id, subject, each.dsc) for each, subject in zip(records, subjects, strict=True))
+def _difference(a: str, b: str, found: tuple[Any, ...]) -> dict[str, Any]:
+    n, pairs, difference, low, high = found
+    shown = {"n": n, "difference": difference, "low": low, "high": high}
+    return {"a": a, "b": b, "subjects": pairs if pairs < n else None, **shown}
 
 
-@lru_cache(REMEMBERED)  # `report.watch` writes the page again and again, while most runs stay as they are
-def compared(a: Scores, b: Scores) -> Comparison:
-    """B less A over their common cases, with subjects where A tells them; runs of the same scores have no interval."""
-    ours, other = ({name: dsc for name, _, dsc in each} for each in (b, a))
-    subjects = {name: subject for name, subject, _ in a}
-    return compare(ours, other, subjects if all(subjects.values()) else None, bounds=None if a == b else SHARE)
-
-
-def _difference(a: str, b: str, found: Comparison) -> dict[str, Any]:
-    shown = {"n": found.n, "difference": found.difference, "low": found.low, "high": found.high}
-    return {"a": a, "b": b, "subjects": found.pairs if found.pairs < found.n else None, **shown}
-
-
-PICTURES = 3  # of each run on the index
-
-
-def write_index(outputs: Path, runs: Sequence[RunFolder], studies: Sequence[StudyFolder] = ()) -> None:
+def write_index(
+    outputs: Path, runs: Mapping[Path, Row], studies: Sequence[StudyFolder] = (), known: Compared | None = None
+) -> None:
     """Write both pages.
 
     Args:
         outputs: the folder that all of them lie below.
-        runs: a row each, the latest first.
+        runs: by folder; the latest comes first.
         studies: a row each, in tables of their own.
+        known: comparisons that need not be worked out again.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    latest = sorted(runs, key=lambda run: str(run.manifest.get("started", "")), reverse=True)
-    rows = [_row(run, outputs) for run in latest]
+    latest = sorted(runs.items(), key=lambda item: item[1].started or "", reverse=True)
+    rows = [_row(folder, row, outputs) for folder, row in latest]
     listed = [_study(each, outputs) for each in studies]
     write_html(outputs / File.all_runs, "index.html.j2", rows=rows, studies=listed)
     choices = [{key: row[key] for key in ("name", "title", "folder")} for row in rows]
-    paired = paired_differences([(row["name"], row["run"]) for row in rows])
+    paired = paired_differences([(row["name"], row["run"]) for row in rows], known or Compared({}))
     write_html(outputs / File.comparison, "compare.html.j2", runs=choices, paired=paired, latest=LATEST)
 
 
-def _row(run: RunFolder, outputs: Path) -> dict[str, Any]:
-    told = run.summary or _told(run)
+def _row(folder: Path, run: Row, outputs: Path) -> dict[str, Any]:
     return {
         "run": run,
-        "name": os.path.relpath(run.folder, outputs),
-        "folder": address(run.folder, outputs),
-        "link": address(run.folder / File.report, outputs),
+        "name": os.path.relpath(folder, outputs),
+        "folder": address(folder, outputs),
+        "link": address(folder / File.report, outputs),
         "title": _title(run),
         "weights": wording.weights(run.summary) if run.summary else "",
-        "dataset": told.get("dataset", ""),
-        "method": told.get("method", ""),
-        "thumbnails": thumbnails(run.folder, run.pictures, PICTURES),
     }
 
 
-def _told(run: RunFolder) -> dict[str, str]:
-    """Data set and method of a run without a summary, as far as its cases say."""
-    return {"dataset": run.records[0].dataset, "method": run.records[0].method} if run.records else {}
-
-
-def _title(run: RunFolder) -> str:
+def _title(run: Row) -> str:
     told = wording.title(run.summary) if run.summary else ""
     return told if run.label == "finished" else f"{told} {run.label}".strip()
 

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,8 +41,9 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     atomic_write(path, environment().get_template(template).render(made=now(), **values))
 
 
+@cache
 def environment() -> Environment:
-    """Jinja with everything escaped and no variable silently empty."""
+    """Jinja, which compiles each template once, with everything escaped and no variable silently empty."""
     environment = Environment(
         loader=PackageLoader("salip_exp._reports"),
         autoescape=True,

@@ -17,20 +17,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rich.text import Text
 
 from salip_exp._console import wide_console
-from salip_exp._reports.experiment_page import write_experiment_page
-from salip_exp._reports.index_page import write_index
-from salip_exp._reports.page import address
-from salip_exp._reports.run_page import write_run_page
+from salip_exp._reports.upkeep import Pages
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs.folder import RunFolder, find_studies, in_use, read_run, run_folders
 
 HOST = "127.0.0.1"
 _INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
-_SIGNS = (File.summary, File.status, File.manifest, File.cases, File.study)
-"""Files whose time changes when there is something new to show."""
-_Signs = tuple[int | bool | None, ...]
 
 
 def watch(outputs: Path, port: int) -> int:
@@ -84,38 +77,6 @@ def serving(outputs: Path, port: int) -> Iterator[ThreadingHTTPServer]:
         server.server_close()
 
 
-class Pages:
-    """The pages below a folder, each written again when what it shows has changed."""
-
-    def __init__(self, outputs: Path) -> None:
-        self.outputs = outputs
-        self.seen: dict[Path, _Signs] | None = None
-        self.runs: dict[Path, RunFolder] = {}
-
-    def refresh(self) -> int:
-        """Write what is out of date; what has not changed is not even read again.
-
-        Returns:
-            How many pages of runs and experiments were written.
-        """
-        folders, studies = run_folders(self.outputs), find_studies(self.outputs)
-        signs = {folder: _signs(folder) for folder in (*folders, *(study.folder for study in studies))}
-        if signs == self.seen:
-            return 0
-        before = self.seen or {}
-        changed = {folder for folder in signs if before.get(folder) != signs[folder]}
-        self.runs = {each: read_run(each) if each in changed else self.runs[each] for each in folders}
-        runs = [self.runs[each] for each in folders if each in changed]
-        shown = [each for each in studies if each.folder in changed and each.kind == "experiment" and each.content]
-        for run in runs:
-            write_run_page(run, address(self.outputs / File.all_runs, run.folder))
-        for study in shown:
-            write_experiment_page(study, self.outputs)
-        write_index(self.outputs, list(self.runs.values()), studies)
-        self.seen = signs
-        return len(runs) + len(shown)
-
-
 def servable(root: Path, path: str) -> Path | None:
     """The file that a request path names, or None where it is none that may be given out.
 
@@ -137,18 +98,6 @@ def stamp(file: Path) -> str:
     """Changes whenever the file is written."""
     facts = file.stat()
     return f"{facts.st_mtime_ns}-{facts.st_ino}"
-
-
-def _signs(folder: Path) -> _Signs:
-    """What tells of something new to show; a process that was killed changes no file, but its lock is free."""
-    return (*(_time(folder / name) for name in _SIGNS), in_use(folder))
-
-
-def _time(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 class _Server(ThreadingHTTPServer):

@@ -39,6 +39,7 @@ class File(StrEnum):
     summary = "summary.json"  # written last: a run that has it is finished
     report = "report.html"
     case_script = "cases.js"  # what compare.html needs of the run
+    pages = ".pages.json"  # what the pages beside it were made of
     own_study = "study"  # of a run that tunes its settings first
     # of a study, and of an experiment
     study = "study.json"

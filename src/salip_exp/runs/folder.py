@@ -325,12 +325,12 @@ def _finished(summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | N
         return State.damaged, "summary.json cannot be read"
     if summary.get("version") != VERSION:
         return State.damaged, f"summary.json is of version {summary.get('version')}, this program reads {VERSION}"
-    if not _is_whole(summary) or manifest is None:
+    if not is_whole_summary(summary) or manifest is None:
         return State.damaged, "summary.json or manifest.json is not whole"
     return State.finished, ""
 
 
-def _is_whole(summary: Mapping[str, Any]) -> bool:
+def is_whole_summary(summary: Mapping[str, Any]) -> bool:
     """Whether a summary has all that pages show of it."""
     if not {"overall", "groups", "notes", "networks", "definitions", "confidence"} <= set(summary):
         return False
