@@ -24,8 +24,8 @@ from salip_exp.plugins import config_folders, versions
 from salip_exp.runs.folder import StudyFolder, find_studies, in_use, read_run, run_folders
 
 _PROGRAM = {".py", ".j2", ".js", ".yaml"}
-_OF_A_RUN = (File.summary, File.status, File.manifest, File.pictures, File.config)
 _RUN_PAGES = (File.report, File.case_script)
+_UNSHOWN = {*_RUN_PAGES, File.pages, File.lock, File.log}
 _INDEX_PAGES = (File.all_runs, File.comparison)
 
 
@@ -163,10 +163,10 @@ def _files_of(folder: Path) -> Iterator[Any]:
     """What tells of anything new to show of a run; a process that was killed changes no file, but its lock is free."""
     yield folder.absolute().parts[-3:]
     yield in_use(folder)
-    yield from (mark(folder / name) for name in _OF_A_RUN)
-    for name in (File.cases, File.figures):
-        with suppress(OSError), os.scandir(folder / name) as found:
-            yield sorted([each.name, _facts(each.stat())] for each in found if not each.name.startswith("."))
+    for place in (folder, folder / ".hydra", folder / File.cases, folder / File.figures):
+        with suppress(OSError), os.scandir(place) as found:
+            files = [each for each in found if each.name not in _UNSHOWN and not each.is_dir()]
+            yield sorted([each.name, _facts(each.stat())] for each in files)
 
 
 def _read(folder: Path) -> Note | None:
