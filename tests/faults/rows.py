@@ -33,6 +33,8 @@ ROWS = {
     "C4": "text missing, empty, too long, of another shape",
     "C5": "foreign _target_",
     "C6": "tuning images among the scored ones",
+    "E1": "weights that are NaN or infinite",
+    "E2": "answers of networks that are NaN",
     "P1": "SAM proposes nothing",
     "P2": "area filter drops all",
     "P3": "boxes without extent",

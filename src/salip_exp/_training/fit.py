@@ -200,11 +200,11 @@ def _epoch(config: Config, state: Progress, steps: _Steps, val: Pair, device: to
     state.net.train()
     for rate, images, targets in steps.of(len(state.history)):
         losses.append(_step(config, state, rate, images, targets))
-    if not np.isfinite(losses).all():
+    val_loss, val_dice = validate(config, state.mean.module, val, device)
+    if not np.isfinite([*losses, val_loss]).all():
         raise ConfigError(
             f"the loss is no number any more in epoch {len(state.history) + 1}: lower unet.rate={config.unet.rate}"
         )
-    val_loss, val_dice = validate(config, state.mean.module, val, device)
     row = {
         "epoch": len(state.history) + 1,
         "rate": rate,

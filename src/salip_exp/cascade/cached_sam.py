@@ -23,7 +23,7 @@ from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed_crops,
 from salip_exp.cascade.everything import Cleaned, clean_mask, pool_of, sampling_of, select, thresholds_of
 from salip_exp.cascade.organ import segment_box, segment_unprompted, usable_boxes
 from salip_exp.cascade.pool import Masks, Pool, concatenate, pack
-from salip_exp.cascade.work import Counters, Limits
+from salip_exp.cascade.work import Counters, Limits, extent, require_finite
 from salip_exp.config import OrganConfig, SamConfig
 from salip_exp.networks.device import network_key
 from salip_exp.networks.sam import LoadedSam
@@ -134,7 +134,9 @@ class SamStages:
     def _embeddings(self, picture: Picture, layer: Layer) -> list[Embedding]:
         def encode() -> Arrays:
             encoded = embed_crops(self.net, picture.image, layer, self.counters, self._limits)
-            return {"features": torch.cat([each.features for each in encoded]).cpu().numpy()}
+            features = torch.cat([each.features for each in encoded]).cpu()
+            require_finite(extent(features), "SAM's embeddings of the image")
+            return {"features": features.numpy()}
 
         key = content_key("embedding", self.key, picture.key, [crop.box for crop in layer])
         features = torch.tensor(fetch(self.store, Stage.embedding, key, encode)["features"], device=self.net.device)

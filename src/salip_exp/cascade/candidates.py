@@ -18,7 +18,7 @@ from salip_exp.cascade.embedding import Embedding, upscale
 from salip_exp.cascade.grid_decoder import decode_grid
 from salip_exp.cascade.options import MASKS_PER_POINT
 from salip_exp.cascade.pool import Masks, concatenate, pack, place
-from salip_exp.cascade.work import SAME_BITS, Counters, Limit, Limits, in_chunks
+from salip_exp.cascade.work import SAME_BITS, Counters, Limit, Limits, extent, in_chunks, require_finite
 from salip_exp.errors import CaseError
 from salip_exp.networks.packages import Sam
 
@@ -119,19 +119,24 @@ def candidates(
     Returns:
         The rows of the reference with the same `points_per_batch`. The last bit of predicted IoU may depend on the
         size of a batch, unless that is a multiple of SAME_BITS: a batch is decoded in such parts, or whole.
+
+    Raises:
+        CaseError: E_NONFINITE, an answer is no number; E_SIZE, the masks take too much memory.
     """
     floor, limits = floor or Floor(), limits or Limits()
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
-    parts, held = [_nothing(embedding)], 0
+    parts, held, extents = [_nothing(embedding)], 0, []
     for batch_start in range(0, len(points), sampling.points_per_batch):
         batch = points[batch_start : batch_start + sampling.points_per_batch]
         whole = Limit("points", len(batch))
         limit = whole if len(batch) % SAME_BITS else limits.points.fit(_points_at_once(net))
         for low, predicted_iou, prompts in _decoded(net, embedding, batch, limit, counters):
+            extents.append(extent(low, predicted_iou))
             for part in _measure(net, embedding, low, predicted_iou, prompts, sampling, floor, limits.masks):
                 held += part.masks.bits.nbytes
                 parts.append(part)
                 _require_room(held, embedding)
+    require_finite(torch.cat(extents), "SAM's answers to the grid of points")  # once, so that a GPU is not waited for
     return joined(embedding.image_size, parts)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from salip_exp.cascade.embedding import Embedding, decode, upscale
-from salip_exp.cascade.work import Counters
+from salip_exp.cascade.work import Counters, extent, require_finite
 from salip_exp.config import OrganConfig
 from salip_exp.networks.packages import Sam
 
@@ -40,19 +40,31 @@ def segment_box(
     Args:
         embedding: of the whole image.
         box: float32 (4,), in pixels of the image.
+
+    Raises:
+        CaseError: E_NONFINITE, an answer is no number.
     """
     resize = ResizeLongestSide(net.image_encoder.img_size)
     prompts = resize.apply_boxes_torch(torch.from_numpy(box[None]).to(net.device), embedding.crop_size)
     low, predicted_iou = decode(net, embedding, config.multimask, boxes=prompts)
     counters.box_decodes += 1
     logits = upscale(net, low, embedding)[0, predicted_iou[0].argmax()]
-    return np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)
+    return _cut(logits, extent(low, predicted_iou), config)
 
 
 @torch.no_grad()
 def segment_unprompted(net: Sam, embedding: Embedding, config: OrganConfig, counters: Counters) -> NDArray[np.bool_]:
-    """The one mask that SAM's default embedding gives without any prompt (token 0), bool (H, W)."""
+    """The one mask that SAM's default embedding gives without any prompt (token 0), bool (H, W).
+
+    Raises:
+        CaseError: E_NONFINITE, an answer is no number.
+    """
     low, _ = decode(net, embedding, multimask=False)
     counters.unprompted_decodes += 1
-    logits = upscale(net, low, embedding)[0, 0]
-    return np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)
+    return _cut(upscale(net, low, embedding)[0, 0], extent(low), config)
+
+
+def _cut(logits: torch.Tensor, extents: torch.Tensor, config: OrganConfig) -> NDArray[np.bool_]:
+    mask = np.asarray((logits > config.threshold).cpu().numpy(), dtype=bool)
+    require_finite(extents, "SAM's logits of the organ")  # after the copy, for which a GPU was waited for anyway
+    return mask

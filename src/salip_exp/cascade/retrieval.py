@@ -13,9 +13,9 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from salip_exp.cascade.pool import Pool, mask_iou
-from salip_exp.cascade.work import SAME_BITS, Counters, Limits, in_chunks
+from salip_exp.cascade.work import SAME_BITS, Counters, Limits, extent, in_chunks, require_finite
 from salip_exp.config import Prototype, Ties, ViewFit
-from salip_exp.errors import CaseError, ConfigError
+from salip_exp.errors import CaseError, ConfigError, WeightsError
 from salip_exp.networks.packages import CLIP, clip
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -31,6 +31,7 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
 
     Raises:
         ConfigError: there is no sentence, or one has more tokens than CLIP reads; none is ever cut.
+        WeightsError: the embedding is no number.
     """
     if not sentences:
         raise ConfigError("vdt has no sentences: give vdt.sentences=[...] or vdt.file=FILE.")
@@ -39,7 +40,12 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
     counters.clip_text_forwards += 1
     if order == Prototype.normalise_first:
         embeddings = _normalised(embeddings)
-    return np.asarray(_normalised(embeddings.mean(dim=0)).cpu().numpy(), np.float32)
+    prototype = np.asarray(_normalised(embeddings.mean(dim=0)).cpu().numpy(), np.float32)
+    if not np.isfinite(prototype).all():  # the same for every case, so that no case is to blame
+        raise WeightsError(
+            "CLIP's embedding of the text is not finite: check clip.weights, and take clip.precision=float32."
+        )
+    return prototype
 
 
 @torch.no_grad()
@@ -59,6 +65,9 @@ def embed_views(
         views: uint8 (h, w, 3) RGB, of any size.
         batch: views in one forward.
         limits: what fits in memory; halved where it does not, with the same embeddings.
+
+    Raises:
+        CaseError: E_NONFINITE, an embedding is no number.
     """
     side = int(net.visual.input_resolution)
     limit = (limits or Limits()).views.fit(batch)
@@ -69,7 +78,9 @@ def embed_views(
         embeddings = net.encode_image(filled.to(_device(net))).float()[: len(pixels)]
         counters.clip_image_forwards += 1
         counters.clip_images += len(pixels)
-        return np.asarray(_normalised(embeddings).cpu().numpy(), np.float32)
+        unit = _normalised(embeddings).cpu()
+        require_finite(extent(unit), "CLIP's embeddings of the views")
+        return np.asarray(unit.numpy(), np.float32)
 
     return np.concatenate([np.zeros((0, net.visual.output_dim), np.float32), *in_chunks(len(views), limit, forward)])
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from salip_exp.errors import CaseError
+
 
 @dataclass
 class Counters:
@@ -103,6 +105,30 @@ def in_chunks(total: int, limit: Limit, work: Callable[[int, int], Part]) -> Ite
             continue
         yield part
         start = stop
+
+
+def extent(*answers: torch.Tensor) -> torch.Tensor:
+    """Least and greatest value of each tensor, float (2 N,), where they were computed; NaN where one holds NaN.
+
+    One pass without a copy, and nothing waits for a GPU here.
+    """
+    return torch.cat([torch.stack(each.aminmax()).float() for each in answers if each.numel()] or [torch.zeros(0)])
+
+
+def require_finite(extents: torch.Tensor, what: str) -> None:
+    """Refuse answers of a network that are no numbers, before a threshold makes an empty mask of them.
+
+    Args:
+        extents: of the answers (`extent`).
+        what: they are, in the plural, with whose.
+
+    Raises:
+        CaseError: E_NONFINITE.
+    """
+    if not extents.isfinite().all():
+        raise CaseError(
+            "E_NONFINITE", f"{what} are not finite: check the weights, and take precision=fp32 and compile=false."
+        )
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -69,10 +69,11 @@ def read_clip(entry: Entry, path: Path) -> checkpoint.State:
     """The tensors of a proven file, if they are of the entry's variant.
 
     Raises:
-        WeightsError: the file cannot be read, or holds another variant or something else.
+        WeightsError: the file cannot be read, or holds another variant, something else, or NaN.
     """
     state = _read(path, entry)
     _require_variant(state, entry)
+    checkpoint.require_finite(state, f"{entry.option}: {path}")
     return state
 
 
@@ -104,4 +105,6 @@ def _build(state: checkpoint.State, entry: Entry, precision: Precision) -> CLIP:
         raise WeightsError(
             f"{entry.option}: {entry.path or entry.file} lacks {fault} of a CLIP; give a whole state dict"
         ) from fault
+    # `build_model` rounds to float16, which ends at 65,504.
+    checkpoint.require_finite(net.state_dict(), f"{entry.option}: {entry.path or entry.file} in float16")
     return net if precision is Precision.float16 else net.float()

@@ -61,10 +61,11 @@ def read_sam(entry: Entry, path: Path) -> checkpoint.State:
     """The tensors of a proven file, if they are of the entry's variant.
 
     Raises:
-        WeightsError: the file cannot be read, or holds another variant or something else.
+        WeightsError: the file cannot be read, or holds another variant, something else, or NaN.
     """
     state = files.read_sam(path) if entry.embedded else checkpoint.read_state_dict(path, entry)
     _require_variant(state, entry)
+    checkpoint.require_finite(state, f"{entry.option}: {path}")
     return state
 
 

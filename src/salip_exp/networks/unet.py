@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from salip_exp.errors import EnvironmentFault, WeightsError
+from salip_exp.errors import CaseError, EnvironmentFault, WeightsError
+from salip_exp.networks.checkpoint import require_finite
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
@@ -101,9 +102,15 @@ def standardised(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def logits_of(unet: LoadedUnet, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits of the organ, float32 (H, W), for an image uint8 (H, W, 3): computed at the input side, then resized."""
+    """Logits of the organ, float32 (H, W), for an image uint8 (H, W, 3): computed at the input side, then resized.
+
+    Raises:
+        CaseError: E_NONFINITE, a logit is no number.
+    """
     square = torch.from_numpy(squashed(image, unet.trained.side)).permute(2, 0, 1)[None].float()
     logits = unet.net(standardised(square).to(unet.device)).float()[0, 0].cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise CaseError("E_NONFINITE", "the U-Net's logits are not finite: check its weights, and take precision=fp32.")
     return np.asarray(cv2.resize(logits, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -117,7 +124,7 @@ def load_unet(file: str | None, device: torch.device) -> LoadedUnet:
     """The network of a file that `task=train` wrote.
 
     Raises:
-        WeightsError: no file is named or there is none, it is damaged, or it holds something else.
+        WeightsError: no file is named or there is none, it is damaged, or it holds something else, or NaN.
         EnvironmentFault: MONAI is not installed, or the file cannot be opened.
     """
     if file is None:
@@ -126,6 +133,7 @@ def load_unet(file: str | None, device: torch.device) -> LoadedUnet:
     if not path.is_file():
         raise WeightsError(f"unet.weights={file}: no such file; check the path, or train: {_TRAIN}")
     trained, state = _read(path)
+    require_finite(state, f"unet.weights={file}")
     net = build_unet(trained.channels)
     try:
         net.load_state_dict(state)

@@ -1,0 +1,135 @@
+"""Numbers that are none, and what a command may be told by the files, streams and machines around it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from salip_exp.networks.registry import EMBEDDED
+from salip_exp.networks.unet import Trained, build_unet, weights_file
+
+NAN, INF = float("nan"), float("inf")
+PHANTOMS = (
+    "dataset=phantom_hc18", "dataset.phantom.n=2", "dataset.resize.side=64", "sam.points_per_side=4", "progress=false",
+    "figures=none", "device=cpu", "threads=1", "cache=off",
+)  # fmt: skip
+
+
+def given(network: str, path: Path) -> tuple[str, ...]:
+    """Overrides that give a file of the user's by its hash."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return (f"{network}=tiny", f"{network}.weights={path}", f"{network}.sha256={digest}")
+
+
+@pytest.mark.fault("E1")
+@pytest.mark.parametrize(
+    ("network", "tensor", "value"),
+    [
+        ("sam", "mask_decoder.iou_token.weight", NAN),
+        ("sam", "image_encoder.pos_embed", -INF),
+        ("clip", "visual.proj", INF),
+        ("clip", "text_projection", NAN),
+    ],
+)
+def test_weights_that_are_no_numbers_end_with_4_and_the_tensors_name(
+    typed: Any, tmp_path: Path, network: str, tensor: str, value: float
+) -> None:
+    state = load_file(EMBEDDED / f"{network}_tiny.safetensors")
+    state[tensor].view(-1)[3] = value
+    save_file(state, tmp_path / "weights.safetensors")
+    told = given(network, tmp_path / "weights.safetensors")
+    ended = typed(*PHANTOMS, *told)
+    assert ended.code == 4
+    assert f"1 of {state[tensor].numel():,} values of the tensor {tensor} are NaN or infinite" in ended.complaint
+    checked = typed(*PHANTOMS, *told, "task=check")
+    assert checked.code == 4
+    assert tensor in "".join(checked.out.replace("│", "").split())
+
+
+@pytest.mark.fault("E1")
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_unet_of_no_numbers_ends_with_4(typed: Any, tmp_path: Path, value: float) -> None:
+    state = build_unet((4, 8)).state_dict()
+    name = next(iter(state))
+    state[name].view(-1)[0] = value
+    (tmp_path / "unet.safetensors").write_bytes(weights_file(state, Trained(16, (4, 8), "phantom_hc18", (), "key")))
+    ended = typed(*PHANTOMS, "method=unet", "unet.weights=unet.safetensors")
+    assert ended.code == 4
+    assert name in ended.complaint
+
+
+def spoilt(module: torch.nn.Module, where: int | None = None) -> Any:
+    """A forward whose answer, or one part of it, holds one NaN."""
+    real = module.forward
+
+    def forward(*args: Any, **options: Any) -> Any:
+        answer = real(*args, **options)
+        part = answer if where is None else answer[where]
+        part[(0,) * part.ndim] = NAN
+        return answer
+
+    return forward
+
+
+@pytest.mark.fault("E2")
+@pytest.mark.parametrize(
+    ("method", "part", "where", "said"),
+    [
+        ("salip", "sam.image_encoder", None, "SAM's embeddings of the image"),
+        ("salip", "sam.mask_decoder", 0, "SAM's answers to the grid"),
+        ("salip", "sam.mask_decoder", 1, "SAM's answers to the grid"),
+        ("gt_sam", "sam.mask_decoder", 0, "SAM's logits of the organ"),
+        ("unprompted_sam", "sam.mask_decoder", 0, "SAM's logits of the organ"),
+        ("oracle", "sam.mask_decoder", 0, "SAM's answers to the grid"),
+        ("salip", "clip.visual", None, "CLIP's embeddings of the views"),
+    ],
+)
+def test_an_answer_that_is_no_number_fails_the_case_and_is_no_score_of_zero(
+    typed: Any,
+    helpers: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    part: str,
+    where: int | None,
+    said: str,
+) -> None:
+    from salip_exp.runs import lab
+
+    network, _, name = part.partition(".")
+    load = getattr(lab, f"load_{network}")
+
+    def loaded(*args: Any) -> Any:
+        found = load(*args)
+        tower = getattr(found.net, name)
+        tower.forward = spoilt(tower, where)
+        return found
+
+    monkeypatch.setattr(lab, f"load_{network}", loaded)
+    ended = typed(*PHANTOMS, f"method={method}", "hydra.run.dir=run", "max_failed=1")
+    assert ended.code in (0, 5), ended.err
+    rows = helpers.rows(tmp_path / "run").values()
+    assert [row["status"] for row in rows] == ["failed(E_NONFINITE)"] * 2
+    assert all(said in row["message"] and row["dsc"] == "" for row in rows)
+
+
+@pytest.mark.fault("E2")
+def test_a_text_that_clip_makes_no_number_of_ends_with_4(typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salip_exp.runs import lab
+
+    load = lab.load_clip
+
+    def loaded(*args: Any) -> Any:
+        found = load(*args)
+        found.net.encode_text = lambda tokens: torch.full((len(tokens), 128), NAN)
+        return found
+
+    monkeypatch.setattr(lab, "load_clip", loaded)
+    ended = typed(*PHANTOMS)
+    assert ended.code == 4
+    assert "embedding of the text" in ended.complaint
