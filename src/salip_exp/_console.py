@@ -2,17 +2,72 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from tqdm import tqdm
 
 _LINES = 10  # plain lines of progress over all items, besides one a minute
+
+
+class _Words:
+    """A stream that costs words and nothing else: what it cannot spell is escaped; once it is closed, full or broken,
+    what it is told is lost. All that prints goes through `sys.stdout` and `sys.stderr`: rich, tqdm, logging, warnings.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lost = stream, False
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Pass the text on, while that can be done; its length."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Pass the lines on."""
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        """Have it written what was passed on."""
+        self._try(self._stream.flush)
+
+    def _try(self, what: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            what()
+        except (OSError, ValueError):  # ValueError: somebody closed it
+            self._lost = True
+            with suppress(OSError, ValueError):  # what is still in its buffer, at the end of the process
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def only_words() -> None:
+    """Make stdout and stderr streams that end no computation, whatever they lead to.
+
+    A process that was started with a closed stream gets one that leads nowhere, before a file takes its number: what a
+    library prints would be written into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (until the end)
+        setattr(sys, name, stream if isinstance(stream, _Words) else _Words(stream))
 
 
 def wide_console() -> Console:

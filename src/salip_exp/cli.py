@@ -24,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from salip_exp._console import only_words
 from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain, refuse_foreign_code
 from salip_exp._settings.folders import is_unfinished, unfinished, way_on
 from salip_exp._settings.validate import typed
@@ -48,6 +49,7 @@ class _JobEnded(Exception):
 
 def main() -> NoReturn:
     """Run the command line of the process and leave with its exit code."""
+    only_words()
     signal.signal(signal.SIGTERM, _terminate)
     keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.

@@ -35,6 +35,8 @@ ROWS = {
     "C6": "tuning images among the scored ones",
     "E1": "weights that are NaN or infinite",
     "E2": "answers of networks that are NaN",
+    "E3": "streams closed, full, broken, or not UTF-8",
+    "E4": "Hydra's own logging presets",
     "P1": "SAM proposes nothing",
     "P2": "area filter drops all",
     "P3": "boxes without extent",

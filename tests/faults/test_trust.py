@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +137,71 @@ def test_a_text_that_clip_makes_no_number_of_ends_with_4(typed: Any, monkeypatch
     ended = typed(*PHANTOMS)
     assert ended.code == 4
     assert "embedding of the text" in ended.complaint
+
+
+STREAMS = {
+    "stdout closed": ">&-",
+    "stderr closed": "2>&-",
+    "both closed": "<&- >&- 2>&-",
+    "stderr full": "2>/dev/full",
+    "both full": ">/dev/full 2>&1",
+    "broken pipe": "2>&1 | head -n 1",
+    "latin-1": "",
+    "ascii": "",
+    "no locale": "",
+}
+SPELLING = {
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "no locale": {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+}
+
+
+def in_shell(helpers: Any, place: Path, redirected: str, arguments: tuple[str, ...], **environment: str) -> int:
+    """The exit code of a command whose streams lead elsewhere."""
+    script = f'{{ "$@"; echo $? >code; }} {redirected}'
+    command = ["sh", "-c", script, "sh", sys.executable, "-W", "ignore", "-m", "salip_exp", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    subprocess.run(command, cwd=place, env=environment, capture_output=True, check=False)
+    return int((place / "code").read_text())
+
+
+@pytest.mark.ci
+@pytest.mark.fault("E3")
+@pytest.mark.parametrize("case", STREAMS)
+def test_a_stream_that_takes_no_words_costs_words_alone(helpers: Any, data: Path, case: str) -> None:
+    place = data.parent
+    told = (*helpers.FOLDER, "dataset.root=data", "hydra.run.dir=run", "cache=off", "progress=true")
+    code = in_shell(helpers, place, STREAMS[case], told, **SPELLING.get(case, {}))
+    assert code == 0
+    status = json.loads((place / "run" / "status.json").read_text())
+    assert (status["state"], status["done"]) == ("finished", 4)
+    assert (place / "run" / "report.html").exists()
+    assert len(helpers.rows(place / "run")) == 4
+    assert "DSC" not in "".join(each.read_text("latin-1") for each in (place / "run" / "cases").glob("*"))
+
+
+@pytest.mark.ci
+@pytest.mark.fault("E3")
+@pytest.mark.parametrize("redirected", [">&-", ">/dev/full 2>&1", "2>&- | head -n 1"])
+def test_what_is_told_ends_no_other_task(helpers: Any, data: Path, redirected: str) -> None:
+    place = data.parent
+    told = (*helpers.FOLDER, "dataset.root=data", "progress=true")
+    study = ("task=tune", "tuning=random", "tuning.n_trials=1", "tuning.images=2", "tuning.draws=0")
+    for task in (told, (*told, *study), ("task=report",), ("task=cache",), (*told, "task=check")):
+        assert in_shell(helpers, place, redirected, task) == 0, task
+    assert list(place.glob("outputs/folder/tune/*/study.html"))
+    assert (place / "outputs" / "index.html").exists()
+    assert in_shell(helpers, place, redirected, ("seed=x",)) == 2
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.parametrize("preset", ["none", "disabled", "stdout", "default"])
+def test_a_preset_of_hydras_for_logging_keeps_the_run_and_its_log(
+    typed: Any, helpers: Any, data: Path, tmp_path: Path, preset: str
+) -> None:
+    told = (*helpers.FOLDER, f"dataset.root={data}", "hydra.run.dir=run", "cache=off")
+    ended = typed(*told, f"hydra/job_logging={preset}")
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "run" / "run.log").exists()
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.log")) == ["run.log"]

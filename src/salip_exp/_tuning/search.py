@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from salip_exp._console import Report, progress
+from salip_exp._console import Report, only_words, progress
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.study import Study, make_study
 from salip_exp._tuning.trials import Best, read_trials
@@ -102,6 +102,7 @@ def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
 
 def _work(config: Config, folder: Path, number: int) -> None:
     """A worker's process; it ends when the one that started it is gone."""
+    only_words()
     parent = os.getppid()
     logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
     try:
