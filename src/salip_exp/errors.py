@@ -47,7 +47,7 @@ class CaseError(SalipError):
     """One case cannot be processed; the run records it as `failed(CODE)` and goes on.
 
     Args:
-        code: short reason, e.g. `E_READ`, `E_SHAPE`, `E_NONFINITE`, `E_DIMS`, `E_AFFINE`, `E_PATH`.
+        code: short reason, e.g. `E_READ`, `E_SHAPE`, `E_NONFINITE`, `E_DIMS`, `E_AFFINE`, `E_PATH`, `E_VANISHED`.
         message: one sentence naming the file and what to do.
     """
 
@@ -56,3 +56,18 @@ class CaseError(SalipError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class VanishedTarget(CaseError):
+    """E_VANISHED: resizing leaves no pixel of a target that the file holds, so that it can be neither found nor scored.
+
+    Args:
+        message: one sentence naming the file and what to do.
+        side: the working size that keeps the target, in pixels; None where only native size does.
+    """
+
+    CODE = "E_VANISHED"
+
+    def __init__(self, message: str, side: int | None) -> None:
+        super().__init__(self.CODE, message)
+        self.side = side

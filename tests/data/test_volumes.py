@@ -18,7 +18,7 @@ from salip_exp.config import Axis, DatasetConfig, NonFinite, Volume
 from salip_exp.data import volumes
 from salip_exp.data.case import Case
 from salip_exp.data.loading import slice_refs
-from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, slice_numbers, window
+from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, take_slices, window
 from salip_exp.errors import CaseError
 
 Save = Callable[..., Path]
@@ -265,16 +265,16 @@ def slices_of(shape: tuple[int, int, int], marked: slice, zoom: float = 1.0) -> 
 
 def test_empty_slices_and_trimmed_ends_are_left_out() -> None:
     mask = slices_of((40, 4, 4), slice(10, 30), zoom=2.0)
-    assert slice_numbers(mask, Volume(trim_mm=10), target=True) == list(range(15, 25))
-    assert slice_numbers(mask, Volume(trim_mm=0), target=True) == list(range(10, 30))
-    assert slice_numbers(mask, Volume(trim_mm=0, skip_empty=False), target=True) == list(range(40))
-    assert slice_numbers(mask, Volume(trim_mm=70), target=False) == []
+    assert list(take_slices(mask, Volume(trim_mm=10), target=True).numbers) == list(range(15, 25))
+    assert list(take_slices(mask, Volume(trim_mm=0), target=True).numbers) == list(range(10, 30))
+    assert list(take_slices(mask, Volume(trim_mm=0, skip_empty=False), target=True).numbers) == list(range(40))
+    assert list(take_slices(mask, Volume(trim_mm=70), target=False).numbers) == []
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
 def test_slices_per_volume_are_even_and_reach_both_ends(length: int, wanted: int) -> None:
     mask = slices_of((70, 2, 2), slice(3, 3 + length))
-    numbers = slice_numbers(mask, Volume(trim_mm=0, per_volume=wanted), target=True)
+    numbers = take_slices(mask, Volume(trim_mm=0, per_volume=wanted), target=True).numbers
     assert len(numbers) == len(set(numbers)) == min(length, wanted)
     assert numbers[0] == 3 and (wanted == 1 or numbers[-1] == 2 + length)
     assert len(numbers) < 3 or np.ptp(np.diff(numbers)) <= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -17,7 +17,17 @@ from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
-from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, SalipError, WeightsError
+from salip_exp.data.left_out import NAMED, UNSCORED
+from salip_exp.data.loading import NOT_ON_SIDE
+from salip_exp.errors import (
+    CaseError,
+    ConfigError,
+    DataError,
+    EnvironmentFault,
+    SalipError,
+    VanishedTarget,
+    WeightsError,
+)
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, obtain
@@ -157,6 +167,7 @@ class _Seen:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.cases = self.pixels = 0
+        self.vanished: dict[str, VanishedTarget] = {}
         self.broken: dict[str, CaseError] = {}  # by volume, or by id where there is none
         self.untried: dict[str, int] = defaultdict(int)  # further slices of a broken volume
         self.empty: list[str] = []
@@ -171,6 +182,8 @@ class _Seen:
             return
         try:
             self._note(ref.load())
+        except VanishedTarget as error:  # of one slice: the others of its volume may be whole
+            self.vanished[ref.case_id] = error
         except CaseError as error:
             self.broken[ref.volume or ref.case_id] = error
         except Exception as error:  # as in a run: whatever a case raises is that case's, and is named
@@ -183,7 +196,7 @@ class _Seen:
         self.same[hashlib.sha256(case.image.tobytes()).digest()].append(case.case_id)
         if case.mask is None:
             self.untargeted.append(case.case_id)
-        elif not case.mask.any():
+        elif not case.mask.any() and not any(note.startswith(NOT_ON_SIDE) for note in case.notes):
             self.empty.append(case.case_id)
         for note in case.notes:
             self.notes.setdefault(note, []).append(case.case_id)
@@ -192,11 +205,12 @@ class _Seen:
         for name, error in self.broken.items():
             more = f" (and {self.untried[name]} further slices)" if self.untried[name] else ""
             yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
-        for case_id in self.empty:
+        if self.vanished:
+            yield failure(_DATA, DataError(_vanishing(self.vanished)))
+        if self.empty:
+            whose = f"{self.empty[0]}: its target is" if len(self.empty) == 1 else _many(self.empty, "targets are")
             policy = self.config.score.empty_target
-            yield warning(
-                _DATA, f"{case_id}: its target is empty, scored by score.empty_target={policy}; look at the mask"
-            )
+            yield warning(_DATA, f"{whose} empty, scored by score.empty_target={policy}; look at the mask")
         if self.untargeted:
             yield warning(
                 _DATA, f"{len(self.untargeted)} images have no target and get no score: {some(self.untargeted)}"
@@ -209,6 +223,20 @@ class _Seen:
                 yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({some(ids)})")
 
 
+def _many(names: Sequence[str], what: str) -> str:
+    return f"{len(names)} {what} ({some(names)})"
+
+
+def _vanishing(found: Mapping[str, VanishedTarget]) -> str:
+    """One case in its own words; of several the first, and the working size that keeps all of them."""
+    (name, first), sides = next(iter(found.items())), [each.side for each in found.values()]
+    said = f"{name}: {first.code}: {first}"
+    if len(found) == 1:
+        return said
+    remedy = "mode=native" if None in sides else f"side={max(side or 0 for side in sides)}"
+    return f"{said} {_many(list(found), 'targets vanish')}: dataset.resize.{remedy} keeps all of them"
+
+
 def _level(note: str) -> Level:
     """Whether what a reader did is as it should be (an outline filled) or leaves something to look at."""
     harmless = ("outline filled", "windowed from 16 bit", "alpha dropped", "ellipse fitted")
@@ -216,12 +244,17 @@ def _level(note: str) -> Level:
 
 
 def _left_out(dataset: Dataset) -> Iterator[Finding]:
-    """Images that a run leaves out: broken links and the like are errors, a missing mask is the user's to judge."""
-    for name, reason in dataset.excluded:
-        if reason.startswith("E_"):
-            yield failure(_DATA, DataError(f"{name}: {reason}"))
-        else:
-            yield warning(_DATA, f"{name} is left out: {reason}")
+    """What a run leaves out: broken links and the like are errors, by name; slices and cases are left out as asked."""
+    refused = [each for each in dataset.excluded if each[1].startswith("E_")]
+    for name, reason in refused[:NAMED]:
+        yield failure(_DATA, DataError(f"{name}: {reason}"))
+    for each in dataset.left_out:
+        if each.kind in ("slices", "choice"):
+            yield fine(_DATA, each.said)
+        elif each.kind == "refused" and each.n > NAMED:
+            yield failure(_DATA, DataError(each.said))
+        elif each.kind not in ("refused", UNSCORED):  # images without a target are counted as they are read
+            yield warning(_DATA, each.said)
 
 
 def _counted(dataset: Dataset, seen: _Seen) -> Finding:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from salip_exp._commands.run import run_listeners
 from salip_exp._console import shown, wide_console
-from salip_exp._reports.listeners import RunTable
+from salip_exp._reports.listeners import RunTable, tell_left_out
 from salip_exp._settings.folders import File
 from salip_exp._tracking.trainings import TrainingTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
@@ -42,7 +42,9 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     trackers = [TrainingTracker(WandbTracker(config.tracker, folder))] if config.tracker.used else []
 
     def work() -> int:
-        code = train_in(config, read_training_data(config, lab), folder, typed, trackers)
+        data = read_training_data(config, lab)
+        tell_left_out(data.left_out)
+        code = train_in(config, data, folder, typed, trackers)
         return code or _tested(config, folder, typed, lab)
 
     return heard_to_the_end(trackers, work)

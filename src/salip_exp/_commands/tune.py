@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from salip_exp._reports.listeners import tell_left_out
 from salip_exp._reports.study_page import StudyPage, StudyTable
 from salip_exp._tracking.studies import StudyTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
@@ -18,4 +19,10 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Make or continue the study; returns 0, or the code of a signal, and raises what `study_in` raises."""
     trackers = [StudyTracker(WandbTracker(config.tracker, folder))] if config.tracker.used else []
     listeners: list[StudyListener] = [StudyPage(), *trackers, StudyTable()]
-    return heard_to_the_end(listeners, lambda: study_in(config, folder, Lab(), listeners).code)
+    lab = Lab()
+
+    def work() -> int:
+        tell_left_out(lab.dataset(config).left_out)
+        return study_in(config, folder, lab, listeners).code
+
+    return heard_to_the_end(listeners, work)

@@ -14,6 +14,7 @@ from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import Score, sources
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
+from salip_exp.data.left_out import told_of
 from salip_exp.runs.folder import read_json
 from salip_exp.runs.summary import EMBEDDED_NOTE
 
@@ -27,11 +28,14 @@ LABELS = (EMBEDDED_NOTE, "tuned on test")
 
 
 def notes(cells: Iterable[Finished], config: Config) -> list[str]:
-    """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on."""
+    """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on, what
+    the runs leave out."""
     said = [PHANTOMS] if config.data is Data.phantoms else []
     for cell in cells:
         summary = read_json(cell.folder / File.summary) or {}
         said += [note for note in summary.get("notes", ()) if note.startswith(LABELS)]
+        manifest = read_json(cell.folder / File.manifest) or {"data": {}}
+        said += [f"{cell.cell.dataset}: {each}" for each in told_of(manifest["data"].get("left_out", ()))]
     return list(dict.fromkeys(said))
 
 

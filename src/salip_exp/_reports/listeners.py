@@ -19,6 +19,7 @@ from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._settings.folders import File
 from salip_exp._wording import counted, failed, heading, mean, tally, title, work
+from salip_exp.data.left_out import LeftOut, told_of
 from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
 from salip_exp.runs.folder import read_json, read_undrawn, write_json
@@ -41,11 +42,12 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     summary = read_json(folder / File.summary) or {}
     console = console or wide_console()
     console.print(table(summary))
-    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"]):
+    manifest = read_json(folder / File.manifest) or {}
+    left = told_of(manifest["data"].get("left_out", ()))  # runs before 0.2.0 hold none
+    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"], *left):
         console.print(Text(f"  {note}", style="dim"))
     for name, reason in read_undrawn(folder).items():
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
-    manifest = read_json(folder / File.manifest) or {}
     console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
     console.print(Text(f"its page    {shown(folder / File.report)}"))
@@ -136,8 +138,19 @@ class RunPage(Listener):
         write_page(run.folder)
 
 
+def tell_left_out(found: Sequence[LeftOut]) -> None:
+    """Print what a command is about not to run on, a line for each reason, to stdout."""
+    console = wide_console()
+    for each in found:
+        console.print(Text(f"data        {each.said}"))
+
+
 class RunTable(Listener):
-    """The table by group on stdout, and what to type next."""
+    """What is left out, the table by group on stdout, and what to type next."""
+
+    def began(self, run: Run) -> None:
+        """Tell what the run does not go over, before its first case."""
+        tell_left_out(run.dataset.left_out)
 
     def finished(self, run: Run) -> None:
         """Print it."""

@@ -20,6 +20,7 @@ from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import FREE, File
 from salip_exp._settings.validate import typed
+from salip_exp.data.left_out import told_of
 from salip_exp.errors import ConfigError
 from salip_exp.evaluation.scores import Score, means, scores, shown
 from salip_exp.runs.folder import RunFolder, read_run
@@ -235,6 +236,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         run=run,
         index=index,
         title=wording.title(run.summary) if run.summary else "/".join(run.folder.absolute().parts[-3:]),
+        left_out=told_of(run.manifest["data"].get("left_out", ())) if run.manifest else (),
         columns=shown(run.summary, "page") if run.summary else (),
         paper=_paper(run.summary),
         directions=_directions(),

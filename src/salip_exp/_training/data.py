@@ -15,7 +15,8 @@ from torch import Tensor
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import without_cases
-from salip_exp.data.loading import prefetched, resize_mask
+from salip_exp.data.left_out import LeftOut, by_reason
+from salip_exp.data.loading import prefetched, resize_target
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
@@ -166,14 +167,14 @@ def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> _Exa
     for ref, load in prefetched(refs):
         try:
             case = load().case
+            if case.mask is None:
+                left_out.append((ref.case_id, "no mask"))
+                continue
+            image, target = example(case, side)
         except CaseError as error:
             failed.append(error)
             left_out.append((ref.case_id, f"{error.code}: {error}"))
             continue
-        if case.mask is None:
-            left_out.append((ref.case_id, "no mask"))
-            continue
-        image, target = example(case, side)
         images.append(image)
         targets.append(target)
         used.append(ref)
@@ -189,9 +190,14 @@ def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> _Exa
 
 
 def example(case: Case, side: int) -> tuple[Tensor, Tensor]:
-    """Image uint8 (3, side, side) and target bool (1, side, side) of a case that has one."""
+    """Image uint8 (3, side, side) and target bool (1, side, side) of a case that has one.
+
+    Raises:
+        VanishedTarget: nothing of it is left at that size; learnt, it would be an image without the organ.
+    """
     assert case.mask is not None
-    target = resize_mask(case.mask, Resize(ResizeMode.squash, side, Interpolation.area))
+    square = Resize(ResizeMode.squash, side, Interpolation.area)
+    target = resize_target(case.mask, square, case.case_id, "unet")
     image = np.ascontiguousarray(squashed(case.image, side).transpose(2, 0, 1))
     return torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target))[None]
 
@@ -207,12 +213,14 @@ class TrainingData:
     Attributes:
         excluded: (id, reason) of images that are in no part.
         key: of the training, over all that its weights depend on but the machine.
+        left_out: all that is in no part, by reason.
     """
 
     examples: _Examples
     split: _Split
     excluded: Sequence[tuple[str, str]]
     key: str
+    left_out: Sequence[LeftOut] = ()
 
 
 def read_training_data(config: Config, lab: Lab) -> TrainingData:
@@ -224,7 +232,9 @@ def read_training_data(config: Config, lab: Lab) -> TrainingData:
     dataset = lab.dataset(config)
     examples = read_examples(dataset.refs, config.unet.side, config.max_failed)
     split = split_cases(examples.refs, config.unet.val, config.unet.test, config.seed)
-    return TrainingData(examples, split, [*dataset.excluded, *examples.left_out], training_key(config, examples.sha256))
+    excluded = [*dataset.excluded, *examples.left_out]
+    left_out = [*by_reason(excluded), *dataset.beside]
+    return TrainingData(examples, split, excluded, training_key(config, examples.sha256), left_out)
 
 
 def training_key(config: Config, data: str) -> str:

@@ -79,6 +79,7 @@ class _Scores:
             return self.study.workbench.outcome(config, [case], [name]).images[case.case_id][name]
         except CaseError as error:
             log.warning("%s has no score: %s %s", image.case_id, error.code, error)
+            self.study.faults[image.case_id] = f"{error.code}: {error}"
             return None
 
 

@@ -27,6 +27,7 @@ from salip_exp.runs.summary import EMBEDDED_NOTE
 def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
     """Write `study.json`, `tuned.yaml` and `config.yaml`; returns what the first holds."""
     config, best = study.config, winner(trials, study.config)
+    judged = on_held_out(study, trials)  # first: what it cannot read is in the notes
     report = {
         "version": VERSION,
         "study": study.name,
@@ -40,7 +41,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "images": list(study.image_ids),
         "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
         "best": {"trial": best.number, "value": best.value, "values": best.values},
-        **on_held_out(study, trials),
+        **judged,
         "importances": importances(trials, study.space),
         "counters": sum((each.work for each in trials), Counters()).to_dict(),
         "search": {**asdict(searched), "trials_per_second": _rate(searched)},
@@ -70,7 +71,7 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
             f"{len(empty)} of {len(trials)} settings leave no candidate in any tuning image "
             f"(the first: trial {empty[0].number}); they count as 0"
         )
-    return lines
+    return [*lines, *(each.said for each in study.left_out)]
 
 
 def _dashboard_command(url: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from salip_exp._tuning.space import Space, samplers, space_of
 from salip_exp._tuning.worker import Workbench, Worker
 from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
+from salip_exp.data.left_out import LeftOut, by_reason
 from salip_exp.errors import CaseError, DataError
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.records import fingerprint, recipe
@@ -38,7 +39,9 @@ def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
     return [each[i] for i in range(longest) for each in turns if i < len(each)]
 
 
-def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -> tuple[Case, ...]:
+def draw(
+    refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool, faults: dict[str, str] | None = None
+) -> tuple[Case, ...]:
     """The first n images of the order that can be read and, where labels are needed, have a target; sorted as the data.
 
     Args:
@@ -46,6 +49,7 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
         n: how many.
         seed: of the order.
         labelled: an image without a target, or with an empty one, says nothing about a setting.
+        faults: is told, by id, what cannot be read.
 
     Raises:
         DataError: there are no n such images.
@@ -58,6 +62,8 @@ def draw(refs: Sequence[CaseRef], n: int, seed: Sequence[int], labelled: bool) -
             case = refs[position].load()
         except CaseError as error:
             log.warning("%s is no tuning image: %s %s", refs[position].case_id, error.code, error)
+            if faults is not None:
+                faults[refs[position].case_id] = f"{error.code}: {error}"
             continue
         if not labelled or (case.mask is not None and case.mask.any()):
             found[position] = case
@@ -85,6 +91,7 @@ class Study:
         name: the same for the same study, on whatever machine.
         total: number of trials.
         url: of its database.
+        faults: why images could not be read, by id; more may be met when the winner is judged.
     """
 
     config: Config
@@ -96,6 +103,12 @@ class Study:
     name: str
     total: int
     url: str
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What the study does not go over, by reason."""
+        return [*self.dataset.left_out, *by_reason(self.faults.items())]
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -116,14 +129,15 @@ def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     """
     lab.store(config.cache)  # first: a folder that cannot be written must not cost a model's loading
     dataset = lab.dataset(config)
-    images = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config))
+    faults: dict[str, str] = {}
+    images = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config), faults)
     loaded, workbench = lab.loaded(config), Workbench(config, lab)
     areas = workbench.areas(images) if config.tuning.space.area.pools else None
     space = space_of(config.tuning.space, areas)
     total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
     url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
     name = study_name(config, loaded, images, space)
-    return Study(config, workbench, dataset, images, loaded, space, name, total, url)
+    return Study(config, workbench, dataset, images, loaded, space, name, total, url, faults)
 
 
 def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Space) -> str:

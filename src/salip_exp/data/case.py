@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp.data.left_out import LeftOut, by_reason
 from salip_exp.errors import CaseError
 
 
@@ -73,12 +74,19 @@ class Dataset:
         refs: the cases, in a fixed order (natural order of ids).
         excluded: (id, reason) of images found but left out, e.g. without a mask.
         found: number of images found before exclusion and selection; volumes past `limit` are not looked into.
+        beside: what else lies there and is not run on: files of other kinds, slices, cases that were not chosen.
     """
 
     name: str
     refs: Sequence[CaseRef]
     excluded: Sequence[tuple[str, str]] = ()
     found: int = 0
+    beside: Sequence[LeftOut] = ()
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """All that is not run on, by reason: what terminal, tables, pages, checks and manifests tell."""
+        return [*by_reason(self.excluded), *self.beside]
 
 
 class CaseMemory:

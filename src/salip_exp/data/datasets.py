@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from salip_exp._wording import some
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import CaseRef, Dataset
+from salip_exp.data.images import SUFFIXES as PICTURES
+from salip_exp.data.left_out import UNSCORED, LeftOut, Taken, left_out, of_slices, unread
+from salip_exp.data.loading import SliceRefs
 from salip_exp.data.paths import natural, safe
+from salip_exp.data.volumes import SUFFIXES as VOLUMES
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.plugins import Catalogue
 
@@ -28,11 +32,19 @@ class Listing:
         refs: cases with everything they need.
         unmasked: cases without a mask.
         excluded: (id, reason) of images that cannot be cases.
+        beside: what else lies there and is not run on.
+        unopened: images that were not looked into, since the first `limit` cases were there.
     """
 
     refs: Sequence[CaseRef]
     unmasked: Sequence[CaseRef] = ()
     excluded: Sequence[tuple[str, str]] = ()
+    beside: Sequence[LeftOut] = ()
+    unopened: int = 0
+
+
+NO_SLICE = "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"
+"""Why a volume is left out of which a reader of its own says no more."""
 
 
 def gather(
@@ -41,32 +53,68 @@ def gather(
     root: Path,
     config: DatasetConfig,
     refs_of: Callable[[str, Path, Path | None], Sequence[CaseRef]],
+    others: Collection[Path] = (),
 ) -> Listing:
     """The cases of images with the masks of the same name; files that links lead to outside the root are excluded.
 
-    Where only the first `limit` cases are wanted, it stops when they are there: volumes are slow to look into.
+    What else lies below the root is looked through, so that the run can tell what it does not read. Where only the
+    first `limit` cases are wanted, it stops when they are there: volumes are slow to look into.
 
     Args:
         refs_of: the cases of a name, an image and its mask or None: one of a picture, the slices of a volume.
+        others: files that the reader accounts for itself.
     """
-    refs: list[CaseRef] = []
-    unmasked: list[CaseRef] = []
-    excluded = []
-    for name, image in sorted(images.items(), key=lambda item: natural(item[0])):
-        if _enough(config, refs):
+    names, found, links = sorted(images, key=natural), _Found(config), config.files.follow_links
+    real = root.resolve()
+    for name in names:
+        if _enough(config, found.refs):
             break
-        mask = masks.get(name)
+        image, mask = images[name], masks.get(name)
         try:
             for path in (image,) if mask is None else (image, mask):
-                safe(path, root, config.files.follow_links)
+                safe(path, root, links, real)
         except CaseError as error:
-            excluded.append((name, f"{error.code}: {error}"))
-            continue
-        cases = refs_of(name, image, mask)
+            found.refuse(name, f"{error.code}: {error}")
+        else:
+            found.add(name, refs_of(name, image, mask), mask is not None)
+    orphans = [name for name in masks if name not in images]
+    beside = [left_out("orphans", orphans, "masks have no image of their name", "")] if orphans else []
+    beside += unread(root, {*images.values(), *masks.values(), *others}, (*PICTURES, *VOLUMES), links)
+    beside += of_slices(found.parts, config.volume)
+    return Listing(found.refs, found.unmasked, found.excluded, beside, len(names) - found.opened)
+
+
+@dataclass
+class _Found:
+    """What has been made of images so far; attributes as of a `Listing`.
+
+    Attributes:
+        parts: what is taken of each volume.
+        opened: how many images there were.
+    """
+
+    config: DatasetConfig
+    refs: list[CaseRef] = field(default_factory=list)
+    unmasked: list[CaseRef] = field(default_factory=list)
+    excluded: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[tuple[str, Taken]] = field(default_factory=list)
+    opened: int = 0
+
+    def refuse(self, name: str, reason: str) -> None:
+        """An image that cannot be a case."""
+        self.opened += 1
+        self.excluded.append((name, reason))
+
+    def add(self, name: str, cases: Sequence[CaseRef], masked: bool) -> None:
+        """The cases of an image."""
+        taken = cases.taken if isinstance(cases, SliceRefs) else None
+        if taken is not None:
+            self.parts.append((name, taken))
         if not cases:
-            excluded.append((name, "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"))
-        (unmasked if mask is None else refs).extend(cases)
-    return Listing(refs, unmasked, excluded)
+            self.refuse(name, NO_SLICE if taken is None else taken.why_none(self.config.volume))
+            return
+        self.opened += 1
+        (self.refs if masked else self.unmasked).extend(cases)
 
 
 def _enough(config: DatasetConfig, refs: Sequence[CaseRef]) -> bool:
@@ -83,11 +131,12 @@ def choose(listing: Listing, config: DatasetConfig, seed: int) -> Dataset:
     Raises:
         DataError: masks are missing under missing_masks=error, or an id of the subset is unknown.
     """
-    refs, excluded = list(listing.refs), list(listing.excluded)
+    refs, excluded, beside = list(listing.refs), list(listing.excluded), list(listing.beside)
     count = len(refs) + len(listing.unmasked) + len(excluded)
     without = list(dict.fromkeys(ref.volume or ref.case_id for ref in listing.unmasked))
     if config.missing_masks is MissingMasks.predict:
         refs += listing.unmasked
+        beside += [left_out(UNSCORED, without, "images have no mask", ": predicted, not scored")] if without else []
     elif config.missing_masks is MissingMasks.exclude:
         excluded += [(name, "no mask") for name in without]
     elif without:
@@ -96,12 +145,25 @@ def choose(listing: Listing, config: DatasetConfig, seed: int) -> Dataset:
             "images out with dataset.missing_masks=exclude."
         )
     refs.sort(key=lambda ref: natural(ref.case_id))
+    candidates = len(refs)
     if config.subset is not None:
         refs = _subset(refs, dict(excluded), Path(config.subset).expanduser())
     if config.sample is not None and config.sample < len(refs):
         picked = np.random.default_rng(seed).choice(len(refs), config.sample, replace=False)
         refs = [refs[i] for i in sorted(picked)]
-    return Dataset(config.name, refs[: config.limit], excluded, count)
+    chosen = refs[: config.limit]
+    return Dataset(config.name, chosen, excluded, count, beside + _passed(listing, config, len(chosen), candidates))
+
+
+def _passed(listing: Listing, config: DatasetConfig, chosen: int, candidates: int) -> list[LeftOut]:
+    """The cases that subset, sample and limit pass over, and images that were not looked into for the limit's sake."""
+    keys = {"subset": config.subset, "sample": config.sample, "limit": config.limit}
+    said = " ".join(f"dataset.{key}={value}" for key, value in keys.items() if value is not None)
+    more = f", and {listing.unopened} more images are not looked into" if listing.unopened else ""
+    passed = candidates - chosen
+    if not passed and not more:
+        return []
+    return [LeftOut("choice", passed + listing.unopened, f"{chosen} of {candidates} cases are run on ({said}){more}")]
 
 
 def without_cases(
@@ -188,11 +250,12 @@ def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
     else:
         root = Path(os.path.expanduser(config.root))  # noqa: PTH111  (Path.expanduser raises for unknown users)
     listing = reader.read(root, config)
+    there = "".join(f" Below it, {each.said}." for each in listing.beside)
     if not (listing.refs or listing.unmasked or listing.excluded):
-        raise DataError(f"{root} holds no images: {reader.layout}")
+        raise DataError(f"{root} holds no images: {reader.layout}{there}")
     dataset = choose(listing, config, seed)
     if not dataset.refs:
         name, reason = dataset.excluded[0]
         hint = " (dataset.missing_masks=predict goes without scores)" if reason == "no mask" else ""
-        raise DataError(f"none of the images below {root} can be used, {name}: {reason}{hint}. {reader.layout}")
+        raise DataError(f"none of the images below {root} can be used, {name}: {reason}{hint}. {reader.layout}{there}")
     return dataset

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.config import Channels, DatasetConfig, Interpolation, Resize, ResizeMode
+from salip_exp.config import Channels, DatasetConfig, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import read_mask, read_picture
+from salip_exp.data.left_out import Taken
 from salip_exp.data.regions import one_side
-from salip_exp.data.volumes import read_grid, read_target, read_windowed, require_same_grid, slice_numbers
-from salip_exp.errors import CaseError
+from salip_exp.data.volumes import read_grid, read_target, read_windowed, require_same_grid, take_slices
+from salip_exp.errors import CaseError, VanishedTarget
 
+NOT_ON_SIDE = "the mask has no organ on the"
+"""Beginning of the note on a target that is empty for `dataset.side` alone."""
+Mask = NDArray[np.bool_]
+_LARGEST = int(next(each.metadata["high"] for each in fields(Resize) if each.name == "side"))
 FLAGS = {Interpolation.area: cv2.INTER_AREA, Interpolation.bilinear: cv2.INTER_LINEAR}
 
 
@@ -46,6 +52,41 @@ def resize_mask(mask: NDArray[np.bool_], config: Resize) -> NDArray[np.bool_]:
     if (height, width) == mask.shape:
         return mask
     return np.asarray(_resampled(mask.astype(np.float32), height, width, config) >= 0.5)
+
+
+def resize_target(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
+    """A target (H, W) at working size; one that is empty stays so.
+
+    Args:
+        where: it lies, for the error.
+        key: of the configuration that the size is set by.
+
+    Raises:
+        VanishedTarget: it has pixels, and none at working size: it would look like an image without the organ.
+    """
+    resized = resize_mask(target, config)
+    if target.any() and not resized.any():
+        raise vanished(target, config, where, key)
+    return resized
+
+
+def vanished(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
+    """What to raise for a target (H, W) of which resizing leaves nothing; see `resize_target`."""
+    (height, width), own = target.shape, key == "dataset.resize"
+    rows, columns = working_size(height, width, config)
+    kept = _side_that_keeps(target, config, below=max(height, width) if own else _LARGEST + 1)
+    remedies = [f"{key}.side={kept}"] * (kept is not None) + ["dataset.resize.mode=native"] * own
+    return VanishedTarget(
+        f"{where}: its target, {int(target.sum())} of {width} x {height} pixels, vanishes when they are resized to "
+        f"{columns} x {rows}: set {' or '.join(remedies) or 'another working size'}.",
+        kept,
+    )
+
+
+def _side_that_keeps(target: Mask, config: Resize, below: int) -> int | None:
+    """The first of the doubled working sizes, less than a bound, that leaves something of a target."""
+    sides = takewhile(lambda side: side < min(below, _LARGEST + 1), (config.side << n for n in count(1)))
+    return next((side for side in sides if resize_mask(target, replace(config, side=side)).any()), None)
 
 
 def resized_spacing(
@@ -86,6 +127,7 @@ def make_case(
 
     Raises:
         CaseError: E_SHAPE, the mask is not of the image's size; it is never stretched to it.
+        VanishedTarget: resizing leaves nothing of a target that is there.
     """
     if mask is not None and mask.shape != image.shape[:2]:
         raise CaseError("E_SHAPE", f"{path}: the image is {image.shape[:2]} pixels, its mask {mask.shape}.")
@@ -94,12 +136,16 @@ def make_case(
         resized = np.ascontiguousarray(resized[:, :, ::-1])
     if image.min() == image.max():
         notes = (*notes, "constant image")
+    target = None
+    if mask is not None:
+        target, more = _target(mask, config, path)
+        notes = (*notes, *more)
     return Case(
         case_id=ref.case_id,
         dataset=config.name,
         group=ref.group,
         image=resized,
-        mask=None if mask is None else one_side(resize_mask(mask, config.resize), config.side),
+        mask=target,
         spacing=resized_spacing(spacing, (image.shape[0], image.shape[1]), (resized.shape[0], resized.shape[1])),
         subject=ref.subject,
         volume=ref.volume,
@@ -107,6 +153,21 @@ def make_case(
         facts=dict(facts or {}),
         notes=notes,
     )
+
+
+def _target(mask: Mask, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[str, ...]]:
+    """The target of a case at working size, and a note where the mask holds an organ, but none on the side asked for.
+
+    Raises:
+        VanishedTarget: the organ that is asked for is there, and resizing leaves nothing of it.
+    """
+    if config.side is Side.both:
+        return resize_target(mask, config.resize, str(path)), ()
+    asked = one_side(mask, config.side)
+    target = one_side(resize_mask(mask, config.resize), config.side)
+    if asked.any() and not (target.any() and resize_mask(asked, config.resize).any()):
+        raise vanished(asked, config.resize, str(path))
+    return target, (f"{NOT_ON_SIDE} {config.side} side",) if mask.any() and not target.any() else ()
 
 
 def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> CaseRef:
@@ -121,7 +182,13 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
 
 
-def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
+class SliceRefs(list[CaseRef]):
+    """References to the slices that are taken of one volume, and what became of its others (None: not known)."""
+
+    taken: Taken | None = None
+
+
+def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> SliceRefs:
     """References to the slices of one volume, `<name>/<axis>_<number>`; only the mask's voxels are read for this.
 
     A volume whose mask cannot be read is one reference, which fails when it is loaded, so that the run counts it. None
@@ -130,10 +197,11 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
     try:
         volume = read_grid(image) if mask is None else read_target(mask, config.files.label)
     except CaseError as error:
-        return [CaseRef(name, group, name, failing(error), volume=name)]
+        return SliceRefs([CaseRef(name, group, name, failing(error), volume=name)])
     axis = volume.axis(config.volume.axis)
-    refs = []
-    for number in slice_numbers(volume, config.volume, target=mask is not None):
+    refs = SliceRefs()
+    refs.taken = take_slices(volume, config.volume, target=mask is not None)
+    for number in refs.taken.numbers:
         case_id = f"{name}/{axis}_{number:03d}"
         load = partial(_load_slice, case_id, name, group, number, image, mask, config)
         refs.append(CaseRef(case_id, group, name, load, volume=name, slice=number))

@@ -73,8 +73,11 @@ def _matches(folder: Path, parts: tuple[str, ...], chain: tuple[Path, ...], foll
                 yield from _matches(path, parts if deep else rest, (*chain, real), follow_links)
 
 
-def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
+def safe(path: Path, root: Path, follow_links: bool = False, real: Path | None = None) -> Path:
     """The path, if it leads to a regular file inside the root.
+
+    Args:
+        real: the root resolved, for who asks of many files.
 
     Raises:
         CaseError: E_PATH, a link that is broken, circular, or leads out of the root; a FIFO, a device or a socket.
@@ -84,7 +87,7 @@ def safe(path: Path, root: Path, follow_links: bool = False) -> Path:
         kind = kind_of(target.stat().st_mode)
     except (OSError, RuntimeError) as error:
         raise CaseError("E_PATH", f"{path} is a link that leads nowhere: mend or remove it.") from error
-    if not follow_links and not target.is_relative_to(root.resolve()):
+    if not follow_links and not target.is_relative_to(real or root.resolve()):
         raise CaseError(
             "E_PATH", f"{path} leads out of {root}: copy the file, or allow links with dataset.files.follow_links=true."
         )

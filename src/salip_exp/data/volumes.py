@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from salip_exp._files import TooLarge, open_file
 from salip_exp.config import Axis, NonFinite, Volume
 from salip_exp.data.images import binary, finite, short
+from salip_exp.data.left_out import Taken
 from salip_exp.errors import CaseError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -210,20 +211,24 @@ def require_same_grid(image: Slices, mask: Slices, path: Path) -> None:
         raise CaseError("E_AFFINE", f"{path}: mask and image lie differently in space (affines differ); resample one.")
 
 
-def slice_numbers(volume: Slices, config: Volume, target: bool) -> list[int]:
-    """Numbers of the slices to take along the axis.
+def take_slices(volume: Slices, config: Volume, target: bool) -> Taken:
+    """The slices to take along the axis, and what becomes of the others.
 
     Args:
         volume: the mask, or the image where there is none.
         target: whether it is a mask; without one, or with skip_empty off, the extent is the whole axis.
     """
     axis = _AXES[volume.axis(config.axis)]
-    taken = np.arange(volume.values.shape[axis])
+    slices = volume.values.shape[axis]
+    full = np.arange(slices)
     if target and config.skip_empty:
-        taken = np.flatnonzero(volume.values.any(axis=tuple({0, 1, 2} - {axis})))
-    if len(taken) and volume.values.shape[axis] > 1:
+        full = np.flatnonzero(volume.values.any(axis=tuple({0, 1, 2} - {axis})))
+    inner = full
+    if len(full) and slices > 1:
         trim = config.trim_mm / volume.zooms[axis]
-        taken = taken[(taken >= taken[0] + trim) & (taken <= taken[-1] - trim)]
-    if config.per_volume is not None and len(taken) > config.per_volume:
-        taken = taken[np.round(np.linspace(0, len(taken) - 1, config.per_volume)).astype(int)]
-    return [int(number) for number in taken]
+        inner = full[(full >= full[0] + trim) & (full <= full[-1] - trim)]
+    taken = inner
+    if config.per_volume is not None and len(inner) > config.per_volume:
+        taken = inner[np.round(np.linspace(0, len(inner) - 1, config.per_volume)).astype(int)]
+    counts = slices - len(full), len(full) - len(inner), len(inner) - len(taken)
+    return Taken(tuple(taken.tolist()), slices, *counts)

@@ -24,6 +24,8 @@ from salip_exp._timing import Parts
 from salip_exp.cache.store import Store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
+from salip_exp.data.left_out import vanished_targets
+from salip_exp.errors import VanishedTarget
 from salip_exp.runs.lab import Loaded
 from salip_exp.runs.listener import Run
 from salip_exp.runs.records import RECORD_VERSION, data_hash
@@ -134,6 +136,7 @@ def opening(config: Config, command: Sequence[str], dataset: Dataset, loaded: Lo
             "n_used": len(dataset.refs),
             "n_excluded": len(dataset.excluded),
             "excluded": [{"case_id": case_id, "reason": reason} for case_id, reason in dataset.excluded],
+            "left_out": [asdict(each) for each in dataset.left_out],
         },
     }
 
@@ -152,7 +155,11 @@ def closing(run: Run, built: Mapping[str, int], parts: Parts, store: Store) -> d
     for record in run.records:
         work.update(record.work)
         seconds.update(record.seconds)
+    vanished = [each.case_id for each in run.records if each.status == f"failed({VanishedTarget.CODE})"]
+    data = run.manifest["data"]
+    more = [asdict(vanished_targets(vanished))] if vanished else []
     return {
+        "data": data | {"left_out": [*data["left_out"], *more]},
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
         "data_sha256": data_hash(each.fingerprint for each in run.records),
         "stages": parts.taken,

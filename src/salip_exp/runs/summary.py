@@ -18,6 +18,8 @@ import pyarrow as pa
 from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, EmptyTarget, Sampler
+from salip_exp.data.left_out import vanished_targets
+from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, estimate
@@ -96,6 +98,9 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
             f"{empty} of {len(records)} targets are empty: an empty prediction is "
             f"{rule[config.score.empty_target]}, any other scores 0"
         )
+    vanished = [record.case_id for record in records if record.status == f"failed({VanishedTarget.CODE})"]
+    if vanished:
+        said.append(vanished_targets(vanished).said)
     failed = sum(record.failed for record in records)
     if failed:
         said.append(f"{failed} of {len(records)} cases failed and are in no mean")

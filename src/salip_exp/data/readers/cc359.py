@@ -18,6 +18,7 @@ LAYOUT = (
     "Silver-standard/<SITE>/CC0001_philips_15_55_M_ss.nii.gz below dataset.root."
 )
 NAME = re.compile(r"CC\d+_(?P<vendor>ge|philips|siemens)_(?P<field>15|3)_\d+_[MF]", re.IGNORECASE)
+FOREIGN = "its name does not tell vendor and field strength as CC0001_philips_15_55_M does"
 _VENDORS = {"ge": "GE", "philips": "Philips", "siemens": "Siemens"}
 FIELDS = {"15": "1.5", "3": "3"}
 
@@ -33,19 +34,16 @@ def _read_cc359(root: Path, config: DatasetConfig) -> Listing:
     require_folder(root, LAYOUT)
     originals, standards = (_files(root, part, config.files.follow_links) for part in ("Original", "Silver-standard"))
     masks = by_name((path for path in standards if _is_mask(path)), lambda path: stem(path).removesuffix("_ss"))
-    named, foreign = {}, []
-    for name, path in by_name((path for path in originals if not _is_mask(path)), stem).items():
-        group = group_of(name)
-        if group is None:
-            foreign.append((name, "its name does not tell vendor and field strength as CC0001_philips_15_55_M does"))
-        else:
-            named[name] = (path, group)
+    images = by_name((path for path in originals if not _is_mask(path)), stem)
+    groups = {name: group_of(name) for name in images}
+    foreign = [name for name, group in groups.items() if group is None]
 
     def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
-        return slice_refs(name, named[name][1], image, mask, config)
+        return slice_refs(name, str(groups[name]), image, mask, config)
 
-    found = gather({name: path for name, (path, _) in named.items()}, masks, root, config, refs)
-    return replace(found, excluded=[*foreign, *found.excluded])
+    others = [path for name in foreign for path in (images.pop(name), masks.pop(name, None)) if path is not None]
+    found = gather(images, masks, root, config, refs, others)
+    return replace(found, excluded=[*((name, FOREIGN) for name in foreign), *found.excluded])
 
 
 def _files(root: Path, part: str, follow_links: bool) -> list[Path]:

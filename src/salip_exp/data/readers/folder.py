@@ -37,7 +37,8 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     marks = [] if files.masks is None else _files(root, files.masks, "masks", config)
     if files.masks == files.images:
         marks = [path for path in marks if stem(path).endswith(files.mask_suffix)]
-    pictures = [path for path in _files(root, files.images, "images", config) if path not in set(marks)]
+    known = set(marks)
+    pictures = [path for path in _files(root, files.images, "images", config) if path not in known]
     masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(files.mask_suffix))
     images = by_name(pictures, lambda path: _name(path, root, files.images))
     if images and masks and not masks.keys() & images.keys():
