@@ -250,7 +250,7 @@ def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
     else:
         root = Path(os.path.expanduser(config.root))  # noqa: PTH111  (Path.expanduser raises for unknown users)
     listing = reader.read(root, config)
-    there = "".join(f" Below it, {each.said}." for each in listing.beside)
+    there = f" Found there: {'; '.join(each.said for each in listing.beside)}." if listing.beside else ""
     if not (listing.refs or listing.unmasked or listing.excluded):
         raise DataError(f"{root} holds no images: {reader.layout}{there}")
     dataset = choose(listing, config, seed)

@@ -176,7 +176,7 @@ def unread(root: Path, used: Iterable[Path], readable: Iterable[str], follow_lin
         readable: endings of the kinds that are read, lower case.
         follow_links: whether folders are entered that links lead to.
     """
-    start = "" if root == Path() else os.path.join(root, "")
+    start = "" if root == Path() else f"{str(root).rstrip(os.sep)}{os.sep}"
     known = {str(path).removeprefix(start) for path in used}
     homes, endings = {_home(name) for name in known}, frozenset(readable)
     found: dict[_Kind, list[str]] = defaultdict(list)
@@ -202,19 +202,26 @@ def _below(root: Path, follow_links: bool) -> Iterator[tuple[str, os.DirEntry[st
     while waiting:
         place = waiting.pop()
         try:
-            with os.scandir(os.path.join(root, place)) as entries:
+            with os.scandir(root / place) as entries:
                 found = list(entries)
         except OSError:
             continue
         for entry in found:
-            name = os.path.join(place, entry.name)
-            if not entry.is_dir() or entry.name.startswith(".") or _ending(entry.name) in _LIKELY:
+            name = f"{place}{os.sep}{entry.name}" if place else entry.name
+            if not _is_folder(entry) or entry.name.startswith(".") or _ending(entry.name) in _LIKELY:
                 yield name, entry
             elif not entry.is_symlink():
                 waiting.append(name)
             elif follow_links and (real := os.path.realpath(entry.path)) not in entered:
                 entered.add(real)
                 waiting.append(name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _ending(name: str) -> str:
@@ -234,7 +241,7 @@ def _kind_of(entry: os.DirEntry[str], readable: Collection[str], home: bool) -> 
     """
     ending = _ending(entry.name)
     if entry.name.startswith("."):
-        return _HIDDEN if home and (entry.is_dir() or ending in readable or ending in _SURE) else None
+        return _HIDDEN if home and (_is_folder(entry) or ending in readable or ending in _SURE) else None
     if ending in _SURE:
         return _SURE[ending]
     if (not ending or ending[1:].isdigit()) and _is_dicom(entry):  # scanners write names such as 1.2.840.7

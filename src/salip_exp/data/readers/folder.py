@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -42,10 +45,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(files.mask_suffix))
     images = by_name(pictures, lambda path: _name(path, root, files.images))
     if images and masks and not masks.keys() & images.keys():
-        raise DataError(
-            f"{root}: no mask has the name of an image ({next(iter(masks))!r} and so on, not "
-            f"{next(iter(images))!r}): set dataset.files.mask_suffix or the globs."
-        )
+        raise DataError(_unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
     return gather(images, masks, root, config, partial(_refs, config=config))
 
 
@@ -66,6 +66,39 @@ def _name(path: Path, root: Path, pattern: str) -> str:
             break
         fixed /= part
     return (path.relative_to(fixed).parent / stem(path)).as_posix()
+
+
+def _unpaired(root: Path, images: Mapping[str, Path], masks: Mapping[str, Path], raw: Sequence[str]) -> str:
+    """What to say where no mask has the name of an image: which setting pairs them, or that none does.
+
+    Args:
+        images, masks: by the names that they are matched by.
+        raw: names of the masks before `mask_suffix` is taken off.
+    """
+    image, mask = next(iter(images)), next(iter(masks))
+    said = (
+        f"{root}: no mask has the name of an image. The first of {len(masks)} masks is {mask!r} "
+        f"({masks[mask].relative_to(root)}), the first of {len(images)} images {image!r} "
+        f"({images[image].relative_to(root)})"
+    )
+    suffix, pairs = _best(images, raw)
+    if pairs:
+        return f"{said}: dataset.files.mask_suffix={shlex.quote(suffix)} pairs {pairs} of them."
+    rest, pairs = _best(masks, list(images))
+    why = (
+        f"what images have at the end of their names, {rest!r}, cannot be taken off yet"
+        if pairs
+        else "a mask must have its image's name, less dataset.files.mask_suffix, in the same sub-folder"
+    )
+    return f"{said}: no setting pairs them, {why}. Copy, link or rename the masks to the names of their images."
+
+
+def _best(names: Mapping[str, Path], longer: Sequence[str]) -> tuple[str, int]:
+    """The ending that makes names, as they are, of the most of some longer ones, and of how many."""
+    counts: Counter[str] = Counter()
+    for each in longer:
+        counts.update(each[end:] for end in range(1, len(each) + 1) if each[:end] in names)
+    return max(counts.items(), key=lambda found: (found[1], -len(found[0])), default=("", 0))
 
 
 def _refs(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
