@@ -127,9 +127,10 @@ def test_a_target_that_vanishes_in_the_networks_square_is_not_learnt_as_nothing(
 ) -> None:
     pytest.importorskip("monai")
     for number in range(4):
-        spot(tmp_path / "data", f"good_{number}", side=64, radius=20)
-    spot(tmp_path / "data", "lesion", side=64, radius=1)
-    ended = typed(*folder, "dataset.root=data", "method=unet", "task=train", "unet.side=16", "hydra.run.dir=run")
+        spot(tmp_path / "data", f"good_{number}", side=256, radius=80)
+    spot(tmp_path / "data", "lesion", side=256, radius=1)
+    arguments = (*folder, "dataset.root=data", "dataset.resize.side=256", "method=unet", "task=train", "unet.side=32")
+    ended = typed(*arguments, "hydra.run.dir=run")
     assert ended.code == 5
     assert "lesion: its target" in ended.complaint
     assert "unet.side=" in ended.complaint
@@ -291,7 +292,8 @@ def test_volumes_and_slices_that_are_left_out_are_told_everywhere(
         "2 images are left out (small_1, small_2): no slice is left: dataset.volume.trim_mm=20",
         "void is left out: no slice is left: its target is empty",
         "2 of 64 slices of 1 volumes are run on (large 2 of 64); left out are 4 without target "
-        "(dataset.volume.skip_empty), 40 at its ends (dataset.volume.trim_mm=20), 18 between others (dataset.volume.per_volume=2)",
+        "(dataset.volume.skip_empty), 40 at its ends (dataset.volume.trim_mm=20), 18 between others "
+        "(dataset.volume.per_volume=2)",
     )
     found = typed(*arguments, "task=check", "check.json=true").out
     for sentence, level in zip(sentences, ("warn", "warn", "ok"), strict=True):
