@@ -250,7 +250,7 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
         yield failure(_DATA, DataError(f"{name}: {reason}"))
     for each in dataset.left_out:
         if each.kind in ("slices", "choice"):
-            yield fine(_DATA, each.said)
+            yield fine(_DATA, each.counted)
         elif each.kind == "refused" and each.n > NAMED:
             yield failure(_DATA, DataError(each.said))
         elif each.kind not in ("refused", UNSCORED):  # images without a target are counted as they are read

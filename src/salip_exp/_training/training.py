@@ -116,7 +116,7 @@ def _train(
     use_threads(config.threads)
     device = pick_device(config.device)
     split = data.split
-    excluded, left_out = [list(each) for each in data.excluded], [asdict(each) for each in data.left_out]
+    excluded, left_out = [list(each) for each in data.excluded], [each.to_dict() for each in data.left_out]
     write_json(folder / File.parts, split.to_dict() | {"excluded": excluded, "left_out": left_out})
     parts = data.examples.part(split.train), data.examples.part(split.val)
 

@@ -25,19 +25,38 @@ class LeftOut:
     Attributes:
         kind: of the reason, one word, for programs.
         n: how many there are.
-        said: all of it in a sentence: how many, the first few names, and what to do.
-        names: the first of them, at most NAMED.
+        what: beginning of the sentence on it, with the number.
+        why: the end of it, with what to do.
+        names: of all of them, where they have any.
+        listed: whether the first few of them come between beginning and end.
     """
 
     kind: str
     n: int
-    said: str
+    what: str
+    why: str = ""
     names: tuple[str, ...] = ()
+    listed: bool = True
+
+    @property
+    def said(self) -> str:
+        """All of it in a sentence, with the first few names."""
+        named = f" ({some(self.names)})" if self.names and self.listed else ""
+        return f"{self.what}{named}{self.why}"
+
+    @property
+    def counted(self) -> str:
+        """The sentence without names."""
+        return f"{self.what}{self.why}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As manifests keep it, with the first NAMED names."""
+        return {"kind": self.kind, "n": self.n, "said": self.said, "names": list(self.names[:NAMED])}
 
 
 def left_out(kind: str, names: Sequence[str], what: str, why: str) -> LeftOut:
     """The account of some things by name; `what` they are is said before the names, `why` after them."""
-    return LeftOut(kind, len(names), f"{len(names)} {what} ({some(names)}){why}", tuple(names[:NAMED]))
+    return LeftOut(kind, len(names), f"{len(names)} {what}", why, tuple(names))
 
 
 UNSCORED, VANISHED = "unscored", "vanished"
@@ -66,7 +85,7 @@ def by_reason(excluded: Iterable[tuple[str, str]]) -> list[LeftOut]:
 def _of_reason(names: Sequence[str], reason: str) -> LeftOut:
     kind = "refused" if reason.startswith("E_") else "excluded"
     if len(names) == 1:
-        return LeftOut(kind, 1, f"{names[0]} is left out: {reason}", tuple(names))
+        return LeftOut(kind, 1, f"{names[0]} is left out", f": {reason}", tuple(names), listed=False)
     return left_out(kind, names, "images are left out", f": {reason}")
 
 
@@ -111,8 +130,8 @@ def of_slices(volumes: Sequence[tuple[str, Taken]], config: Volume) -> list[Left
     )
     whys = ", ".join(f"{n} {why}" for n, why in counts if n)
     names = [f"{name} {len(each.numbers)} of {each.slices}" for name, each in parts]
-    said = f"{taken} of {slices} slices of {len(parts)} volumes are run on ({some(names)}); left out are {whys}"
-    return [LeftOut("slices", slices - taken, said, tuple(names[:NAMED]))]
+    what = f"{taken} of {slices} slices of {len(parts)} volumes are run on"
+    return [LeftOut("slices", slices - taken, what, f"; left out are {whys}", tuple(names))]
 
 
 _PILLOW, _ITK = "Pillow or ImageMagick saves them as PNG", "SimpleITK or nibabel saves them as .nii.gz"

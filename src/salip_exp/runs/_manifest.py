@@ -136,7 +136,7 @@ def opening(config: Config, command: Sequence[str], dataset: Dataset, loaded: Lo
             "n_used": len(dataset.refs),
             "n_excluded": len(dataset.excluded),
             "excluded": [{"case_id": case_id, "reason": reason} for case_id, reason in dataset.excluded],
-            "left_out": [asdict(each) for each in dataset.left_out],
+            "left_out": [each.to_dict() for each in dataset.left_out],
         },
     }
 
@@ -157,7 +157,7 @@ def closing(run: Run, built: Mapping[str, int], parts: Parts, store: Store) -> d
         seconds.update(record.seconds)
     vanished = [each.case_id for each in run.records if each.status == f"failed({VanishedTarget.CODE})"]
     data = run.manifest["data"]
-    more = [asdict(vanished_targets(vanished))] if vanished else []
+    more = [vanished_targets(vanished).to_dict()] if vanished else []
     return {
         "data": data | {"left_out": [*data["left_out"], *more]},
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
