@@ -24,7 +24,15 @@ def report_of(folder) -> dict:
 
 def test_it_leaves_weights_split_curves_and_a_report(trained) -> None:
     names = {each.name for each in trained.iterdir()}
-    assert names == {"unet.safetensors", "split.json", "curves.csv", "curves.png", "training.json", "checkpoint.pt"}
+    assert names == {
+        "identity.json",
+        "unet.safetensors",
+        "split.json",
+        "curves.csv",
+        "curves.png",
+        "training.json",
+        "checkpoint.pt",
+    }
     with (trained / "curves.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]

@@ -17,7 +17,7 @@ from rich.text import Text
 from salip_exp._commands.run import run_listeners, study_pages
 from salip_exp._console import shown, wide_console
 from salip_exp._experiments.cell_runs import CellRunner, Unfinished, run_cells
-from salip_exp._experiments.cells import Finished, figures_of, plan, tables_of
+from salip_exp._experiments.cells import Cell, Finished, figures_of, plan, tables_of
 from salip_exp._experiments.composing import told
 from salip_exp._experiments.counting import COUNTED, totals
 from salip_exp._experiments.outcome import environment, notes, outcome_json
@@ -27,11 +27,12 @@ from salip_exp._paper import table
 from salip_exp._reports.experiment_page import write_experiment
 from salip_exp._reports.paper_figures import draw_figures
 from salip_exp._reports.paper_tables import grid, to_rich, write_table
-from salip_exp._settings.folders import File
+from salip_exp._settings.folders import FREE, File, key_of
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
 from salip_exp.runs._process import stoppable
 from salip_exp.runs.folder import claim, write_json
+from salip_exp.runs.identity import Identity, differences, read_identity, write_identity
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
@@ -48,12 +49,14 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
 
     Raises:
         ConfigError: the command sets what cells differ in.
-        EnvironmentFault: the folder is in use or cannot be written.
+        EnvironmentFault: the folder is in use, cannot be written, or was deleted, moved or replaced meanwhile.
     """
     start = time.monotonic()
     runner = CellRunner(config, told(typed), run_listeners, study_pages)
     with claim(folder), stoppable() as stop:
-        outcomes, code = run_cells(runner, plan(config.experiment.parts), stop)
+        cells = plan(config.experiment.parts)
+        _settle(folder, _identity(config, typed, cells))
+        outcomes, code = run_cells(runner, cells, stop, folder)
         finished = {key: each for key, each in outcomes.items() if isinstance(each, Finished)}
         said = notes(finished.values(), config)
         results = [result_of(table(name), outcomes, config) for name in tables_of(config.experiment.parts)]
@@ -70,6 +73,24 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         write_experiment(folder, Path(config.outputs).absolute())
     _present(folder, tables, said, more)
     return code or _verdict(outcomes, results)
+
+
+def _settle(folder: Path, identity: Identity) -> None:
+    """Say what the folder is of; what an experiment with other settings left, which lies in its cells, too, goes."""
+    before = read_identity(folder)
+    changes = [] if before is None else differences(before, identity)
+    if changes:
+        sys.stderr.write(f"other than this experiment was: {'; '.join(changes)}; its tables are made anew\n")
+        for name in (File.study, File.study_page):
+            (folder / name).unlink(missing_ok=True)
+    write_identity(folder, identity)
+
+
+def _identity(config: Config, typed: Sequence[str], cells: Sequence[Cell]) -> Identity:
+    """What the folder of an experiment is of; where images lie and how many pictures are drawn is no part of it."""
+    overrides = sorted({each for each in told(typed) if key_of(each) not in {*FREE, "figures"}})
+    of = {"experiment": config.experiment.name, "data": str(config.data), "overrides": overrides}
+    return Identity("experiment", of, [cell.name for cell in cells])
 
 
 def _verdict(outcomes: Outcomes, results: Sequence[Result]) -> int:

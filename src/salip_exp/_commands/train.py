@@ -12,7 +12,7 @@ from rich.text import Text
 from salip_exp._commands.run import run_listeners
 from salip_exp._console import shown, wide_console
 from salip_exp._reports.listeners import RunTable, tell_left_out
-from salip_exp._settings.folders import File
+from salip_exp._settings.folders import File, is_complete
 from salip_exp._tracking.trainings import TrainingTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
 from salip_exp._training.data import read_training_data
@@ -59,7 +59,7 @@ def scoring_command(typed: Sequence[str], weights: Path) -> list[str]:
 def _tested(config: Config, folder: Path, typed: Sequence[str], lab: Lab) -> int:
     """The run over the test part, unless it is there."""
     code, place, scoring = 0, folder / File.test, scoring_command(typed, folder / File.weights)
-    if not (place / File.summary).exists():
+    if not is_complete(place):
         chosen = replace(using(config, folder / File.weights), task=Task.run, resume=True)
         code = held_out_run(chosen, place, scoring, lab, [*run_listeners(chosen, place), RunTable()])
     if not code:

@@ -16,10 +16,11 @@ from rich.console import Console
 from salip_exp._execute import execute
 from salip_exp._experiments.cells import Cell, Finished
 from salip_exp._experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
+from salip_exp._files import require_kept
 from salip_exp._settings.folders import File, label
-from salip_exp._wording import number
+from salip_exp._wording import number, some
 from salip_exp.config import Config
-from salip_exp.errors import SalipError, TooManyFailures, WeightsError
+from salip_exp.errors import DataError, SalipError, TooManyFailures, WeightsError
 from salip_exp.runs._process import Stop
 from salip_exp.runs.folder import State, read_json, read_run, write_json
 from salip_exp.runs.lab import Lab
@@ -150,8 +151,16 @@ class CellRunner:
         code = execute(config, folder, command, self.lab, listeners, self.of_study, train=True)
         if code:
             raise _Stopped(code)
+        self._require_same_images(config, folder)
         manifest = read_json(folder / File.manifest) or {}
         write_json(folder / File.manifest, manifest | {"cell": {"key": key, "command": shlex.join(command)}})
+
+    def _require_same_images(self, config: Config, folder: Path) -> None:
+        """Prove that the run read the images that the cell's key is of."""
+        known = self.lab.fingerprints(config)
+        other = [each.case_id for each in read_run(folder).records if each.fingerprint not in ("", known[each.case_id])]
+        if other:
+            raise DataError(f"{some(other)} were changed while the cell ran: the same command runs it again")
 
     def _finished(self, cell: Cell, config: Config, folder: Path) -> Finished | Unfinished:
         run = read_run(folder)
@@ -179,13 +188,21 @@ def _key_in(folder: Path) -> str | None:
     return str(cell.get("key")) if isinstance(cell, dict) and (folder / File.summary).exists() else None
 
 
-def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop) -> tuple[_Done, int]:
-    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none); a line for each."""
+def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop, home: Path) -> tuple[_Done, int]:
+    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none); a line for each.
+
+    Args:
+        home: folder of the experiment.
+
+    Raises:
+        EnvironmentFault: that folder was deleted, moved or replaced meanwhile.
+    """
     done: _Done = {}
     progress = runner.config.progress
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not progress)
     for position, cell in enumerate(cells, start=1):
         start = time.monotonic()
+        require_kept(home)
         try:
             if stop.code is not None:
                 raise _Stopped(stop.code)
@@ -199,8 +216,7 @@ def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop) -> tuple[_D
 
 
 def _line(cell: Cell, outcome: Finished | Unfinished) -> str:
-    name = f"{cell.dataset} {cell.column}"
     if isinstance(outcome, Unfinished):
-        return f"{name}: {outcome.state}: {outcome.why}"
+        return f"{cell.name}: {outcome.state}: {outcome.why}"
     scores = [record.dsc for record in outcome.records if record.dsc is not None]
-    return f"{name}: DSC {number(sum(scores) / len(scores) if scores else None)} (n={len(scores)})"
+    return f"{cell.name}: DSC {number(sum(scores) / len(scores) if scores else None)} (n={len(scores)})"

@@ -28,6 +28,11 @@ class Cell:
     column: str
     overrides: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """Of all cells of all experiments."""
+        return f"{self.dataset} {self.column}"
+
 
 @dataclass(frozen=True)
 class Finished:

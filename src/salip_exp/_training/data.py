@@ -20,6 +20,7 @@ from salip_exp.data.loading import prefetched, resize_target
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
+from salip_exp.runs.identity import Identity
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.records import data_hash, fingerprint
 
@@ -221,6 +222,11 @@ class TrainingData:
     excluded: Sequence[tuple[str, str]]
     key: str
     left_out: Sequence[LeftOut] = ()
+
+    @property
+    def identity(self) -> Identity:
+        """What the folder of the training is of."""
+        return Identity("training", {"training": self.key}, [ref.case_id for ref in self.examples.refs])
 
 
 def read_training_data(config: Config, lab: Lab) -> TrainingData:

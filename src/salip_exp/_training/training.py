@@ -27,6 +27,7 @@ from salip_exp.networks.weights import sha256_of
 from salip_exp.runs._manifest import commit, machine, versions
 from salip_exp.runs._process import stoppable
 from salip_exp.runs.folder import claim, read_json, write_json
+from salip_exp.runs.identity import require_same
 
 VERSION = 1
 
@@ -96,8 +97,9 @@ def train_in(
         ConfigError: the loss is no number any more.
     """
     with claim(folder):
+        require_same(folder, data.identity)
         complete = found_in(folder, data.key) is not None
-        if not complete and (folder / File.training).exists():
+        if (read_json(folder / File.training) or {}).get("key", data.key) != data.key:  # of an earlier version
             raise EnvironmentFault(
                 f"{folder} holds a training with other settings or data: delete it, or train elsewhere by "
                 "hydra.run.dir=DIR"

@@ -14,8 +14,9 @@ from salip_exp._tuning.trials import TrialRow, best_by, winner
 from salip_exp._tuning.worker import Outcome, applied, tried
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, DataError
 from salip_exp.evaluation.statistics import estimate
+from salip_exp.runs.records import fingerprint
 
 log = logging.getLogger(__name__)
 DSC = "dsc"
@@ -49,6 +50,7 @@ class _Scores:
     def __init__(self, study: Study) -> None:
         self.study = study
         self._cases = {case.case_id: case for case in study.images}
+        self._prints: dict[str, str] = {}
         self._known: dict[tuple[str, int | None, str], float | None] = {}
 
     def dsc(self, trial: TrialRow | None, refs: Sequence[CaseRef]) -> dict[str, Any]:
@@ -75,12 +77,22 @@ class _Scores:
 
     def _measured(self, config: Config, name: str, image: Case | CaseRef) -> float | None:
         try:
-            case = image if isinstance(image, Case) else self._cases.get(image.case_id) or image.load()
+            case = image if isinstance(image, Case) else self._cases.get(image.case_id) or self._read(image)
             return self.study.workbench.outcome(config, [case], [name]).images[case.case_id][name]
         except CaseError as error:
             log.warning("%s has no score: %s %s", image.case_id, error.code, error)
             self.study.faults[image.case_id] = f"{error.code}: {error}"
             return None
+
+    def _read(self, ref: CaseRef) -> Case:
+        """The case, proven to be what it was when another setting was scored on it; raises CaseError, DataError."""
+        case = ref.load()
+        found = fingerprint(case)
+        if self._prints.setdefault(ref.case_id, found) != found:
+            raise DataError(
+                f"{ref.case_id} was changed while settings were scored on it: the same command does so anew"
+            )
+        return case
 
 
 def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseRef]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from salip_exp._tuning.worker import OnTrial
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.runs._process import stoppable
+from salip_exp.runs.identity import require_same
 from salip_exp.runs.lab import Lab
 
 _LOOK = 2.0  # seconds between looks at what other workers did
@@ -107,6 +108,7 @@ def _work(config: Config, folder: Path, number: int) -> None:
     logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
     try:
         study = make_study(config, folder, Lab())
+        require_same(folder, study.identity)  # images may have changed since the study began
         database = Database(study.url, study.name, config.tuning)
         with stoppable() as stop:
             study.worker(database).run(lambda *_: None, lambda: stop.code is not None or os.getppid() != parent)

@@ -21,6 +21,7 @@ from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.left_out import LeftOut, by_reason
 from salip_exp.errors import CaseError, DataError
+from salip_exp.runs.identity import Identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.records import fingerprint, recipe
 
@@ -114,6 +115,11 @@ class Study:
     def image_ids(self) -> tuple[str, ...]:
         """Ids of the tuning images."""
         return tuple(each.case_id for each in self.images)
+
+    @property
+    def identity(self) -> Identity:
+        """What its folder is of."""
+        return Identity("study", {"study": self.name}, list(self.image_ids))
 
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""

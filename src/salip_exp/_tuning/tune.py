@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salip_exp._files import atomic_write
+from salip_exp._files import atomic_write, require_kept
 from salip_exp._settings.folders import File
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.results import write_results
@@ -19,6 +19,7 @@ from salip_exp._tuning.trials import TrialRow, read_trials, trial_table, winner
 from salip_exp._tuning.worker import applied
 from salip_exp.config import Config, Task
 from salip_exp.runs.folder import claim
+from salip_exp.runs.identity import require_same
 from salip_exp.runs.lab import Lab
 
 
@@ -70,11 +71,13 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
 
     Raises:
         TooManyFailures: no trial has a value; the trials' table is written nevertheless.
-        EnvironmentFault: the folder is in use, or the database or the disk stands in the way.
+        EnvironmentFault: the folder is in use, holds another study, or was deleted, moved or replaced meanwhile, or the
+            database or the disk stands in the way.
         DataError, WeightsError, ConfigError: what is missing or wrong.
     """
     with claim(folder):
         study = make_study(config, folder, lab)
+        require_same(folder, study.identity)
         atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.image_ids))
         database = Database(study.url, study.name, config.tuning)
         try:
@@ -82,6 +85,7 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
                 each.began(config, folder)
 
             def on_trial(number: int, value: float | None) -> None:
+                require_kept(folder)
                 for each in listeners:
                     each.trial(number, value)
 

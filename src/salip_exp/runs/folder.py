@@ -32,7 +32,7 @@ from salip_exp._files import (
 from salip_exp._settings.folders import File, is_complete, is_part, is_unfinished, way_on
 from salip_exp.config import Task
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs.identity import read_identity
+from salip_exp.runs.identity import Identity, read_identity
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record, record_key, record_path
 from salip_exp.runs.summary import VERSION, is_whole
 
@@ -178,7 +178,7 @@ _MARKS = {File.summary, File.status, File.manifest, File.cases}
 _STUDY_MARKS = {File.study, File.tuning_images}
 
 _STUDY_KEYS = {
-    "tuning": {"dataset", "trials", "best", "images", "winner"},
+    "tuning": {"study", "dataset", "trials", "best", "images", "winner"},
     "experiment": {"name", "command", "data", "notes", "tables", "figures", "counters", "environment", "seconds"},
 }
 
@@ -262,7 +262,17 @@ def read_study(folder: Path, outputs: Path) -> StudyFolder:
     content = read_json(folder / File.study) or {}
     # By what it says, too: hydra.run.dir may put an experiment anywhere.
     kind = "experiment" if _is_experiment(folder, outputs) or content.get("kind") == "experiment" else "tuning"
-    return StudyFolder(folder, kind, content if set(content) >= _STUDY_KEYS[kind] else {})
+    whole = set(content) >= _STUDY_KEYS[kind] and _is_of(content, read_identity(folder))
+    return StudyFolder(folder, kind, content if whole else {})
+
+
+def _is_of(content: Mapping[str, Any], identity: Identity | None) -> bool:
+    """Whether `study.json` is of what its folder is of; earlier versions do not say what that is."""
+    if identity is None:
+        return True
+    if identity.kind == "experiment":
+        return bool(content["name"] == identity.of["experiment"] and content["data"] == identity.of["data"])
+    return bool(content["study"] == identity.of["study"] and content["images"] == identity.cases)
 
 
 def _walk(outputs: Path) -> Iterator[tuple[Path, set[str]]]:

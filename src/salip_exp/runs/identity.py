@@ -14,6 +14,17 @@ from salip_exp._wording import some
 from salip_exp.errors import EnvironmentFault
 
 VERSION = 1
+_VERB = {"study": "tune", "training": "train"}
+_OTHER = {
+    "recipe": "other settings, weights or text",
+    "scores": "other scores of installed packages",
+    "study": "other settings, weights, text or images",
+    "training": "other settings or data",
+    "experiment": "another experiment",
+    "data": "other data",
+    "overrides": "other settings",
+}
+"""What it means that a part of `Identity.of` is another one."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,10 @@ def require_same(folder: Path, identity: Identity) -> None:
     if before is None:
         write_identity(folder, identity)
     elif what := differences(before, identity):
+        other, verb = _OTHER[identity.kind], _VERB[identity.kind]
         raise EnvironmentFault(
-            f"{folder} holds another {before.kind} ({'; '.join(what)}): restore what was changed, or begin anew by "
-            "hydra.run.dir=DIR or after deleting it"
+            f"{folder} holds a {before.kind} with {other}: delete it, or {verb} elsewhere by hydra.run.dir=DIR "
+            f"({'; '.join(what)})"
         )
 
 
@@ -73,7 +85,7 @@ def differences(before: Identity, now: Identity) -> list[str]:
         return [f"it is no {now.kind}"]
     other = [name for name in {**before.of, **now.of} if before.of.get(name) != now.of.get(name)]
     gone, new = without(before.cases, now.cases), without(now.cases, before.cases)
-    found = [f"another {name}" for name in other]
+    found = [_OTHER.get(name, f"another {name}") for name in other]
     found += [f"no longer with {some(gone)}"] * bool(gone) + [f"now with {some(new)}"] * bool(new)
     return found or ["its cases in another order"] * (before.cases != now.cases)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -71,7 +71,7 @@ class Lab:
         """memory_mb: bound of the images in memory, for who goes over the same data set again and again."""
         self._memory = CaseMemory(memory_mb << 20)
         self._datasets: dict[str, Dataset] = {}
-        self._data_hashes: dict[str, str] = {}
+        self._prints: dict[str, dict[str, str]] = {}
         self._stores: dict[str, Store] = {}
         self._networks: dict[type, tuple[Hashable, LoadedSam | LoadedClip | LoadedUnet]] = {}
 
@@ -89,16 +89,20 @@ class Lab:
             self._datasets[key] = replace(found, refs=self._memory.remembering(found.refs))
         return self._datasets[key]
 
-    def data_sha256(self, config: Config) -> str:
-        """SHA-256 over the fingerprints of all cases; a case that cannot be read counts by its error.
+    def fingerprints(self, config: Config) -> Mapping[str, str]:
+        """Fingerprints of all cases by id, as they were when first asked for; of one that cannot be read its error.
 
         Raises:
             DataError: the data set cannot be used.
         """
         key = _text(config.dataset, config.seed)
-        if key not in self._data_hashes:
-            self._data_hashes[key] = data_hash(map(_fingerprint, self.dataset(config).refs))
-        return self._data_hashes[key]
+        if key not in self._prints:
+            self._prints[key] = {ref.case_id: _fingerprint(ref) for ref in self.dataset(config).refs}
+        return self._prints[key]
+
+    def data_sha256(self, config: Config) -> str:
+        """SHA-256 over the fingerprints of all cases; raises what `fingerprints` raises."""
+        return data_hash(self.fingerprints(config).values())
 
     def store(self, config: CacheConfig) -> Store:
         """The configured stage cache.
