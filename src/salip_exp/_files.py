@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 import time
 import uuid
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_cache_path
@@ -67,6 +68,33 @@ def process_lock(path: Path, timeout_s: float = -1) -> BaseFileLock:
             of its kinds, when another process holds the lock for too long.
     """
     return FileLock(path, timeout=timeout_s, fallback_to_soft=False)
+
+
+SAY_AFTER_S = 5.0
+"""Until it is said whom a process waits for."""
+
+
+def acquire(lock: BaseFileLock, what: str, most_s: float, poll_s: float = 0.05) -> None:
+    """Take a lock that others hold for a while, and say on stderr, after some seconds, for what is waited.
+
+    Args:
+        what: of what others are busy with, e.g. `fetches vit_h`.
+        most_s: to wait.
+
+    Raises:
+        filelock.Timeout: it was held for all that time.
+        OSError: the file cannot be made, or the file system has no locks.
+    """
+    try:
+        lock.acquire(timeout=min(SAY_AFTER_S, most_s), poll_interval=poll_s)
+    except Timeout:
+        if most_s <= SAY_AFTER_S:
+            raise
+        with suppress(OSError, ValueError):  # nobody listens
+            sys.stderr.write(
+                f"waiting for another process, which {what} and holds {lock.lock_file}, {most_s:g} seconds at most\n"
+            )
+        lock.acquire(timeout=most_s - SAY_AFTER_S, poll_interval=poll_s)
 
 
 def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -> None:

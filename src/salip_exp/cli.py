@@ -134,9 +134,16 @@ def _hydra(codes: list[int]) -> None:
     try:
         hydra.main(config_path="pkg://salip_exp.conf", config_name="config", **VERSION_BASE)(job)()
     except FAULTS as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):  # the log cannot be opened
+            raise _no_folder(cause) from error
         raise explain(error) from error
     except OSError as error:
-        raise EnvironmentFault(f"the run folder cannot be made: {error}; choose another by outputs=DIR") from error
+        raise _no_folder(error) from error
+
+
+def _no_folder(error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(f"the run folder cannot be made or written: {error}; choose another by outputs=DIR")
 
 
 def _job(cfg: DictConfig) -> int:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,9 @@ import pytest
 from salip_exp import _files
 from salip_exp._reports import listeners
 from salip_exp._settings.folders import File, is_unfinished
+from salip_exp.cache import _disk
+from salip_exp.cache._base import Stage
+from salip_exp.cache._disk import FileLocks
 from salip_exp.errors import EnvironmentFault, Unwritable
 from salip_exp.runs import runner
 from salip_exp.runs.folder import read_run
@@ -225,3 +233,86 @@ def test_below_no_kept_folder_whatever_is_missing_is_made(tmp_path: Path) -> Non
     assert not isinstance(caught.value, Unwritable)
     _files.let_go(tmp_path / "a")
     _files.atomic_write(tmp_path / "a" / "d" / "e" / "f", b"x")
+
+
+HOLDER = """
+import os, signal, sys
+from pathlib import Path
+from salip_exp._files import process_lock
+with process_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def stopped_holder() -> Iterator[Callable[[Path], int]]:
+    """Starts a process that takes a lock and is stopped; returns its number."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(path: Path) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", HOLDER, str(path)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout is not None and started[-1].stdout.readline() == "held\n"
+        os.waitid(os.P_PID, started[-1].pid, os.WSTOPPED)
+        return started[-1].pid
+
+    yield start
+    for each in started:
+        each.kill()
+        each.communicate()
+
+
+@pytest.mark.fault("I9")
+def test_who_waits_for_a_stopped_process_says_so_and_goes_on_without_it(
+    stopped_holder: Callable[[Path], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopped_holder(tmp_path / "table" / "ab.lock")
+    monkeypatch.setattr(_files, "SAY_AFTER_S", 0.05)
+    monkeypatch.setattr(_disk, "LOCK_WAIT_S", 0.2)
+    locks = FileLocks(tmp_path)
+    for _ in range(2):  # the second time nothing is waited for
+        with locks.hold(Stage.table, "abcd"):
+            pass
+    said = capsys.readouterr().err
+    assert said == (
+        f"waiting for another process, which computes the same stage and holds {tmp_path}/table/ab.lock, "
+        "0.2 seconds at most\n"
+    )
+
+
+@pytest.mark.fault("I9")
+def test_a_folder_of_a_stopped_process_is_refused_and_it_is_said_how_that_one_goes_on(
+    stopped_holder: Callable[[Path], int], fakes: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    pid = stopped_holder(run / ".lock")
+    (run / "status.json").write_text(json.dumps({"state": "running", "pid": pid, "host": platform.node()}))
+    with pytest.raises(EnvironmentFault, match=rf"in use by process {pid} on .*, which is stopped \(kill -CONT {pid}"):
+        fakes.run_fake(run)
+
+
+READ_ONLY = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+
+
+@pytest.mark.ci
+@pytest.mark.fault("I10")
+@pytest.mark.parametrize("task", ["run", "tune", "train"])
+def test_a_folder_on_a_read_only_file_system_ends_with_6(process: Any, tmp_path: Path, task: str) -> None:
+    (tmp_path / "shared").mkdir()
+    mount = "mount -t tmpfs tmpfs shared && mkdir shared/study && mount -o remount,ro tmpfs shared"
+    if subprocess.run([*READ_ONLY, mount], cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot mount a file system")
+    method = ["method=unet"] if task == "train" else []
+    words = [sys.executable, "-W", "ignore", "-m", "salip_exp", f"task={task}", *method, "dataset=phantom_hc18"]
+    command = shlex.join([*words, "dataset.phantom.n=6", "hydra.run.dir=shared/study", "progress=false"])
+    ended = subprocess.run(
+        [*READ_ONLY, f"{mount} && {command}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 6, ended.stderr
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
+    assert "shared/study" in ended.stderr and "Read-only file system" in ended.stderr

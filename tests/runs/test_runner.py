@@ -383,7 +383,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_whose_it_is(fakes, 
         pass
 
 
-@pytest.mark.fault("R4")
+@pytest.mark.fault("R4", "I10")
 def test_where_files_cannot_be_locked_a_run_is_refused_and_leaves_no_mark(fakes, tmp_path, monkeypatch):
     """A mark in place of a lock would outlive a killed run, and refuse the next."""
 
@@ -391,7 +391,7 @@ def test_where_files_cannot_be_locked_a_run_is_refused_and_leaves_no_mark(fakes,
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(EnvironmentFault, match=r"Function not implemented.*outputs=DIR"):
+    with pytest.raises(EnvironmentFault, match=r"cannot be locked .Function not implemented.*outputs=DIR"):
         fakes.run_fake(tmp_path / "run")
     assert not in_use(tmp_path / "run")
     monkeypatch.undo()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
 
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.database import CLAIMS, Claim, Database
 from salip_exp._tuning.space import Dimension, Space, samplers
-from salip_exp.config import Sampler, TuningConfig
+from salip_exp._tuning.tune import StudyListener, study_in
+from salip_exp.cache.store import MemoryStore
+from salip_exp.config import Config, Sampler, TuningConfig
+from salip_exp.errors import EnvironmentFault
 
 TOTAL = 12
 
@@ -180,3 +189,94 @@ def test_a_study_of_version_0_1_0_goes_on(opened: Opener, tmp_path: Path) -> Non
     again = database.trial(claims[0], RandomSampler())
     assert again.suggest_float("sam.pred_iou_thresh", 0, 1) == left.params["sam.pred_iou_thresh"]
     assert database.claim(4) is None
+
+
+class Away:
+    """A database that refuses so many statements as one that is held by others does."""
+
+    def __init__(self, database: Database, times: int) -> None:
+        self.left, self.cut = times, 0
+
+        def refuse(*_: Any) -> None:
+            if self.left:
+                self.left, self.cut = self.left - 1, self.cut + 1
+                error = sqlite3.OperationalError("database is locked")
+                raise sqlalchemy.exc.OperationalError("SELECT 1", {}, error)
+
+        sqlalchemy.event.listen(database.storage.engine, "before_cursor_execute", refuse, named=False)
+
+
+@pytest.mark.fault("I8")
+def test_a_trial_is_done_once_though_every_statement_of_it_is_cut_once(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space((Dimension("sam.pred_iou_thresh", False, low=0.2, high=0.8), Dimension(AREA, False, (0.1, 0.5))))
+    sampler, database = samplers(Sampler.tpe, space, 5), opened()
+    monkeypatch.setattr("salip_exp._tuning.database._AGAIN_S", 0.0)
+    found = []
+    away = Away(database, 0)
+    for cut in range(40):
+        claim = claimed(database, 40)
+        away.left = 1
+        with database.holding(claim):
+            trial = database.trial(claim, sampler(0))
+            found.append([each.suggest(trial) for each in space.dimensions])
+            away.left += cut % 3
+            database.finish(claim, 0.5, {"by": "me"})
+    assert away.cut == 79
+    assert [each.value for each in database.finished(40)] == [0.5] * 40
+    assert database.study.trials[7].user_attrs == {"by": "me"}
+    assert states(database) == ["COMPLETE"] * 40
+
+
+@pytest.mark.fault("I8", "I9")
+def test_patience_ends_and_says_for_what_it_waits(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = opened()
+    database.patience.seconds = 0.05
+    monkeypatch.setattr("salip_exp._tuning.database._AGAIN_S", 0.0)
+    monkeypatch.setattr("salip_exp._tuning.database._SAY_AFTER_S", 0.0)
+    away = Away(database, 10**9)
+    with pytest.raises(EnvironmentFault, match=r"cannot be used \(database is locked"):
+        database.claim(TOTAL)
+    said = capsys.readouterr().err
+    assert said.count("waiting for the study's database") == 1
+    assert "study.db (database is locked), for 0.05 seconds at most" in said
+    before = away.cut
+    with pytest.raises(EnvironmentFault):
+        database.claim(TOTAL)
+    assert away.cut == before + 1  # it was waited for once, in vain
+
+
+@pytest.mark.ci
+@pytest.mark.fault("I8")
+@pytest.mark.skipif("SALIP_TEST_POSTGRES" not in os.environ, reason=".ci/with_postgres starts a server")
+def test_a_server_that_cuts_all_connections_again_and_again_costs_a_study_nothing(
+    stubs: ModuleType, tmp_path: Path, blob_sam: Any, random_clip: Any
+) -> None:
+    url = os.environ["SALIP_TEST_POSTGRES"]
+    server, stop = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool), []
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+
+    def cutting() -> None:
+        while not stop:
+            with server.connect() as connection:
+                counts.append(len(connection.execute(sqlalchemy.text(cut)).all()))
+            time.sleep(0.2)
+
+    class Cutting(StudyListener):
+        def began(self, config: Config, folder: Path) -> None:
+            thread.start()
+
+    counts: list[int] = []
+    thread = threading.Thread(target=cutting, daemon=True)
+    try:
+        lab = stubs.StubLab(blob_sam, random_clip, store=MemoryStore(2**28))
+        study_in(stubs.config(n_trials=24, storage=url, grace_s=2.0), tmp_path / "cut", lab, [Cutting()])
+    finally:
+        stop.append(True)
+        thread.join()
+    study_in(stubs.config(n_trials=24), tmp_path / "whole", lab)
+    assert sum(counts) > 10
+    assert (tmp_path / "cut" / "trials.csv").read_bytes() == (tmp_path / "whole" / "trials.csv").read_bytes()

@@ -12,23 +12,35 @@ retried under another number, which would give it another setting.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import random
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 from salip_exp.config import TuningConfig
 from salip_exp.errors import ConfigError, EnvironmentFault
@@ -47,6 +59,8 @@ _NOW = sa.func.current_timestamp()
 _DAMAGED = ("not a database", "malformed")
 """What SQLite says of files that it did not write so."""
 _LOOKS = 6  # at a database that is being made by another process
+_SAY_AFTER_S, _AGAIN_S = 3.0, 0.25
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,82 @@ class Claim:
 
     number: int
     trial_id: int
+
+
+class Patience:
+    """Does work on a database again while the database is away or held by others, and says so after some seconds.
+
+    Every work that is handed in is one transaction, and may be done twice where a connection is cut between the commit
+    and its answer: what it changes is the same then.
+
+    Args:
+        name: of the database, for people.
+        seconds: to wait at most; once they were in vain, nothing is waited for any more.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.name, self.seconds = name, seconds
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """What the work returns; raises what it raised last."""
+        begun, said = time.monotonic(), False
+        while True:
+            try:
+                return work()
+            except (SQLAlchemyError, StorageInternalError) as error:
+                waited = time.monotonic() - begun
+                if not _passes(error) or waited >= self.seconds:
+                    self.seconds = 0.0 if _passes(error) else self.seconds
+                    raise
+                if not said and waited > _SAY_AFTER_S:
+                    said = True
+                    sys.stderr.write(
+                        f"waiting for the study's database {self.name} ({_message(error)}), for {self.seconds:g} "
+                        "seconds at most (tuning.lock_wait_s)\n"
+                    )
+            time.sleep(min(_AGAIN_S, self.seconds))
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it is worth to try again: SQLite is held by others, or a server is away."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if _was_cut(error):
+        return True
+    if not isinstance(cause, OperationalError | InterfaceError):
+        return False
+    return not type(cause.orig).__module__.startswith("sqlite3") or "locked" in str(cause.orig)
+
+
+def _was_cut(error: Exception) -> bool:
+    """Whether there was a connection, and it is gone; what is asked of its transaction after that is refused."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(cause, PendingRollbackError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
+
+
+def _message(error: Exception) -> str:
+    cause = error if isinstance(error, DBAPIError) else error.__cause__ or error
+    return str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+
+
+class _PatientStorage(RDBStorage):
+    """Optuna's storage, whose operations, a transaction each, are done with patience."""
+
+    patience: Patience
+
+
+def _with_patience(name: str) -> Callable[..., Any]:
+    operation = getattr(RDBStorage, name)
+
+    @functools.wraps(operation)
+    def patient(self: _PatientStorage, *what: Any, **more: Any) -> Any:
+        return self.patience(lambda: operation(self, *what, **more))
+
+    return patient
+
+
+# Also what Optuna's memory in front of a storage calls of it.
+for _name in (*BaseStorage.__abstractmethods__, "_create_new_trial", "_set_trial_param", "_get_trials"):
+    setattr(_PatientStorage, _name, _with_patience(_name))
 
 
 class Database:
@@ -72,9 +162,10 @@ class Database:
 
     def __init__(self, url: str, name: str, config: TuningConfig) -> None:
         self.url, self.name, self.grace, self.wait = url, name, config.grace_s, config.lock_wait_s
+        self.patience = Patience(shown(url), config.lock_wait_s)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with self.faults():
-            self.storage, self.study = _opened(url, name, config.lock_wait_s)
+            self.storage, self.study = _opened(url, name, config.lock_wait_s, self.patience)
             self._study_id = self.storage.get_study_id_from_name(name)
 
     @contextmanager
@@ -83,8 +174,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
-            cause = error if isinstance(error, DBAPIError) else error.__cause__ or error
-            message = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+            message = _message(error)
             raise EnvironmentFault(
                 f"the study's database {shown(self.url)} cannot be used ({message}): {self._what_to_do(message)}"
             ) from error
@@ -165,8 +255,8 @@ class Database:
 
     def void_claims(self) -> None:
         """Give up every claim on the study, for a process that knows that no other works on it."""
-        with self.faults(), self.storage.engine.begin() as connection:
-            connection.execute(CLAIMS.delete().where(CLAIMS.c.study == self.name))
+        with self.faults():
+            self._write(CLAIMS.delete().where(CLAIMS.c.study == self.name))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -185,18 +275,26 @@ class Database:
 
     def _held(self) -> set[int]:
         """Numbers of the trials that living workers work on."""
-        with self.storage.engine.connect() as connection:
-            alive = sa.and_(CLAIMS.c.study == self.name, CLAIMS.c.heartbeat >= self._silence(connection))
-            return set(connection.scalars(sa.select(CLAIMS.c.number).where(alive)))
+
+        def look() -> set[int]:
+            with self.storage.engine.connect() as connection:
+                alive = sa.and_(CLAIMS.c.study == self.name, CLAIMS.c.heartbeat >= self._silence(connection))
+                return set(connection.scalars(sa.select(CLAIMS.c.number).where(alive)))
+
+        return self.patience(look)
 
     def _take(self, number: int) -> Claim | None:
         """The claim on a trial, unless somebody who lives was faster."""
-        try:
+
+        def insert() -> None:
             with self.storage.engine.begin() as connection:
                 silent = CLAIMS.c.heartbeat < self._silence(connection)
                 connection.execute(CLAIMS.delete().where(self._row(number), silent))
                 connection.execute(CLAIMS.insert().values(study=self.name, number=number, heartbeat=_NOW))
-        except IntegrityError:
+
+        try:
+            self.patience(insert)
+        except IntegrityError:  # or ours, of which a cut connection did not tell: silent, it is taken up again
             return None
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         try:
@@ -209,8 +307,14 @@ class Database:
         return Claim(number, trial_id)
 
     def _give_up(self, number: int) -> None:
-        with self.storage.engine.begin() as connection:
-            connection.execute(CLAIMS.delete().where(self._row(number)))
+        self._write(CLAIMS.delete().where(self._row(number)))
+
+    def _write(self, statement: sa.Executable) -> None:
+        def write() -> None:
+            with self.storage.engine.begin() as connection:
+                connection.execute(statement)
+
+        self.patience(write)
 
     def _row(self, number: int) -> sa.ColumnElement[bool]:
         return sa.and_(CLAIMS.c.study == self.name, CLAIMS.c.number == number)
@@ -230,31 +334,35 @@ def shown(url: str) -> str:
     return str(found.database) if found.get_backend_name() == "sqlite" else found.render_as_string(hide_password=True)
 
 
-def _opened(url: str, name: str, wait: float) -> tuple[RDBStorage, optuna.Study]:
+def _opened(url: str, name: str, wait: float, patience: Patience) -> tuple[RDBStorage, optuna.Study]:
     """Storage and study, both made where they are not there.
 
     Of processes that come to a new database at once, all but one find tables half made, and look again.
     """
+
+    def look() -> tuple[RDBStorage, optuna.Study]:
+        storage = _open(url, patience)
+        CLAIMS.create(storage.engine, checkfirst=True)
+        return storage, optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+
     begun = time.monotonic()
-    for attempt in range(_LOOKS):
-        try:
-            storage = _open(url, wait)
-            CLAIMS.create(storage.engine, checkfirst=True)
-            return storage, optuna.create_study(
-                storage=storage, study_name=name, direction="maximize", load_if_exists=True
-            )
-        except (SQLAlchemyError, StorageInternalError):
-            if attempt == _LOOKS - 1 or time.monotonic() - begun > wait:
+    for attempt in itertools.count(1):
+        try:  # a server that is not there at all may be misspelt: that is said at once
+            return patience(look) if url.startswith("sqlite") else look()
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if (attempt >= _LOOKS and not _was_cut(error)) or time.monotonic() - begun > wait:
                 raise
             time.sleep(random.uniform(0.1, 0.5))
     raise AssertionError("the last look returns or raises")
 
 
-def _open(url: str, wait: float) -> RDBStorage:
+def _open(url: str, patience: Patience) -> RDBStorage:
     sqlite = url.startswith("sqlite")
-    arguments = {"connect_args": {"timeout": wait}} if sqlite else {"pool_pre_ping": True}
+    once = min(_SAY_AFTER_S, patience.seconds)  # SQLite itself waits so long, then it is asked again
+    arguments = {"connect_args": {"timeout": once}} if sqlite else {"pool_pre_ping": True}
     try:
-        storage = RDBStorage(url, engine_kwargs=arguments)
+        storage = _PatientStorage(url, engine_kwargs=arguments)
+        storage.patience = patience
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(
             f"tuning.storage={shown(url)} cannot be used ({error}): give the URL of an SQL database, e.g. "

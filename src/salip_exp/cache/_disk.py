@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import BaseFileLock, Timeout
+from filelock import BaseFileLock
 
-from salip_exp._files import TooLarge, open_file, process_lock, read_file, write_bytes
+from salip_exp._files import TooLarge, acquire, open_file, process_lock, read_file, write_bytes
 from salip_exp.cache._base import Arrays, Counted, Stage
 from salip_exp.cache._files import (
     HEAD,
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _PREFIX = 2  # leading characters of a key that name its lock: a stage has 256 lock files at most
 _POLL_S = 0.01
-LOG_AFTER_S = 60.0  # until the log says whom a process waits for
+LOCK_WAIT_S = 600.0  # for one who computes the same; after that it is computed here, too
 
 
 class ThreadLocks:
@@ -86,8 +86,8 @@ class FileLocks:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = process_lock(path)
-            _wait(lock, path)
-        except OSError as fault:
+            acquire(lock, "computes the same stage", LOCK_WAIT_S, _POLL_S)
+        except OSError as fault:  # a time-out among them: somebody was stopped while he held it
             self._give_up(fault)
             return None
         return lock
@@ -101,14 +101,6 @@ class FileLocks:
                 self._folder,
                 fault.strerror or fault,
             )
-
-
-def _wait(lock: BaseFileLock, path: Path) -> None:
-    try:
-        lock.acquire(timeout=LOG_AFTER_S, poll_interval=_POLL_S)
-    except Timeout:
-        log.info("waiting for another process, which holds %s and computes for more than %g s", path, LOG_AFTER_S)
-        lock.acquire(timeout=-1, poll_interval=_POLL_S)
 
 
 T = TypeVar("T")

@@ -16,14 +16,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
+from filelock import Timeout
 from tqdm import tqdm
 
-from salip_exp._files import cache_folder, from_json, process_lock, read_small, write_bytes
+from salip_exp._files import acquire, cache_folder, from_json, process_lock, read_small, write_bytes
 from salip_exp.errors import EnvironmentFault, WeightsError
 from salip_exp.networks.registry import Entry, named_by_hash
 
@@ -33,6 +35,7 @@ from salip_exp.networks.registry import Entry, named_by_hash
 log = logging.getLogger(__name__)
 
 CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
+LOCK_WAIT_S = 3600.0  # for another process that fetches the same file
 _PAUSE_S = 1.0  # between tries
 _TRIES = 3  # without a further byte, once bytes have flowed
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
@@ -125,7 +128,7 @@ def _fetch_once(entry: Entry, path: Path) -> None:
     lock = cache_folder() / "locks" / f"{entry.file}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with process_lock(lock):
+    with _held(lock, entry):
         if path.is_file() and sha256_of(path) == entry.sha256:
             return
         try:
@@ -134,6 +137,23 @@ def _fetch_once(entry: Entry, path: Path) -> None:
             if _size(_partial(path)) == 0:
                 _partial(path).unlink(missing_ok=True)
             raise WeightsError(_absent(entry, path, _reason(fault))) from fault
+
+
+@contextmanager
+def _held(path: Path, entry: Entry) -> Iterator[None]:
+    """Keep others from fetching the file, after waiting for one who does."""
+    lock = process_lock(path)
+    try:
+        acquire(lock, f"fetches {entry.file}", LOCK_WAIT_S)
+    except Timeout as fault:
+        raise EnvironmentFault(
+            f"another process holds {path} for more than {LOCK_WAIT_S:g} seconds, and {entry.file} is not there: see "
+            f"what became of it, or put the file at {location(entry)}"
+        ) from fault
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch(entry: Entry, path: Path) -> None:
