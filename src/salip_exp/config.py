@@ -230,7 +230,7 @@ class Files:
     images: str = "images/**/*"
     masks: str | None = "masks/**/*"
     mask_suffix: str = "_mask"  # removed from a mask's stem before it is matched to an image's
-    label: int | None = key(None, 1, 255)  # of a mask with several labels: the one to segment
+    label: int | None = None  # of a mask with several labels: the one to segment, any whole number
     follow_links: bool = False  # follow symbolic links that leave the root
 
 

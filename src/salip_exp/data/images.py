@@ -1,18 +1,26 @@
-"""Image files to arrays: uint8 RGB pictures and boolean masks, never a grey half image."""
+"""Image files to arrays: uint8 RGB pictures and boolean masks, never a grey half image.
+
+What a file says about its pixels (orientation, polarity, sign, palette, transparency) is obeyed or refused by name;
+docs/data.md has the table.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
+from salip_exp.data.labels import finite, target
 from salip_exp.errors import CaseError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
@@ -20,12 +28,30 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """Whatever a file is called, no other decoder is tried on it."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused before memory is taken."""
-_HUGE = 1e30
-"""Numbers beyond it are no measurements: they are treated as infinite."""
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
-_MAX_LABELS = 32
 _COLOURED = 16
 """Colour channels that differ by more are a colour; less is the noise of JPEG."""
+_SAMPLES, _PHOTOMETRIC, _BITS, _PLANES, _FORMAT, _DEPTH, _SAID = 277, 262, 258, 284, 339, 32997, 270
+"""Tags of TIFF."""
+_ORIENTATION = 274
+"""Tag of TIFF and of EXIF."""
+_SIGNED, _FLOAT = 2, 3
+"""Values of TIFF's SampleFormat."""
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What a picture file holds, upright and of its whole depth.
+
+    Attributes:
+        values: (H, W) or RGB (H, W, 3); a palette's colours.
+        opaque: bool (H, W); None where nothing is meant to be transparent.
+        numbers: (H, W) of a palette; None where there is none.
+    """
+
+    values: NDArray[Any]
+    opaque: NDArray[np.bool_] | None = None
+    numbers: NDArray[np.uint8] | None = None
 
 
 def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -35,12 +61,14 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     is dropped.
 
     Raises:
-        CaseError: E_READ, E_SIZE, E_DIMS for several frames, or E_NONFINITE.
+        CaseError: E_READ, E_SIZE, E_DIMS for several frames, E_FORMAT for kinds of pixels that are not read, or
+            E_NONFINITE.
     """
-    pixels, transparent = _pixels(path, mask=False)
-    notes = ("alpha dropped",) if transparent else ()
+    read = _decoded(path)
+    pixels, notes = read.values, () if read.opaque is None else ("alpha dropped",)
     if pixels.dtype != np.uint8:
-        pixels, notes = window(pixels.astype(np.float64), path), ("windowed from 16 bit", *notes)
+        deep = "signed numbers" if pixels.dtype == np.int8 else "16 bit"
+        pixels, notes = window(pixels.astype(np.float64), path), (f"windowed from {deep}", *notes)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     return np.ascontiguousarray(pixels, np.uint8), notes
@@ -55,64 +83,74 @@ def window(values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
     return np.asarray(np.round((values - low) * scale), np.uint8)
 
 
-def finite(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where numbers are neither NaN, infinite, nor absurdly large."""
-    return np.asarray(np.abs(values) < _HUGE)
+def read_mask(path: Path, label: int | None = None) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """A mask (H, W), as `labels.target` finds it in the file's numbers, and notes on it.
 
-
-def read_mask(path: Path, label: int | None = None) -> NDArray[np.bool_]:
-    """A mask (H, W): its upper half where it has two values (and grey between them), or one label of several.
-
-    Grey levels between two extremes are edges of a resized mask and are cut at one half. Few small numbers, and levels
-    that fill whole patches, are labels. A coloured palette is a list of labels; transparent is background.
+    A coloured palette is a list of labels; transparent is background.
 
     Raises:
-        CaseError: E_READ, E_SIZE, E_DIMS, E_NONFINITE, or E_LABELS for several labels of which none is chosen.
+        CaseError: as from `read_picture`, or E_LABELS for several labels of which none is chosen, several colours, or
+            a shape that is drawn in the transparency alone.
     """
-    values, _ = _pixels(path, mask=True)
-    return binary(values, path, label)
+    return target(_mask_numbers(_decoded(path), path, label), path, label)
 
 
-def binary(values: NDArray[Any], path: Path, label: int | None = None) -> NDArray[np.bool_]:
-    """The target in an array of mask values; see `read_mask`."""
-    if not finite(values).all():
-        raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite values: mend or remove the mask.")
-    if label is not None:
-        return np.asarray(values == label)
-    marked = values[values != 0]
-    if not marked.size or (marked == marked[0]).all():
-        return np.asarray(values > 0)
-    present = np.unique(values)
-    if _are_labels(values, present):
-        listed = ", ".join(f"{value:g}" for value in present if value)
-        raise CaseError("E_LABELS", f"{path} holds the labels {listed}: choose one with dataset.files.label=N.")
-    return np.asarray(values > max(present[-1] / 2, 0))
+def _mask_numbers(read: _Pixels, path: Path, label: int | None) -> NDArray[Any]:
+    """The numbers (H, W) of a mask's pixels; zero where it is transparent."""
+    values, opaque = read.values, np.True_ if read.opaque is None else read.opaque
+    coloured = values.ndim == 3 and _is_coloured(values)
+    if coloured and read.numbers is not None and _from_background(read, path, label):
+        return np.where(opaque, read.numbers, 0)
+    shown = np.where(opaque[..., None], values, 0) if values.ndim == 3 and read.opaque is not None else values
+    if coloured and (values.dtype != np.uint8 or len(Image.fromarray(shown).getcolors(3) or "many") > 2):
+        raise CaseError("E_LABELS", f"{path} is a mask of several colours: save it as grey levels, one per label.")
+    if read.opaque is not None and not shown.any() and not read.opaque.all():
+        raise CaseError("E_LABELS", f"{path} is a mask of transparency alone: save its shape as grey levels.")
+    if values.ndim == 3:
+        values = np.asarray(Image.fromarray(values).convert("L")) if values.dtype == np.uint8 else values[:, :, 0]
+    return np.where(opaque, values, 0)
 
 
-def _are_labels(values: NDArray[Any], present: NDArray[Any]) -> bool:
-    if not 2 < len(present) <= _MAX_LABELS or not np.all(present == np.round(present)):
-        return False
-    if present[-1] < 128:
-        return True
-    if len(present) > 8:
-        return False
-    inner = ndimage.minimum_filter(values, 3) == ndimage.maximum_filter(values, 3)
-    return bool(np.isin(values[inner], present[1:-1]).any())
+def _from_background(read: _Pixels, path: Path, label: int | None) -> bool:
+    """Whether a coloured palette counts from a background of number 0, so that its numbers are labels.
+
+    Raises:
+        CaseError: E_LABELS, it has a colour for number 0 and black for another one, and no label is chosen.
+    """
+    assert read.numbers is not None
+    black = ~read.values.any(axis=2) if read.opaque is None else ~read.opaque | ~read.values.any(axis=2)
+    zero = read.numbers == 0
+    if label is None and (zero & ~black).any() and (black & ~zero).any():
+        if read.opaque is not None:
+            return False  # what is transparent is background, the colours say the rest
+        raise CaseError(
+            "E_LABELS",
+            f"{path} has a colour for the number 0 of its palette and black for another: choose the number that is "
+            "the target with dataset.files.label=N.",
+        )
+    return True
 
 
-def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
-    """Decoded pixels, uint8 or deeper, of a mask always (H, W); and whether some are meant to be transparent."""
+def _is_coloured(colours: NDArray[Any]) -> bool:
+    """Whether channels of (H, W, 3) differ by more than noise."""
+    spread = colours.max(axis=2).astype(np.int32) - colours.min(axis=2)
+    return bool(spread.max() > (_COLOURED if colours.dtype == np.uint8 else 0))
+
+
+def _decoded(path: Path) -> _Pixels:
+    """The one place where a picture file becomes numbers."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
-            with open_file(path, PICTURE) as stream, Image.open(stream, formats=_FORMATS) as image:
-                _require_one_of_fair_size(image, path)
-                deep = image.mode not in _SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
-                image.load()
-                transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-                if mask:
-                    return _mask_values(image, path), transparent
-                return _deep_colours(path) if deep else _colours(image), transparent
+            with open_file(path, PICTURE) as stream:
+                with Image.open(stream, formats=_FORMATS) as image:
+                    _require_one_of_fair_size(image, path)
+                    if image.format != "PNG":
+                        return _upright(image, path)
+                    image.verify()  # the checksum of every chunk, to the end; the image is used up by it
+                stream.seek(0)
+                with Image.open(stream, formats=_FORMATS) as image:
+                    return _upright(image, path)
     except CaseError:
         raise
     except (TooLarge, Image.DecompressionBombError) as error:
@@ -124,36 +162,87 @@ def _pixels(path: Path, mask: bool) -> tuple[NDArray[Any], bool]:
 def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise CaseError("E_SIZE", f"{path} has {image.width} x {image.height} pixels: the limit is {MAX_PIXELS}.")
-    if getattr(image, "is_animated", False):  # not their number, for which a chain of any length would be followed
+    # Not their number, for which a chain of any length would be followed.
+    if getattr(image, "is_animated", False) or _untold_frames(image) > 1:
         raise CaseError("E_DIMS", f"{path} holds several pictures: give one picture per file.")
 
 
-def _colours(image: Image.Image) -> NDArray[Any]:
-    return np.asarray(image if image.mode in _SIXTEEN_BIT else image.convert("RGB"))
+def _untold_frames(image: Image.Image) -> int:
+    """How many pictures a TIFF says to hold behind its one directory: by ImageDepth, ImageJ's or tifffile's text."""
+    tags = getattr(image, "tag_v2", {})
+    said = str(tags.get(_SAID, ""))
+    stack = re.search(r"^images=(\d{1,9})", said, re.MULTILINE) if said.startswith("ImageJ=") else None
+    shape = re.match(r'\{"shape": \[([\d, ]{1,99})\]', said)
+    pixels = math.prod(map(int, shape[1].split(","))) if shape else 0
+    behind = pixels // max(1, image.width * image.height * tags.get(_SAMPLES, 1))
+    return max(int(tags.get(_DEPTH, 1)), int(stack[1]) if stack else 1, behind)
 
 
-def _deep_colours(path: Path) -> NDArray[Any]:
-    """16-bit colours, of which Pillow would keep the upper byte alone."""
-    pixels = cv2.imdecode(np.frombuffer(read_file(path, PICTURE), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("16-bit colours that OpenCV does not decode")
-    return np.asarray(pixels if pixels.ndim == 2 else pixels[:, :, 2::-1])
+def _upright(image: Image.Image, path: Path) -> _Pixels:
+    """The pixels of an opened file, turned as its EXIF data say (Pillow turns TIFF itself while it loads)."""
+    tags = dict(image.tag_v2) if isinstance(getattr(image, "tag_v2", None), ImageFileDirectory_v2) else {}
+    if image.format == "TIFF" and _PHOTOMETRIC not in tags:
+        raise CaseError("E_FORMAT", f"{path} is a TIFF that does not say whether its zero is black: write it again.")
+    deep = image.mode not in _SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
+    if deep:
+        return _deep_colours(image, tags, path)
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "La":  # grey, multiplied with its alpha
+        image = image.convert("LA")
+    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    opaque = _opaque(image) if transparent else None
+    if image.mode in _SIXTEEN_BIT or tags.get(_FORMAT, (1,))[0] == _SIGNED:
+        return _Pixels(_as_tagged(np.asarray(image), tags, path), opaque)
+    numbers = np.asarray(image) if image.mode == "P" else None
+    return _Pixels(np.asarray(image.convert("RGB")), opaque, numbers)
 
 
-def _mask_values(image: Image.Image, path: Path) -> NDArray[Any]:
+def _opaque(image: Image.Image) -> NDArray[np.bool_]:
+    """Where a picture with transparency is to be seen: where alpha is one half or more."""
     if image.mode in _SIXTEEN_BIT:
-        return np.asarray(image)
-    if image.mode == "P" and "transparency" not in image.info and _is_coloured(image):
-        return np.asarray(image)
-    if image.mode != "P" and _is_coloured(image) and len(image.convert("RGB").getcolors(3) or "many") > 2:
-        raise CaseError("E_LABELS", f"{path} is a mask of several colours: save it as grey levels, one per label.")
-    alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
-    return np.where(alpha >= 128, np.asarray(image.convert("L")), 0)
+        return np.asarray(np.asarray(image) != image.info["transparency"])
+    return np.asarray(np.asarray(image.convert("RGBA"))[:, :, 3] >= 128)
 
 
-def _is_coloured(image: Image.Image) -> bool:
-    colours = np.asarray(image.convert("RGB")).astype(np.int16)
-    return bool((colours.max(axis=2) - colours.min(axis=2)).max() > _COLOURED)
+def _as_tagged(values: NDArray[Any], tags: dict[int, Any], path: Path) -> NDArray[Any]:
+    """Grey numbers of a TIFF with the sign and the polarity of its tags, where Pillow does not give them so."""
+    kind, bits = tags.get(_FORMAT, (1,))[0], tags.get(_BITS, (16,))[0]
+    if kind == _SIGNED and bits == 8:
+        values = values.view(np.int8)
+    elif kind == 1 and bits == 32:
+        values = values.view(np.uint32)
+    if tags.get(_PHOTOMETRIC, 1) != 0:
+        return values
+    if kind in (_SIGNED, _FLOAT):
+        raise CaseError(
+            "E_FORMAT", f"{path} is a TIFF whose zero is white, of signed numbers: save it with black zero."
+        )
+    return np.asarray((1 << bits) - 1 - values.astype(np.int64))
+
+
+def _deep_colours(image: Image.Image, tags: dict[int, Any], path: Path) -> _Pixels:
+    """16-bit colours, of which Pillow would keep the upper byte alone."""
+    if image.mode not in ("RGB", "RGBA", "LA") or tags.get(_PLANES, 1) != 1 or tags.get(_FORMAT, (1,))[0] != 1:
+        raise CaseError("E_FORMAT", f"{path} holds 16-bit colours of a kind that is not read: save it as RGB in PNG.")
+    pixels = cv2.imdecode(np.frombuffer(read_file(path, PICTURE), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 3:
+        raise ValueError("16-bit colours that OpenCV does not decode")
+    image.load()  # what a PNG says may stand behind its pixels
+    if _ORIENTATION not in tags:  # which OpenCV obeys itself; it leaves EXIF data alone
+        pixels = _turned(pixels, image.getexif().get(_ORIENTATION, 1))
+    opaque = pixels[:, :, 3] >= 1 << 15 if pixels.shape[2] == 4 else None
+    return _Pixels(np.asarray(pixels[:, :, 2::-1]), opaque)
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Channels (H, W, C) turned as Pillow turns an image that says so."""
+    channels = []
+    for channel in np.moveaxis(pixels, 2, 0):
+        plane = Image.fromarray(channel)
+        plane.getexif()[_ORIENTATION] = orientation
+        channels.append(np.asarray(ImageOps.exif_transpose(plane)))
+    return np.stack(channels, axis=2)
 
 
 def short(error: Exception) -> str:

@@ -178,7 +178,10 @@ def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig
 def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
     pixels, notes = read_picture(image)
-    target = None if mask is None else read_mask(mask, config.files.label)
+    target = None
+    if mask is not None:
+        target, said = read_mask(mask, config.files.label)
+        notes += said
     return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
 
 
@@ -214,15 +217,15 @@ def _load_slice(
     """One slice with its target, if there is one; the volume is read once for all its slices in a row."""
     volume = read_windowed(image, config.volume)
     axis = volume.axis(config.volume.axis)
-    target = None
+    target, notes = None, volume.notes
     if mask is not None:
         grid = read_target(mask, config.files.label)
         require_same_grid(volume, grid, mask)
-        target = np.ascontiguousarray(grid.cut(axis, number))
+        target, notes = np.ascontiguousarray(grid.cut(axis, number)), (*notes, *grid.notes)
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
     load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
-    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=volume.notes)
+    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=notes)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from salip_exp._files import TooLarge, open_file
 from salip_exp.config import Axis, NonFinite, Volume
-from salip_exp.data.images import binary, finite, short
+from salip_exp.data.images import short
+from salip_exp.data.labels import finite, target
 from salip_exp.data.left_out import Taken
 from salip_exp.errors import CaseError
 
@@ -148,7 +149,8 @@ def read_target(path: Path, label: int | None) -> Slices:
 @lru_cache(maxsize=1)
 def _target(path: Path, modified: int, label: int | None) -> Slices:
     volume = read_volume(path)
-    return replace(volume, values=binary(volume.values, path, label))
+    values, said = target(volume.values, path, label)
+    return replace(volume, values=values, notes=(*volume.notes, *said))
 
 
 def read_windowed(path: Path, config: Volume) -> Slices:

@@ -40,7 +40,7 @@ def test_images_without_masks_are_predicted(tmp_path: Path, picture: Save, opene
 
 def test_masks_of_which_none_has_the_name_of_an_image_are_an_error(tmp_path: Path, picture: Save, opened: Open) -> None:
     picture(tmp_path / "images" / "a.png")
-    picture(tmp_path / "masks" / "a_seg.png")
+    picture(tmp_path / "masks" / "a_seg.png", np.zeros((12, 16), np.uint8))
     with pytest.raises(DataError, match=r"'a_seg'.*'a'.*mask_suffix"):
         opened("folder", tmp_path)
     assert opened("folder", tmp_path, "files.mask_suffix=_seg").refs[0].load().mask is not None

@@ -67,8 +67,9 @@ def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: D
     image, notes = read_picture(path)
     target = None
     if mask is not None:
-        target, how = filled(read_mask(mask), config.fill)
-        notes += how
+        outline, said = read_mask(mask)
+        target, how = filled(outline, config.fill)
+        notes += (*said, *how)
     spacing, facts = None, {}
     if measure is None:
         notes += ("pixel size unknown",)
