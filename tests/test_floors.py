@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "salip_exp"
 
 FLOORS = (
     "salip_exp",
-    "errors",
+    "errors _secrets",
     "config _files _timing _console _wording plugins",
     "cache data",
     "networks",

@@ -14,6 +14,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from tqdm import tqdm
 
+from salip_exp._secrets import hidden
+
 _LINES = 10  # plain lines of progress over all items, besides one a minute
 
 
@@ -29,7 +31,7 @@ class _Words:
 
     def write(self, text: str) -> int:
         """Pass the text on, while that can be done; its length."""
-        self._try(lambda: self._stream.write(text))
+        self._try(lambda: self._stream.write(hidden(text)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_cache_path
 
+from salip_exp._secrets import hidden
 from salip_exp.errors import EnvironmentFault, Unwritable
 
 Buffer = bytes | memoryview
@@ -336,7 +337,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         EnvironmentFault: it lies in a folder that this process works in, and that is not there any more (`keep`).
     """
     try:
-        write_bytes(path, content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        write_bytes(path, hidden(content).encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         sync_folder(path.parent)
     except OSError as error:
         raise Unwritable(f"{path} cannot be written ({error.strerror or error}): make room or get access") from error

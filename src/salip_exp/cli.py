@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -21,12 +20,14 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from salip_exp._console import only_words
+from salip_exp._secrets import hidden, keep
 from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain, refuse_foreign_code
-from salip_exp._settings.folders import is_unfinished, unfinished, way_on
+from salip_exp._settings.folders import is_unfinished, key_of, unfinished, way_on
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable
@@ -53,7 +54,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
-    sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda each: each not in ("-m", "--multirun"))
+    several = any(each in ("-m", "--multirun") for each in sys.argv)
+    arguments = (quoted(each, several) for each in sys.argv[1:])
+    sys.argv[1:] = sorted(arguments, key=lambda each: each not in ("-m", "--multirun"))
     # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.exit(command())
@@ -85,15 +88,48 @@ def command() -> int:
     return max(codes, default=0)
 
 
-def quoted(argument: str) -> str:
-    """An argument as Hydra must be told it.
+_AS_TYPED = {
+    *("figures", "outputs", "tuned", "cache.folder", "vdt.file", "tuning.storage", "hydra.run.dir", "hydra.sweep.dir"),
+    *("dataset.root", "dataset.subset", "sam.weights", "clip.weights", "unet.weights"),
+}
+"""Keys of one text, mostly a path, which is what was typed, whatever Hydra's grammar would make of its signs."""
 
-    `figures=worst:5,best:5` needs quotes: a value with commas would be several runs. `+tuned=FILE` reads like
-    `+ablation=NAME`, but the key is there already, so it takes no plus.
+
+def quoted(argument: str, several: bool = False) -> str:
+    """An argument as Hydra must be told it, and as it may be recorded.
+
+    `figures=worst:5,best:5` needs quotes: a value with commas would be several runs. So does `outputs=/data/study (1)`,
+    which Hydra cannot read. `+tuned=FILE` reads like `+ablation=NAME`, but the key is there already, so it takes no
+    plus. A password is hidden before anybody reads the argument.
+
+    Args:
+        several: whether commas between values mean several runs (`-m`).
     """
     argument = argument.removeprefix("+") if argument.startswith("+tuned=") else argument
-    found = re.fullmatch(r"(figures)=([^'\"\[]*,[^'\"\]]*)", argument)
-    return f"{found[1]}='{found[2]}'" if found else argument
+    argument = _without_secret(argument) if key_of(argument).startswith("tuning") else argument
+    key, _, value = argument.partition("=")
+    if key not in _AS_TYPED or not value or value[0] in "'\"[" or "$" in value or "\\" in value:
+        return argument
+    if value == "null" or (several and "," in value) or _read(argument) == value:
+        return argument
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def _without_secret(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    quote = value[:1] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
+    bare = value.strip(quote) if quote else value
+    return f"{key}{equals}{quote}{keep(bare)}{quote}"
+
+
+def _read(argument: str) -> str | None:
+    """The one value that Hydra would read; None where it would read several, or nothing."""
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except FAULTS:
+        return None
+    return None if override.is_sweep_override() or override.value() is None else str(override.value())
 
 
 def _check_first(arguments: Sequence[str]) -> None:
@@ -207,7 +243,7 @@ def _unforeseen(error: Exception, place: Path) -> str:
 
 def _keep_traceback() -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="salip_exp-", suffix=".log", delete=False) as stream:
-        stream.write(traceback.format_exc())
+        stream.write(hidden(traceback.format_exc()))
     return Path(stream.name)
 
 

@@ -201,6 +201,11 @@ def key(default: Any, low: float | None = None, high: float | None = None) -> An
     return field(default=default, metadata=metadata)
 
 
+def secret() -> Any:
+    """A schema field of an address that may hold a password, None by default; it is hidden wherever it is told."""
+    return field(default=None, metadata={"secret": True})
+
+
 @dataclass
 class Resize:
     """Working size of images and masks."""
@@ -440,7 +445,9 @@ class TuningConfig:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     held_out: int | None = key(None, 1, None)  # images that the winner is checked on; None: all that are left
     draws: int = key(10, 0, 1000)  # other draws of the tuning images, to see how much the winner depends on them
-    storage: str | None = None  # an SQL database for many machines, as Optuna writes it; None: study.db in the folder
+    storage: str | None = (
+        secret()
+    )  # an SQL database for many machines, as Optuna writes it; None: study.db in the folder
     n_workers: int = key(1, 1, 256)  # processes
     grace_s: float = key(60.0, 1, 86_400)  # a worker silent for so long is dead, and its trial is taken up again
     lock_wait_s: float = key(30.0, 0.1, 86_400)  # for a database that others hold

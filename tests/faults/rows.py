@@ -46,6 +46,8 @@ ROWS = {
     "E1": "weights that are NaN or infinite",
     "E2": "answers of networks that are NaN",
     "E3": "streams closed, full, broken, or not UTF-8",
+    "E5": "passwords in addresses",
+    "E6": "paths with signs of the shell's and of Hydra's",
     "E4": "Hydra's own logging presets",
     "P1": "SAM proposes nothing",
     "P2": "area filter drops all",

@@ -205,3 +205,79 @@ def test_a_preset_of_hydras_for_logging_keeps_the_run_and_its_log(
     assert ended.code == 0, ended.err
     assert (tmp_path / "run" / "run.log").exists()
     assert sorted(path.name for path in (tmp_path / "run").glob("*.log")) == ["run.log"]
+
+
+PASSWORD = "s3cret%2Fpass,word"
+ADDRESS = f"postgresql+psycopg2://me:{PASSWORD}@db.example/studies?sslpassword=t0psecret"
+
+
+@pytest.mark.fault("E5", "R10")
+@pytest.mark.parametrize("way", ["argument", "quoted argument", "file", "environment"])
+def test_a_password_reaches_the_database_and_no_file_or_stream(
+    typed: Any, helpers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    from salip_exp._tuning import database
+
+    opened, real = [], database._open
+
+    def opening(url: str, wait: float) -> Any:
+        opened.append(database._whole(url))
+        return real(f"sqlite:///{tmp_path / 'other.db'}", wait)
+
+    monkeypatch.setattr(database, "_open", opening)
+    monkeypatch.setenv("STORAGE", ADDRESS)
+    mine = tmp_path / "mine" / "tuning"
+    mine.mkdir(parents=True)
+    (mine / "shared.yaml").write_text(f"sampler: random\nstorage: {ADDRESS}\n")
+    said = {
+        "argument": [f"tuning.storage={ADDRESS}"],
+        "quoted argument": [f"tuning.storage='{ADDRESS}'"],
+        "file": ["--config-dir", "mine", "tuning=shared"],
+        "environment": ["tuning.storage=${oc.env:STORAGE}"],
+    }[way]
+    told = (*helpers.FOLDER, f"dataset.root={helpers.good(tmp_path / 'data')}", "task=tune", "tuning.n_trials=1")
+    ended = typed(*told, *said, "tuning.images=2", "tuning.draws=0", "hydra.run.dir=study")
+    assert ended.code == 0, ended.err
+    assert opened[0] == ADDRESS
+    told_again = typed(*told, *said, "--cfg", "job")
+    assert told_again.code == 0
+    (tmp_path / "mine" / "tuning" / "shared.yaml").unlink()
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for text in (*texts, ended.out.encode(), ended.err.encode(), told_again.out.encode()):
+        assert b"s3cret" not in text
+        assert b"t0psecret" not in text
+    assert any(b"me:***@db.example" in text for text in texts)
+
+
+@pytest.mark.fault("E5")
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(
+    typed: Any, helpers: Any, tmp_path: Path
+) -> None:
+    told = (*helpers.FOLDER, f"dataset.root={helpers.good(tmp_path / 'data')}", "task=tune", "tuning.images=2")
+    for address in ("nosuch://me:s3cret@h/d", "postgresql+nosuch://me:s3c@ret@h/d"):
+        ended = typed(*told, f"tuning.storage={address}")
+        assert ended.code == 2
+        assert "s3c" not in ended.complaint
+    ended = typed(*told, "tuning.storage=postgresql://me:***@h/d")
+    assert (ended.code, "has *** where a password belongs" in ended.complaint) == (2, True)
+
+
+@pytest.mark.fault("E6")
+@pytest.mark.parametrize("name", ["study (1)", "a,b=c", "ä {x} [y]", "it's", "two  blanks", "#1: a&b;c"])
+def test_a_path_is_taken_as_typed_and_printed_so_that_it_can_be_typed_again(
+    typed: Any, helpers: Any, tmp_path: Path, name: str
+) -> None:
+    import shlex
+
+    helpers.good(tmp_path / name)
+    told = (*helpers.FOLDER, f"dataset.root={tmp_path / name}", "method=gt_sam")
+    ended = typed(*told, f"outputs={name} out")
+    assert ended.code == 0, ended.err
+    said = next(line for line in ended.out.splitlines() if line.startswith("next"))
+    again = typed(*shlex.split(said)[2:])
+    assert again.code == 0, again.err
+    assert (tmp_path / f"{name} out" / "index.html").exists()
+    manifest = next((tmp_path / f"{name} out").glob("*/*/*/manifest.json"))
+    whole = typed(*shlex.split(json.loads(manifest.read_text())["command"])[1:])
+    assert whole.code == 0, whole.err
+    assert len(list((tmp_path / f"{name} out").glob("*/*/*/summary.json"))) == 2

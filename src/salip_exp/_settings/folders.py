@@ -14,6 +14,7 @@ import omegaconf
 from omegaconf import OmegaConf
 
 from salip_exp._files import from_json, read_small
+from salip_exp._secrets import hidden
 from salip_exp.config import CacheConfig, Task, TrackerConfig
 
 
@@ -165,7 +166,7 @@ def _parent(dataset: str, overrides: Sequence[str]) -> Path:
 
 def _told(folder: Path) -> set[str] | None:
     path = folder / ".hydra" / "overrides.yaml"
-    return _said([str(each) for each in OmegaConf.load(path)]) if path.exists() else None
+    return _said([hidden(str(each)) for each in OmegaConf.load(path)]) if path.exists() else None
 
 
 def _said(overrides: Sequence[str]) -> set[str]:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from salip_exp import _paper as definitions
+from salip_exp._secrets import keep
 from salip_exp._settings import tuning as tuning
 from salip_exp._settings.tuned import with_tuned
 from salip_exp.cascade.options import VIEWS, no_point, too_many
@@ -128,7 +129,7 @@ def typed(cfg: DictConfig) -> Config:
     values = _plain(cfg)
     for name in _unknown(values, Config, ""):
         raise ConfigError(unknown_key(name))
-    config = _filled(values)
+    config = _with_secrets_kept(_filled(values))
     for key, catalogue in OPEN.items():
         if (name := _value_at(values, key)) not in catalogue.names:
             raise ConfigError(wrong_value(key, name))
@@ -168,6 +169,17 @@ def _filled(values: dict[str, Any]) -> Config:
     except OmegaConfBaseException as error:
         key = re.sub(r"\[\d+\]$", "", str(error.full_key or ""))
         raise ConfigError(wrong_value(key, _value_at(values, key))) from error
+
+
+def _with_secrets_kept(node: Any) -> Any:
+    """The configuration with the addresses hidden that may hold a password, wherever they came from."""
+    for each in fields(node):
+        value = getattr(node, each.name)
+        if is_dataclass(value):
+            _with_secrets_kept(value)
+        elif each.metadata.get("secret") and isinstance(value, str):
+            setattr(node, each.name, keep(value))
+    return node
 
 
 def _value_at(values: Any, key: str) -> Any:

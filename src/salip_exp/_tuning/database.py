@@ -42,6 +42,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from salip_exp._secrets import MARK, revealed, scrubbed
 from salip_exp.config import TuningConfig
 from salip_exp.errors import ConfigError, EnvironmentFault
 
@@ -174,7 +175,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
-            message = _message(error)
+            message = scrubbed(_message(error))
             raise EnvironmentFault(
                 f"the study's database {shown(self.url)} cannot be used ({message}): {self._what_to_do(message)}"
             ) from error
@@ -361,18 +362,29 @@ def _open(url: str, patience: Patience) -> RDBStorage:
     once = min(_SAY_AFTER_S, patience.seconds)  # SQLite itself waits so long, then it is asked again
     arguments = {"connect_args": {"timeout": once}} if sqlite else {"pool_pre_ping": True}
     try:
-        storage = _PatientStorage(url, engine_kwargs=arguments)
+        storage = _PatientStorage(_whole(url), engine_kwargs=arguments)
         storage.patience = patience
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(
-            f"tuning.storage={shown(url)} cannot be used ({error}): give the URL of an SQL database, e.g. "
-            "sqlite:////tmp/study.db or postgresql+psycopg2://user:password@host/database, and install its driver"
+            f"tuning.storage={shown(url)} cannot be used ({scrubbed(str(error))}): give the URL of an SQL database, "
+            "e.g. sqlite:////tmp/study.db or postgresql+psycopg2://user:password@host/database, and install its driver"
         ) from error
     except RuntimeError as error:
         raise EnvironmentFault(f"{shown(url)} holds tables of another version of Optuna: {error}") from error
     if sqlite:
         _let_many_write(storage.engine)
     return storage
+
+
+def _whole(url: str) -> str:
+    """The URL with its password, which only this place is told."""
+    found = revealed(url)
+    if f":{MARK}@" in found or f"={MARK}" in found:
+        raise ConfigError(
+            f"tuning.storage={url} has {MARK} where a password belongs, as commands are printed: write the password "
+            "there, or leave it to ~/.pgpass or PGPASSWORD"
+        )
+    return found
 
 
 def _let_many_write(engine: sa.Engine) -> None:

@@ -7,13 +7,14 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from salip_exp._console import Report, only_words, progress
+from salip_exp._secrets import handed_over, take
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.study import Study, make_study
 from salip_exp._tuning.trials import Best, read_trials
@@ -87,7 +88,7 @@ def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
     context = multiprocessing.get_context("spawn")
     alone = replace(config, tuning=replace(config.tuning, n_workers=1), progress=False)
     started = [
-        context.Process(target=_work, args=(alone, folder, number), name=f"worker-{number}", daemon=True)
+        context.Process(target=_work, args=(alone, folder, number, handed_over()), name=f"worker-{number}", daemon=True)
         for number in range(1, config.tuning.n_workers)
     ]
     for each in started:
@@ -101,9 +102,10 @@ def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
                 each.join()
 
 
-def _work(config: Config, folder: Path, number: int) -> None:
+def _work(config: Config, folder: Path, number: int, secrets: Mapping[str, str]) -> None:
     """A worker's process; it ends when the one that started it is gone."""
     only_words()
+    take(secrets)
     parent = os.getppid()
     logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
     try:
