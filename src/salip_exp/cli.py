@@ -26,8 +26,9 @@ from omegaconf import DictConfig
 
 from salip_exp._console import only_words
 from salip_exp._secrets import hidden, keep
-from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain, refuse_foreign_code
+from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
 from salip_exp._settings.folders import is_unfinished, key_of, unfinished, way_on
+from salip_exp._settings.foreign import refuse_foreign_code
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable

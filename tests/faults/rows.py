@@ -48,6 +48,8 @@ ROWS = {
     "E3": "streams closed, full, broken, or not UTF-8",
     "E5": "passwords in addresses",
     "E6": "paths with signs of the shell's and of Hydra's",
+    "E7": "a shared configuration folder that tries to run or to read something",
+    "E8": "code in an archive of weights",
     "E4": "Hydra's own logging presets",
     "P1": "SAM proposes nothing",
     "P2": "area filter drops all",

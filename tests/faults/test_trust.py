@@ -232,14 +232,14 @@ def test_a_password_reaches_the_database_and_no_file_or_stream(
     said = {
         "argument": [f"tuning.storage={ADDRESS}"],
         "quoted argument": [f"tuning.storage='{ADDRESS}'"],
-        "file": ["--config-dir", "mine", "tuning=shared"],
+        "file": ["--config-dir=mine", "tuning=shared"],
         "environment": ["tuning.storage=${oc.env:STORAGE}"],
     }[way]
     told = (*helpers.FOLDER, f"dataset.root={helpers.good(tmp_path / 'data')}", "task=tune", "tuning.n_trials=1")
-    ended = typed(*told, *said, "tuning.images=2", "tuning.draws=0", "hydra.run.dir=study")
+    ended = typed(*said, *told, "tuning.images=2", "tuning.draws=0", "hydra.run.dir=study")
     assert ended.code == 0, ended.err
     assert opened[0] == ADDRESS
-    told_again = typed(*told, *said, "--cfg", "job")
+    told_again = typed(*said, *told, "--cfg", "job")
     assert told_again.code == 0
     (tmp_path / "mine" / "tuning" / "shared.yaml").unlink()
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
@@ -281,3 +281,107 @@ def test_a_path_is_taken_as_typed_and_printed_so_that_it_can_be_typed_again(
     whole = typed(*shlex.split(json.loads(manifest.read_text())["command"])[1:])
     assert whole.code == 0, whole.err
     assert len(list((tmp_path / f"{name} out").glob("*/*/*/summary.json"))) == 2
+
+
+GLOBAL = "# @package _global_\n"
+WAYS = {
+    "env_set": GLOBAL + "hydra: {job: {env_set: {GIT_EXTERNAL_DIFF: touch canary}}}\n",
+    "env_set by package": "# @package hydra.job.env_set\nGIT_SSH_COMMAND: touch canary\n",
+    "env_copy": GLOBAL + "hydra: {job: {env_copy: [AWS_SECRET_ACCESS_KEY]}}\n",
+    "log file": GLOBAL + "hydra: {job_logging: {handlers: {file: {filename: canary, mode: w}}}}\n",
+    "log handler": GLOBAL + "hydra: {job_logging: {handlers: {x: {class: logging.FileHandler, filename: canary}}}}\n",
+    "log format": GLOBAL + "hydra: {job_logging: {formatters: {simple: {format: evil}}}}\n",
+    "log level": GLOBAL + "hydra: {job_logging: {loggers: {salip_exp: {level: CRITICAL}}}}\n",
+    "hydra's log": GLOBAL + "hydra: {hydra_logging: {handlers: {x: {class: logging.FileHandler, filename: canary}}}}\n",
+    "callback": GLOBAL + "hydra: {callbacks: {x: {_target_: os.system, command: touch canary}}}\n",
+    "callback of hydra's": GLOBAL
+    + "hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.PickleJobInfoCallback}}}\n",
+    "anchor": GLOBAL + "hydra: {job: {env_set: &a {A: b}}, callbacks: {x: *a}}\n",
+    "launcher": GLOBAL + "hydra: {launcher: {_target_: os.system}}\n",
+    "launcher by default": GLOBAL + "defaults: [{override /hydra/launcher: evil}]\n",
+    "logging by default": GLOBAL + "defaults: [{override /hydra/job_logging: disabled}]\n",
+    "group into hydra": GLOBAL + "defaults: [{/study@hydra.callbacks: callbacks}]\n",
+    "sweeper": GLOBAL + "hydra: {sweeper: {_target_: os.system}}\n",
+    "sweep parameter": GLOBAL + "hydra: {mode: MULTIRUN, sweeper: {params: {hydra.job.env_set.A: 'b,c'}}}\n",
+    "sweep of groups": GLOBAL + "hydra: {mode: MULTIRUN, sweeper: {params: {+study: callbacks_global}}}\n",
+    "sweep target": GLOBAL + "hydra: {sweeper: {params: {_target_: os.system}}}\n",
+    "searchpath": GLOBAL + "hydra: {searchpath: ['file://other']}\n",
+    "output_subdir": GLOBAL + "hydra: {output_subdir: ../..}\n",
+    "overrides": GLOBAL + "hydra: {overrides: {task: [seed=9]}}\n",
+    "help": GLOBAL + "hydra: {help: {template: evil}}\n",
+    "job config": GLOBAL + "hydra: {job: {config: {override_dirname: {item_sep: /}}}}\n",
+    "environment": GLOBAL + "outputs: ${oc.env:SECRET}\n",
+    "environment in a default": GLOBAL + "defaults: [{/sam@sam: '${oc.env:SECRET}'}]\n",
+    "environment, hidden": GLOBAL + "outputs: ${oc.decode:'${oc.env:SECRET}'}\n",
+    "environment for hydra": GLOBAL + "hydra: {run: {dir: '${oc.env:SECRET}'}}\n",
+    "create": GLOBAL + "hydra: {job: {name: '${oc.create:{a: b}}'}}\n",
+    "hydra's own values": GLOBAL + "vdt: {sentences: ['${hydra:runtime.cwd}']}\n",
+}
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A shared configuration folder, yet without harm."""
+    group = tmp_path / "mine" / "study"
+    group.mkdir(parents=True)
+    (group / "callbacks.yaml").write_text("x: {_target_: os.system, command: touch canary}\n")
+    (group / "callbacks_global.yaml").write_text(WAYS["callback"])
+    return group
+
+
+def assert_refused(ended: Any, place: Path) -> None:
+    assert ended.code == 2, ended.out
+    assert ended.complaint
+    assert "s3cret" not in ended.complaint
+    assert not (place / "canary").exists()
+    assert not (place / "outputs").exists()
+
+
+@pytest.mark.fault("E7", "C5")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_shared_folder_sets_nothing_of_hydras_but_plain_values(
+    typed: Any, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("SECRET", "s3cret")
+    (shared / "evil.yaml").write_text(WAYS[way])
+    assert_refused(typed("--config-dir=mine", "+study=evil", "task=cache"), tmp_path)
+
+
+@pytest.mark.fault("E7", "C5")
+@pytest.mark.parametrize("name", ["hydra/launcher/evil", "hydra/job_logging/default", "dataset/hc18", "config"])
+def test_a_shared_folder_replaces_no_file_of_the_programs_or_of_hydras(
+    typed: Any, shared: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "mine" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("_target_: os.system\n")
+    for said in ([], ["hydra/launcher=evil"]):
+        assert_refused(typed("--config-dir=mine", *said, "task=cache"), tmp_path)
+
+
+@pytest.mark.fault("E7", "C5")
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["+hydra.job.env_set.A=b"],
+        ["hydra={job:{env_set:{A:b}}}"],
+        ["hydra.job_logging.handlers.file.filename=canary"],
+        ["hydra.job_logging.handlers.file.mode=w"],
+        ["+hydra.launcher.x={_target_:os.system}"],
+        ["hydra.sweeper.params={_target_:os.system}"],
+        ["hydra.sweeper.params={hydra.job.env_set.A:b}", "-m"],
+        ["--experimental-rerun=config.pickle"],
+    ],
+)
+def test_an_argument_sets_no_more_of_hydras_than_it_may(typed: Any, tmp_path: Path, said: list[str]) -> None:
+    assert_refused(typed(*said, "task=cache"), tmp_path)
+
+
+@pytest.mark.fault("E7")
+def test_plain_values_of_hydras_are_taken(typed: Any, shared: Path, tmp_path: Path) -> None:
+    (shared / "good.yaml").write_text(
+        GLOBAL + "seed: 7\nhydra: {run: {dir: mine/run}, verbose: true, job: {name: me}}\n"
+    )
+    ended = typed("--config-dir=mine", "+study=good", "task=cache", "cache.folder=kept")
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "mine" / "run" / ".hydra").is_dir()
