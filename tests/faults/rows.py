@@ -50,6 +50,7 @@ ROWS = {
     "E6": "paths with signs of the shell's and of Hydra's",
     "E7": "a shared configuration folder that tries to run or to read something",
     "E8": "code in an archive of weights",
+    "E9": "weights saved with a module. prefix",
     "E4": "Hydra's own logging presets",
     "P1": "SAM proposes nothing",
     "P2": "area filter drops all",

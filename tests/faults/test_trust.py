@@ -385,3 +385,54 @@ def test_plain_values_of_hydras_are_taken(typed: Any, shared: Path, tmp_path: Pa
     ended = typed("--config-dir=mine", "+study=good", "task=cache", "cache.folder=kept")
     assert ended.code == 0, ended.err
     assert (tmp_path / "mine" / "run" / ".hydra").is_dir()
+
+
+class Evil(torch.nn.Module):
+    """A network whose archive does something to whoever loads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return (self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        self.weight = state[0]
+        self.training = state[1]
+        print("the canary sings")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.weight
+
+
+@pytest.mark.fault("E8", "W4", "R10")
+@pytest.mark.filterwarnings("ignore")
+def test_the_code_of_an_archive_that_nobody_registered_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    torch.jit.script(Evil()).save(path)
+    load = [sys.executable, "-c", f"import torch; torch.jit.load({str(path)!r})"]
+    sung = subprocess.run(load, capture_output=True, text=True, check=True).stdout
+    assert "the canary sings" in sung, "the archive is harmless, and the test shows nothing"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for task in ("run", "check"):
+        said = (f"clip.weights={path}", f"clip.sha256={digest}", f"task={task}")
+        command = [sys.executable, "-W", "ignore", "-m", "salip_exp", *PHANTOMS, "clip=vit_b_32", *said]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ended.returncode == 4, ended.stderr
+        assert "canary" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.fault("E9")
+@pytest.mark.parametrize(("network", "name"), [("sam", "vit_b"), ("clip", "vit_b_32")])
+def test_weights_of_a_wrapped_network_are_told_what_to_take_off(
+    typed: Any, tmp_path: Path, network: str, name: str
+) -> None:
+    path = tmp_path / "wrapped.pth"
+    torch.save({"module.image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    ended = typed(*PHANTOMS, f"{network}={name}", f"{network}.weights={path}", f"{network}.sha256={digest}")
+    assert ended.code == 4
+    assert "begin with module." in ended.complaint

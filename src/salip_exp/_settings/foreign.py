@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -191,8 +191,7 @@ def _section(overrides: Sequence[str]) -> dict[str, Any]:
             cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
     except FAULTS as error:
         raise explain(error) from error  # what cannot be looked at is not run
-    found: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)["hydra"]  # type: ignore[index,call-overload]
-    return found
+    return cast(dict[str, dict[str, Any]], OmegaConf.to_container(cfg, resolve=False))["hydra"]
 
 
 _HYDRAS = {"hydra.runtime", "hydra.overrides", "hydra.searchpath", "hydra.job.override_dirname"}

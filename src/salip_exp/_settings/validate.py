@@ -129,7 +129,8 @@ def typed(cfg: DictConfig) -> Config:
     values = _plain(cfg)
     for name in _unknown(values, Config, ""):
         raise ConfigError(unknown_key(name))
-    config = _with_secrets_kept(_filled(values))
+    config = _filled(values)
+    _hide_secrets(config)
     for key, catalogue in OPEN.items():
         if (name := _value_at(values, key)) not in catalogue.names:
             raise ConfigError(wrong_value(key, name))
@@ -171,15 +172,14 @@ def _filled(values: dict[str, Any]) -> Config:
         raise ConfigError(wrong_value(key, _value_at(values, key))) from error
 
 
-def _with_secrets_kept(node: Any) -> Any:
-    """The configuration with the addresses hidden that may hold a password, wherever they came from."""
+def _hide_secrets(node: Any) -> None:
+    """Hide the passwords in addresses, wherever they came from."""
     for each in fields(node):
         value = getattr(node, each.name)
         if is_dataclass(value):
-            _with_secrets_kept(value)
+            _hide_secrets(value)
         elif each.metadata.get("secret") and isinstance(value, str):
             setattr(node, each.name, keep(value))
-    return node
 
 
 def _value_at(values: Any, key: str) -> Any:

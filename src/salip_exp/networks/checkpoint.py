@@ -1,6 +1,7 @@
 """Reading PyTorch files that were proven by hash, and putting their tensors into a network.
 
-Nothing here runs code from a file: pickles are read with `weights_only`, TorchScript gives its tensors only.
+Nothing here runs code from a file: pickles are read with `weights_only`, and TorchScript that nobody
+registered gives its tensors only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, TypeVar
 import torch
 
 from salip_exp.errors import WeightsError
-from salip_exp.networks.registry import Entry, named_by_shape
+from salip_exp.networks._torchscript import read_tensors
+from salip_exp.networks.registry import Entry, named_by_hash, named_by_shape
 
 State = dict[str, torch.Tensor]
 Net = TypeVar("Net", bound=torch.nn.Module)
@@ -31,12 +33,16 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path, entry: Entry) -> State:
-    """The tensors of a TorchScript archive, on the CPU; its code is not run.
+    """The tensors of a TorchScript archive, on the CPU.
+
+    `torch.jit.load` runs what an archive holds, so only those of registered hashes are left to it.
 
     Raises:
         WeightsError: torch cannot read the archive.
     """
     try:
+        if named_by_hash(entry.network, entry.sha256) is None:
+            return read_tensors(path)
         with warnings.catch_warnings():
             # OpenAI published CLIP in this format; that torch would rather have another is no news to a user.
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is deprecated")
@@ -60,6 +66,11 @@ def read_state_dict(path: Path, entry: Entry) -> State:
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as fault:  # a deserialiser may fail in any way on bytes it does not expect
         raise _unreadable(path, entry, fault) from fault
+    if isinstance(state, dict) and state and all(str(name).startswith("module.") for name in state):
+        raise WeightsError(
+            f"{entry.option}: the names of all tensors in {path} begin with module., as DataParallel and "
+            "DistributedDataParallel save them: save net.module.state_dict(), or take that prefix off"
+        )
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise WeightsError(
             f"{entry.option}: {path} holds no plain state dict (names to tensors); "

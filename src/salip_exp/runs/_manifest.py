@@ -102,10 +102,19 @@ def _gpu() -> str | None:
     return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
 
 
+_GITS = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+"""The environment of git, with what finds it and the user's settings: no GIT_* of this process is passed on."""
+
+
 def _git(folder: Path, *arguments: str) -> str:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env=_GITS | {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ},
         )
     except (OSError, subprocess.SubprocessError):
         return ""
