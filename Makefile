@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full coverage faults fuzz soak lint format docs reproduce bench report build ci clean distclean
+.PHONY: help setup run test test-full coverage faults fuzz soak inject lint format docs reproduce bench report build ci clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,11 @@ faults: $(STAMP) ## the fault matrix, row by row; ARGS=--full runs the slow test
 fuzz: $(STAMP) ## 20,000 damaged files through every reader; ARGS="INPUTS SEED" for others
 	nice -n 15 $(BIN)/python tests/faults/fuzzing.py $(ARGS)
 
-soak: $(STAMP) ## kill runs, studies and experiments at random moments and compare their results
+soak: $(STAMP) ## kill runs, studies, trainings and experiments at random moments and compare their results
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/soak.py $(ARGS)
+
+inject: $(STAMP) ## a kill and errors at single writes, renames, fsyncs and opens; ARGS="run --every 7" for fewer
+	$(BIN)/python tests/faults/injecting.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -99,6 +99,7 @@ ROWS = {
     "I8": "study's database away for a moment",
     "I9": "lock held by a stopped process",
     "I10": "folder on a read-only file system, or on one without locks",
+    "I11": "kill or error at single writes, renames, fsyncs and opens",
     "B1": "a FIFO, a device, a socket or a folder in a file's place",
     "B2": "text, tables, JSON, YAML of absurd size, depth or count",
     "B3": "downloads: endless, packed, redirected in a circle, slow",

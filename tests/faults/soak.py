@@ -1,6 +1,6 @@
 """SIGKILL at random moments, again and again, and every result compared with one that nobody disturbed: `make soak`.
 
-python tests/faults/soak.py [--kills 20] [--minutes 30] [--seed 0] [run tune table6]
+python tests/faults/soak.py [--kills 20] [--minutes 30] [--seed 0] [run tune train table6]
 
 Each part is a real command on tiny phantoms with the embedded networks and the cache on disk. It is killed after a
 random share of the time that it takes when it is left alone, continued by the same command, killed again till it ends;
@@ -72,6 +72,13 @@ def of_study(place: Path) -> dict[str, Any]:
     return {**trials, **{name: study[name] for name in names}, "tuned.yaml": tuned}
 
 
+def of_training(place: Path) -> dict[str, Any]:
+    """What was learnt, and the run over what was held out."""
+    report = json.loads((place / "training" / "training.json").read_text())
+    names = ("key", "n", "groups", "epochs", "best_epoch", "val_dice", "weights_sha256")
+    return {**{name: report[name] for name in names}, **run_results(place / "training" / "test")}
+
+
 def of_experiment(place: Path) -> dict[str, Any]:
     """The table, and every cell's rows and predictions."""
     study = json.loads(next((place / "outputs" / "experiments").glob("*/study.json")).read_text())
@@ -88,6 +95,10 @@ PARTS = {
     "tune": Part(
         ("task=tune", "dataset=phantom_hc18", "dataset.phantom.n=7", "tuning.n_trials=24", "tuning.draws=1",
          "tuning.space.points_per_side.choices=[4,8]", "hydra.run.dir=study", *QUICK), of_study, False,
+    ),
+    "train": Part(
+        ("task=train", "method=unet", "unet=quick", "unet.epochs=8", "dataset=phantom_hc18", "dataset.phantom.n=12",
+         "hydra.run.dir=training", *QUICK), of_training, False,
     ),
     "table6": Part(
         ("+experiment=table6", "dataset.phantom.n=6", "dataset.volume.per_volume=1", "sam.points_per_side=8", *QUICK),
