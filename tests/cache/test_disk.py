@@ -221,7 +221,7 @@ def test_above_the_budget_the_least_recently_used_leave(tmp_path: Path):
 
 def test_opening_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path: Path, monkeypatch):
     looks = []
-    monkeypatch.setattr(disk, "evict", lambda *given: looks.append(given) or files.evict(*given))
+    monkeypatch.setattr(disk, "evict_some", lambda *given: looks.append(given) or files.evict_some(*given))
     DiskStore(tmp_path, GB).put(TABLE, KEY, numbers())
     DiskStore(tmp_path, GB)
     assert len(looks) == 1
@@ -235,6 +235,73 @@ def test_opening_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path
     (tmp_path / "stages" / "v1" / "budget.txt").write_text("nonsense")
     DiskStore(tmp_path, 100)
     assert len(looks) == 4
+
+
+def filled(folder: Path, n: int) -> Path:
+    """A cache of n entries of 1 kB, the i-th last used n - i seconds ago."""
+    for i in range(n):
+        path = entry_path(folder, list(Stage)[i % len(Stage)], content_key(i))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+        age(path, n - i)
+    return folder
+
+
+@pytest.mark.fault("B6")
+def test_opening_looks_at_a_part_of_a_large_cache_whatever_its_size(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(files, "LOOKED_AT", 50)
+    seen = []
+    original = files.CacheFile
+    monkeypatch.setattr(files, "CacheFile", lambda *given: seen.append(given) or original(*given))
+    looks = []
+    for n in (600, 2400):
+        filled(tmp_path / str(n), n)
+        seen.clear()
+        DiskStore(tmp_path / str(n), GB)
+        looks.append(len(seen))
+    assert all(50 <= each < 80 for each in looks), looks
+
+
+@pytest.mark.fault("B6")
+def test_part_by_part_a_large_cache_comes_down_to_its_budget_and_keeps_what_was_used_last(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(files, "LOOKED_AT", 50)
+    n, opened = 1500, 0
+    filled(tmp_path, n)
+    while files.is_eviction_due(tmp_path, n * 500):
+        DiskStore(tmp_path, n * 500)
+        opened += 1
+    assert opened > 10
+    left = entries(tmp_path)
+    assert 0.8 * n * 500 < sum(item.size for item in left) <= n * 500
+    newest = {content_key(i) for i in range(int(0.7 * n), n)}
+    assert len(newest & {item.key for item in left}) > 0.95 * len(newest)
+    before = len(left)
+    for _ in range(20):
+        (tmp_path / "stages" / "v1" / "budget.txt").unlink(missing_ok=True)
+        DiskStore(tmp_path, n * 500)
+    assert len(entries(tmp_path)) == before, "what is within its budget is left alone"
+
+
+@pytest.mark.fault("B6")
+def test_a_large_cache_that_is_written_to_stays_within_its_budget(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(files, "LOOKED_AT", 50)
+    store = DiskStore(tmp_path, 400_000)
+    for i in range(1200):
+        store.put(TABLE, content_key(i), {"x": np.zeros(800, np.uint8)})
+    assert sum(item.size for item in entries(tmp_path)) <= 1.15 * 400_000
+    assert equal(store.get(TABLE, content_key(1199)), {"x": np.zeros(800, np.uint8)})
+
+
+@pytest.mark.fault("B1")
+@pytest.mark.parametrize("odd", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_under_an_entrys_name_is_no_entry(store: DiskStore, tmp_path: Path, odd):
+    path = entry_path(tmp_path, TABLE, KEY)
+    path.parent.mkdir(parents=True)
+    odd(path)
+    assert store.get(TABLE, KEY) is None
+    assert equal(fetch(store, TABLE, KEY, numbers), numbers())
+    assert equal(fetch(store, TABLE, OTHER, numbers), numbers())
+    assert store.writing and equal(DiskStore(tmp_path, GB).get(TABLE, OTHER), numbers())
 
 
 def test_only_old_drafts_are_swept_and_strange_files_are_left_alone(store: DiskStore, tmp_path: Path):

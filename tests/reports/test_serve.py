@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+from salip_exp._reports import serve
 from salip_exp._reports.serve import HOST, servable, serving, watch
 from salip_exp._reports.upkeep import Pages
 from salip_exp.errors import EnvironmentFault
@@ -98,6 +100,74 @@ def test_other_names_for_this_machine_are_refused(outputs):
 def test_it_listens_on_the_loopback_address_alone(outputs):
     with serving(outputs, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
+
+
+def raw(port: int, request: bytes) -> bytes:
+    """The answer to bytes that no client would send; it has no head where they name no version of HTTP."""
+    with socket.create_connection((HOST, port), timeout=60) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as answer:
+            return answer.read()
+
+
+@pytest.mark.fault("B4")
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"GET http://[::1 HTTP/1.1", b"400"),
+        (b"GET //[::1/x.html HTTP/1.1", b"404"),
+        (b"GET /state?page=//[ HTTP/1.1", b"404"),
+        (b"GET http://other.example/index.html HTTP/1.1", b"200"),  # the path is what counts: nothing is fetched
+        (b"GET /" + b"a" * 5000 + b".html HTTP/1.1", b"404"),
+        (b"GET /" + b"a/" * 5000 + b"b.html HTTP/1.1", b"404"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", b"414"),
+        (b"GET / HTTP/9.9", b"505"),
+        (b"GET / nonsense", b"400"),
+        (b"nonsense", b"400"),
+        (b"POST / HTTP/1.1", b"501"),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000, b"431"),
+        (b"GET / HTTP/1.1" + b"\r\nX: 1" * 200, b"431"),
+        (b"GET /index.html\0 HTTP/1.1", b"404"),
+    ],
+)
+def test_odd_requests_are_answered_by_a_number_and_nothing_is_printed(outputs, capfd, line, code):
+    Pages(outputs).refresh()
+    capfd.readouterr()
+    with serving(outputs, 0) as server:
+        port = server.server_port
+        host = b"" if code == b"431" else b"\r\nHost: localhost:%d" % port
+        answer = raw(port, line + host + b"\r\n\r\n")
+        assert answer.split()[1] == code or b"Error code: " + code in answer
+        assert get(port, "/")[0] == 200
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.fault("B4")
+def test_slow_connections_are_few_and_are_cut(outputs, monkeypatch, until):
+    monkeypatch.setattr(serve, "DEADLINE_S", 1.0)
+    Pages(outputs).refresh()
+    before = threading.active_count()
+    with serving(outputs, 0) as server:
+        port = server.server_port
+        slow = [socket.create_connection((HOST, port)) for _ in range(60)]
+        for each in slow:
+            each.sendall(b"GET / HT")
+        assert threading.active_count() <= before + serve.CONNECTIONS + 1
+        refused = [each for each in slow if said(each).startswith(b"HTTP/1.0 429")]
+        assert len(refused) >= len(slow) - serve.CONNECTIONS
+        until(lambda: threading.active_count() <= before + 1)
+        assert get(port, "/")[0] == 200
+        for each in slow:
+            each.close()
+
+
+def said(connection: socket.socket) -> bytes:
+    """What was answered at last; empty where the connection was closed."""
+    connection.settimeout(60)
+    try:
+        return connection.recv(100)
+    except ConnectionError:
+        return b""
 
 
 def test_a_folder_outside_is_not_reached_by_an_absolute_path(outputs):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,11 +18,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rich.text import Text
 
 from salip_exp._console import wide_console
+from salip_exp._files import PICTURE, TooLarge, read_file
 from salip_exp._reports.upkeep import Pages
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
 
 HOST = "127.0.0.1"
+CONNECTIONS = 32
+"""Open at one time; what comes beyond is answered by 429."""
+SILENT_S, DEADLINE_S = 5.0, 30.0
+"""How long a connection may say nothing, and how long it may take in all, before it is closed."""
+_BUSY = b"HTTP/1.0 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n"
 _INTERVAL_S = 1.0  # between looks at the folders; at least this, and at least as long as writing the pages took
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
 
@@ -90,8 +97,11 @@ def servable(root: Path, path: str) -> Path | None:
     name = unquote(path).lstrip("/") or File.all_runs
     if "\0" in name or any(part.startswith(".") for part in Path(name).parts):
         return None
-    file = (root / name).resolve()
-    return file if file.is_relative_to(root) and file.suffix in KINDS and file.is_file() else None
+    try:
+        file = (root / name).resolve()
+        return file if file.is_relative_to(root) and file.suffix in KINDS and file.is_file() else None
+    except OSError:  # a name too long, a circle of links
+        return None
 
 
 def stamp(file: Path) -> str:
@@ -101,6 +111,43 @@ def stamp(file: Path) -> str:
 
 
 class _Server(ThreadingHTTPServer):
+    """A server whose work is bounded: so many connections at a time, each for so long."""
+
+    request_queue_size = 64
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._begun: dict[socket.socket, float] = {}
+        self._guard = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection, or refuse it where too many are open."""
+        with self._guard:
+            full = len(self._begun) >= CONNECTIONS
+            if not full:
+                self._begun[request] = time.monotonic()
+        if not full:
+            super().process_request(request, client_address)
+            return
+        with suppress(OSError):
+            request.settimeout(0)
+            request.send(_BUSY)
+        self.shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut connections that are open for too long; a byte now and then does not keep one open."""
+        with self._guard:
+            late = [each for each, begun in self._begun.items() if time.monotonic() - begun > DEADLINE_S]
+        for each in late:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection and forget it."""
+        with self._guard:
+            self._begun.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a browser went away, or a file was removed while it was read."""
         if not isinstance(sys.exception(), OSError):
@@ -111,25 +158,35 @@ def _handler(root: Path) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Answers GET of `servable` files, and of `/state?page=PATH` with the stamp of a page."""
 
+        timeout = SILENT_S
+
         def do_GET(self) -> None:
-            asked = urlsplit(self.path)
             if not self._is_local():
                 self.send_error(HTTPStatus.FORBIDDEN)
-            elif asked.path == "/state":
-                page = servable(root, parse_qs(asked.query).get("page", [""])[0])
-                self._answer("text/plain", stamp(page).encode() if page else None)
-            else:
-                file = servable(root, asked.path)
-                self._answer(KINDS[file.suffix] if file else "", file.read_bytes() if file else None)
+                return
+            try:
+                asked = urlsplit(self.path)
+                state = asked.path == "/state"
+                page = servable(root, parse_qs(asked.query).get("page", [""])[0] if state else asked.path)
+            except ValueError:  # an address that is none
+                self.send_error(HTTPStatus.BAD_REQUEST)
+                return
+            try:
+                if page is None:
+                    raise FileNotFoundError
+                kind, content = (
+                    ("text/plain", stamp(page).encode()) if state else (KINDS[page.suffix], read_file(page, PICTURE))
+                )
+            except (OSError, TooLarge):  # gone meanwhile
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            self._answer(kind, content)
 
         def _is_local(self) -> bool:
             """Whether the page was asked for by this machine's name: another site's name may point here too."""
             return (self.headers.get("Host") or "").rpartition(":")[0] in (HOST, "localhost")
 
-        def _answer(self, kind: str, content: bytes | None) -> None:
-            if content is None:
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return
+        def _answer(self, kind: str, content: bytes) -> None:
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

@@ -20,7 +20,7 @@ from salip_exp.cache._files import (
     LOCK_TIMEOUT_S,
     Damaged,
     entry_path,
-    evict,
+    evict_some,
     is_eviction_due,
     locks_folder,
     pack,
@@ -119,8 +119,9 @@ class DiskStore(Counted):
 
     Args:
         folder: of everything kept between runs.
-        budget_bytes: of all files together; above it the least recently used leave. Each process looks when it opens
-            the store and after every 5 % that it wrote (256 MB at most), so several may exceed it by that much each.
+        budget_bytes: of all files together; above it the least recently used leave. Each process looks at a
+            part of a large cache when it opens the store, and so often that it has been round after every 5 % that it
+            wrote (256 MB at most), so several may exceed it by that much each.
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
@@ -130,6 +131,7 @@ class DiskStore(Counted):
         self._budget = budget_bytes
         self._check_bytes = min(_CHECK_BYTES, int(_CHECK_SHARE * budget_bytes))
         self._written = 0  # since the last look at the budget
+        self._share = 1.0  # of all entries that it went through: after so much less it is due again
         self._touched: dict[tuple[Stage, str], float] = {}
         self._seen: dict[tuple[Stage, str], bytes] = {}  # heads of the files read or written last
         self._unfit: set[tuple[Stage, str]] = set()  # unreadable, or damaged and not to be removed
@@ -236,14 +238,14 @@ class DiskStore(Counted):
     def _is_check_due(self, size: int) -> bool:
         with self._guard:
             self._written += size
-            full = self._written > self._check_bytes
+            full = self._written > self._check_bytes * self._share
             if full:
                 self._written = 0
         return full
 
     def _evict(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
         try:
-            removed = evict(self._folder, self._budget, timeout_s)
+            removed, self._share = evict_some(self._folder, self._budget, timeout_s)
         except OSError as fault:
             log.warning("the cache %s cannot be pruned: %s", self._folder, fault)
             return

@@ -3,7 +3,7 @@
 Below the folder of everything kept between runs:
     stages/v1/<stage>/<first two of the key>/<key>.bin           an entry
     stages/v1/<stage>/<first two of the key>/.<key>.bin.*.tmp    a draft: being written, or left by a killed process
-    stages/v1/budget.txt                                         what entries were last held against
+    stages/v1/budget.txt                                         how far pruning is, and what it found
     locks/<stage>/<first two of the key>.lock, locks/pruning.lock
 
 An entry holds arrays in the safetensors layout, which holds no code; from its start:
@@ -22,8 +22,8 @@ import json
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
 
-from salip_exp._files import Buffer, TooLarge, process_lock, read_file, read_small, write_bytes
+from salip_exp._files import Buffer, TooLarge, from_json, process_lock, read_file, read_small, write_bytes
 from salip_exp.cache._base import DTYPES, Arrays, Stage, freeze
 from salip_exp.config import CacheConfig
 
@@ -107,6 +107,9 @@ SUFFIX, DRAFT = ".bin", ".tmp"
 STALE_S = 3600.0  # a draft older than this has no writer any more
 _CHECK_EVERY_S = 600.0
 LOCK_TIMEOUT_S = 60.0
+LOOKED_AT = 2000
+"""Entries that one look of a run at the budget goes through, to the end of a prefix: some tenths of a second."""
+_PREFIXES = [f"{number:02x}" for number in range(256)]
 _SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
 
 
@@ -168,8 +171,7 @@ def entries(folder: Path) -> list[CacheFile]:
 
 def leftovers(folder: Path) -> list[CacheFile]:
     """Drafts that killed processes left behind."""
-    drafts = _files(folder, lambda name: name.startswith(".") and name.endswith(DRAFT))
-    return [item for item in drafts if item.used < time.time() - STALE_S]
+    return [item for item in _files(folder, lambda name: name.startswith(".")) if _is_leftover(item)]
 
 
 def remove(items: Iterable[CacheFile]) -> Removed:
@@ -181,15 +183,12 @@ def remove(items: Iterable[CacheFile]) -> Removed:
 
 
 def is_eviction_due(folder: Path, budget: int) -> bool:
-    """Whether `evict` may find something: nobody called it lately with this budget.
-
-    Listing 100,000 files takes seconds, and a study opens the cache once for each of its runs.
-    """
+    """Whether a look at the budget may find something: none went through all entries lately, with this budget."""
     try:
         lately = _budget_file(folder).stat().st_mtime > time.time() - _CHECK_EVERY_S
-        return not lately or read_small(_budget_file(folder)) != b"%d" % budget
     except OSError:
         return True
+    return not lately or _progress(folder)[:2] != (budget, 0)
 
 
 def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Removed:
@@ -201,19 +200,88 @@ def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Remov
     Raises:
         OSError: a folder cannot be listed.
     """
+    with _alone(folder, timeout_s) as alone:
+        if not alone:
+            return Removed()
+        remove(leftovers(folder))
+        items = entries(folder)
+        total = sum(item.size for item in items)
+        removed = remove(_excess(items, total, _SLACK * budget)) if total > budget else Removed()
+        _keep_progress(folder, budget, 0, {})
+        return removed
+
+
+def evict_some(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> tuple[Removed, float]:
+    """A bounded part of `evict`, after which the next one goes on: prefixes of keys with LOOKED_AT entries.
+
+    A small cache is one part, and pruned as by `evict`. Of a larger one, each part is brought down by as much as the
+    whole is too large; the whole is judged by what each prefix took when it was last looked at. Keys are digests, so
+    every prefix holds a fair sample of what is old and what is new.
+
+    Returns:
+        What was removed, and the share of all prefixes that were looked at.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    with _alone(folder, timeout_s) as alone:
+        if not alone:
+            return Removed(), 1.0
+        _, first, sizes = _progress(folder)
+        if first == 0:  # until the round is over, the whole is what it was before: all parts shrink by one measure
+            sizes = {prefix: [left, left] for prefix, (_, left) in sizes.items()}
+        items: list[CacheFile] = []
+        last = first
+        for last in range(first, len(_PREFIXES)):
+            found = list(_files(folder, lambda name: True, [_PREFIXES[last]]))
+            remove(item for item in found if _is_leftover(item))
+            whole = [item for item in found if item.path.name.endswith(SUFFIX)]
+            sizes[_PREFIXES[last]] = [sum(item.size for item in whole)] * 2
+            items += whole
+            if len(items) >= LOOKED_AT:
+                break
+        taken = sum(item.size for item in items)
+        total = sum(found for found, _ in sizes.values()) / len(sizes) * len(_PREFIXES)
+        gone = list(_excess(sorted(items, key=lambda item: item.used), taken, taken * _SLACK * budget / max(total, 1)))
+        gone = gone if total > budget else []
+        for item in gone:
+            prefix = item.key[:2]
+            sizes[prefix] = [sizes[prefix][0], sizes[prefix][1] - item.size]
+        removed = remove(gone)
+        _keep_progress(folder, budget, (last + 1) % len(_PREFIXES), sizes)
+        return removed, (last + 1 - first) / len(_PREFIXES)
+
+
+@contextmanager
+def _alone(folder: Path, timeout_s: float) -> Iterator[bool]:
+    """Whether this process may prune: no other one does, for `timeout_s`."""
     with ExitStack() as stack:
         try:
             locks_folder(folder).mkdir(parents=True, exist_ok=True)
             stack.enter_context(process_lock(locks_folder(folder) / "pruning.lock", timeout_s))
         except Timeout:
-            return Removed()
+            yield False
+            return
         except OSError:
             pass  # no locks here: two that prune at once remove a little more than they must
-        remove(leftovers(folder))
-        removed = remove(_excess(entries(folder), budget))
-        with suppress(OSError):
-            write_bytes(_budget_file(folder), b"%d" % budget, sync=False)
-        return removed
+        yield True
+
+
+def _progress(folder: Path) -> tuple[int | None, int, dict[str, list[int]]]:
+    """The budget that entries were last held against, the prefix to go on with, and bytes by prefix: found, left."""
+    try:
+        told = from_json(read_small(_budget_file(folder)))
+        sizes = {name: [int(each) for each in told["sizes"][name][:2]] for name in _PREFIXES if name in told["sizes"]}
+        start = int(told["next"]) % len(_PREFIXES)
+        return (told["budget"], start, sizes) if all(len(each) == 2 for each in sizes.values()) else (None, 0, {})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None, 0, {}
+
+
+def _keep_progress(folder: Path, budget: int, following: int, sizes: Mapping[str, Sequence[int]]) -> None:
+    told = {"budget": budget, "next": following, "sizes": sizes}
+    with suppress(OSError):
+        write_bytes(_budget_file(folder), json.dumps(told).encode(), sync=False)
 
 
 def _remove(item: CacheFile) -> Removed:
@@ -230,21 +298,25 @@ def _budget_file(folder: Path) -> Path:
     return stages_folder(folder) / "budget.txt"
 
 
-def _excess(items: list[CacheFile], budget: int) -> Iterator[CacheFile]:
-    total = sum(item.size for item in items)
-    if total <= budget:
-        return
+def _excess(items: Sequence[CacheFile], total: float, most: float) -> Iterator[CacheFile]:
+    """The first of items that take `total` bytes, as far as the rest takes more than `most`."""
     for item in items:
-        if total <= _SLACK * budget:
+        if total <= most:
             return
         total -= item.size
         yield item
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[CacheFile]:
+def _is_leftover(item: CacheFile) -> bool:
+    name = item.path.name
+    return name.startswith(".") and name.endswith(DRAFT) and item.used < time.time() - STALE_S
+
+
+def _files(folder: Path, wanted: Callable[[str], bool], prefixes: Sequence[str] | None = None) -> Iterator[CacheFile]:
     for stage in Stage:
-        for prefix in _scan(stages_folder(folder) / stage):
-            for each in _scan(Path(prefix.path)) if prefix.is_dir(follow_symlinks=False) else ():
+        home = stages_folder(folder) / stage
+        for prefix in (each.name for each in _scan(home)) if prefixes is None else prefixes:
+            for each in _scan(home / prefix) if not (home / prefix).is_symlink() else ():
                 with suppress(FileNotFoundError):  # removed meanwhile
                     if wanted(each.name) and each.is_file(follow_symlinks=False):
                         stat = each.stat(follow_symlinks=False)
@@ -255,7 +327,7 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
             return list(found)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
