@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import yaml
 from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
@@ -36,6 +37,10 @@ SMALL = 16 << 20
 """Bytes of the largest table, list, record or text that is read whole; none that is meant for it comes near."""
 JSON_VALUES = 2_000_000
 """Values and brackets of the largest JSON, commas in its texts counted too."""
+YAML = 1 << 20
+"""Bytes of the largest YAML."""
+YAML_VALUES = 20_000
+"""Values of the largest YAML, every alias counted as what it stands for; composing 1,000 of them takes a second."""
 DEPTH = 100
 """Levels that JSON and YAML may be nested; what is meant for people has five."""
 _SOMETHING_ELSE = {
@@ -312,6 +317,31 @@ def from_json(text: str | bytes) -> Any:
     if opening > DEPTH and _depth(raw) > DEPTH:
         raise TooLarge(f"it is nested too deeply, in more than {DEPTH} levels")
     return json.loads(text)
+
+
+def bounded_yaml(content: bytes) -> str:
+    """The text of YAML that stands for no more than YAML_VALUES values, aliases followed, in DEPTH levels.
+
+    Raises:
+        TooLarge: it stands for more.
+        ValueError: it is no UTF-8; `yaml.YAMLError`, if it is no YAML.
+    """
+    text = content.decode("utf-8-sig")
+    weights: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and how many values came before
+    count = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            count += weights.get(str(event.anchor), YAML_VALUES)  # one that is not closed holds itself
+        elif isinstance(event, yaml.NodeEvent):
+            open_nodes.append((event.anchor, count))
+            count += 1
+        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
+            anchor, before = open_nodes.pop()
+            weights |= {anchor: count - before} if anchor else {}
+        if count > YAML_VALUES or len(open_nodes) > DEPTH:
+            raise TooLarge(f"it stands for more than {YAML_VALUES:,} values, aliases followed, or {DEPTH} levels")
+    return text
 
 
 def _depth(raw: bytes) -> int:

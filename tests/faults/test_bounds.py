@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from salip_exp import _files
-from salip_exp._files import DEPTH, JSON_VALUES, from_json, open_file, read_file, read_small
+from salip_exp._files import DEPTH, JSON_VALUES, bounded_yaml, from_json, open_file, read_file, read_small
 from salip_exp._settings.folders import File
 from salip_exp.runs.folder import read_run
 
@@ -190,3 +190,42 @@ def test_a_sentence_of_megabytes_is_refused_before_it_is_taken_apart(
     ended = typed("dataset=phantom_hc18", "vdt=custom", f"{where}={value}", *quick)
     assert ended.code == 2
     assert "a sentence of 60,000 characters (number 2) and the limit is 10,000" in ended.complaint
+
+
+LAUGHS = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)
+])  # fmt: skip
+YAMLS = {
+    "aliases": LAUGHS,
+    "itself": "a: &a [*a]",
+    "deep": "a: " + "[" * 200 + "]" * 200,
+    "many": "a: [" + "1," * 21_000 + "]",
+    "large": "a: " + "x" * (1 << 20),
+}
+
+
+@pytest.mark.fault("B2")
+@pytest.mark.parametrize("name", YAMLS)
+def test_yaml_of_a_configuration_folder_is_bounded_before_hydra_reads_it(
+    name: str, typed: Any, tmp_path: Path, quick: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine" / "vdt").mkdir(parents=True)
+    (tmp_path / "mine" / "vdt" / "odd.yaml").write_text(YAMLS[name] + "\n")
+    ended = typed("--config-dir", "mine", "vdt=odd", *quick)
+    assert ended.code == 2
+    assert ("odd.yaml cannot be read (it " in ended.complaint and "more than 20,000 values" in ended.complaint) or (
+        name == "large" and "it is larger than 1 MB" in ended.complaint
+    )
+
+
+@pytest.mark.fault("B1")
+def test_a_fifo_in_a_configuration_folder_is_refused(typed: Any, tmp_path: Path, quick: tuple[str, ...]) -> None:
+    (tmp_path / "mine" / "vdt").mkdir(parents=True)
+    os.mkfifo(tmp_path / "mine" / "vdt" / "odd.yaml")
+    ended = typed("--config-dir", "mine", "vdt=odd", *quick)
+    assert ended.code == 2
+
+
+@pytest.mark.fault("B2")
+def test_yaml_with_aliases_that_people_write_is_read(tmp_path: Path) -> None:
+    assert bounded_yaml(b"a: &a {b: 1}\nc: *a\nd: [*a, *a]\n").startswith("a:")

@@ -146,6 +146,22 @@ def test_a_comparison_is_worked_out_once(outputs, monkeypatch):
     (outputs / "fake" / "b" / "1" / "cases" / "c1.json").unlink()
     asked: list[object] = []
     original = index_page.compare
-    monkeypatch.setattr(index_page, "compare", lambda *given: asked.append(given) or original(*given))
+    monkeypatch.setattr(index_page, "compare", lambda *given, **how: asked.append(given) or original(*given, **how))
     Pages(outputs).refresh()
     assert len(asked) == 2 + 1, "with those that stay, which are of one content, both ways, and with itself"
+
+
+@pytest.mark.fault("B6")
+def test_four_times_the_runs_are_four_times_the_looks(whole, tmp_path, monkeypatch):
+    looks: list[object] = []
+    original = upkeep._facts
+    monkeypatch.setattr(upkeep, "_facts", lambda stat: looks.append(stat) or original(stat))
+    counts = []
+    for n in (2, 8):
+        for i in range(n):
+            shutil.copytree(whole, tmp_path / str(n) / "fake" / str(i) / "1")
+        Pages(tmp_path / str(n)).refresh()
+        looks.clear()
+        assert Pages(tmp_path / str(n)).refresh() == 0
+        counts.append(len(looks))
+    assert counts[1] < 6 * counts[0]

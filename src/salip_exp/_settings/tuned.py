@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from salip_exp._files import read_small
+from salip_exp._files import YAML, bounded_yaml, read_file
 from salip_exp._settings.tuning import AREA, GENERATOR
 from salip_exp.config import AreaUnit, Config, SamConfig
 from salip_exp.errors import ConfigError
@@ -60,10 +60,7 @@ def read_tuned(path: Path) -> Tuned:
         ConfigError: it cannot be read or is no tuned.yaml.
     """
     try:
-        text = read_small(path).decode()
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("it has aliases, by which a few lines can stand for gigabytes")
-        values = yaml.safe_load(text)
+        values = yaml.safe_load(bounded_yaml(read_file(path, YAML)))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"tuned={path} cannot be read ({reason}): give the tuned.yaml of a study") from error

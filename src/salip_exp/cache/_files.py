@@ -109,6 +109,8 @@ _CHECK_EVERY_S = 600.0
 LOCK_TIMEOUT_S = 60.0
 LOOKED_AT = 2000
 """Entries that one look of a run at the budget goes through, to the end of a prefix: some tenths of a second."""
+REMOVED_AT = 250
+"""Entries that one such look removes at most, which takes some file systems many milliseconds each."""
 _PREFIXES = [f"{number:02x}" for number in range(256)]
 _SLACK = 0.9  # pruning goes down to this share of the budget, so that it does not come back with the next entry
 
@@ -183,12 +185,13 @@ def remove(items: Iterable[CacheFile]) -> Removed:
 
 
 def is_eviction_due(folder: Path, budget: int) -> bool:
-    """Whether a look at the budget may find something: none went through all entries lately, with this budget."""
+    """Whether a look at the budget may find something: none went through all entries lately, or they are too many."""
     try:
         lately = _budget_file(folder).stat().st_mtime > time.time() - _CHECK_EVERY_S
     except OSError:
         return True
-    return not lately or _progress(folder)[:2] != (budget, 0)
+    held, following, sizes = _progress(folder)
+    return not lately or (held, following) != (budget, 0) or sum(left for _, left in sizes.values()) > budget
 
 
 def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Removed:
@@ -212,7 +215,8 @@ def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Remov
 
 
 def evict_some(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> tuple[Removed, float]:
-    """A bounded part of `evict`, after which the next one goes on: prefixes of keys with LOOKED_AT entries.
+    """A bounded part of `evict`, after which the next one goes on: prefixes of keys with LOOKED_AT entries, of which
+    REMOVED_AT are removed at most.
 
     A small cache is one part, and pruned as by `evict`. Of a larger one, each part is brought down by as much as the
     whole is too large; the whole is judged by what each prefix took when it was last looked at. Keys are digests, so
@@ -243,7 +247,7 @@ def evict_some(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> 
         taken = sum(item.size for item in items)
         total = sum(found for found, _ in sizes.values()) / len(sizes) * len(_PREFIXES)
         gone = list(_excess(sorted(items, key=lambda item: item.used), taken, taken * _SLACK * budget / max(total, 1)))
-        gone = gone if total > budget else []
+        gone = gone[:REMOVED_AT] if total > budget else []
         for item in gone:
             prefix = item.key[:2]
             sizes[prefix] = [sizes[prefix][0], sizes[prefix][1] - item.size]
