@@ -108,6 +108,13 @@ class NonFinite(StrEnum):
     replace = "replace"  # type: ignore[assignment]  # hides str.replace, which no one calls on it
 
 
+class MaskAffine(StrEnum):
+    """What the affine of a mask volume is for."""
+
+    check = "check"  # it must place the mask where the image lies
+    ignore = "ignore"  # voxels of equal numbers belong together: for those who know that it is wrong
+
+
 class EmptyTarget(StrEnum):
     """How a case whose target is empty is scored when the prediction is empty too."""
 
@@ -226,6 +233,7 @@ class Volume:
     window_low: float = key(0.5, 0, 50)  # percentiles of the non-zero voxels of the volume that become 0 and 255
     window_high: float = key(99.5, 50, 100)
     non_finite: NonFinite = NonFinite.fail
+    mask_affine: MaskAffine = MaskAffine.check
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,14 @@ def test_d16_two_files_of_one_name_are_both_named(names: tuple[str, str]) -> Non
 )
 def test_a_compressed_volume_has_one_ending(name: str, expected: str) -> None:
     assert stem(Path(name)) == expected
+
+
+@pytest.mark.fault("N6")
+def test_n6_names_composed_in_two_ways_are_one_name(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Müller_é") for form in ("NFC", "NFD"))
+    image, mask = touch(tmp_path / "a" / f"{composed}.png"), touch(tmp_path / "b" / f"{apart}.png")
+    assert composed != apart
+    assert by_name([image], stem).keys() == by_name([mask], stem).keys() == {composed}
+    with pytest.raises(DataError, match="have one name"):
+        by_name([image, mask], stem)
+    assert files_below(tmp_path, f"b/{composed}*", {".png"}) == [mask]

@@ -17,7 +17,7 @@ from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Config, Data, TrackerConfig
+from salip_exp.config import Config, Data, MaskAffine, TrackerConfig
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
@@ -44,7 +44,7 @@ def cell_key(config: Config, data_sha256: str) -> str:
     sentences = read_sentences(config.vdt) if METHODS[config.method].clip else []
     parts = {
         "recipe": recipe(config, weights_of(config), sentences, pick_device(config.device).type),
-        "dataset": asdict(config.dataset) | {"root": None, "subset": None},
+        "dataset": _dataset(config),
         "data": data_sha256,
         "score": asdict(config.score),
         "seed": config.seed,
@@ -70,6 +70,14 @@ def absent_weights(config: Config) -> str | None:
 
 def _entries(config: Config) -> list[Entry]:
     return [entry_of(config, network) for network in METHODS[config.method].networks]
+
+
+def _dataset(config: Config) -> dict[str, Any]:
+    """The data set's section without its place; a key that 0.1.0 did not have is told where it is set alone."""
+    section = asdict(config.dataset) | {"root": None, "subset": None}
+    if config.dataset.volume.mask_affine is MaskAffine.check:
+        del section["volume"]["mask_affine"]
+    return section
 
 
 def _search(config: Config) -> dict[str, Any]:

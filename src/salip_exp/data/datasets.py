@@ -18,7 +18,7 @@ from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.left_out import UNSCORED, LeftOut, Taken, left_out, of_slices, unread
 from salip_exp.data.loading import SliceRefs
-from salip_exp.data.paths import natural, safe
+from salip_exp.data.paths import composed, natural, safe
 from salip_exp.data.volumes import SUFFIXES as VOLUMES
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.plugins import Catalogue
@@ -198,7 +198,7 @@ def _subset(refs: Sequence[CaseRef], excluded: Mapping[str, str], path: Path) ->
         lines = read_small(path).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"dataset.subset={path} cannot be read ({error}): give a text file, an id a line.") from error
-    wanted = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    wanted = {composed(line.strip()) for line in lines if line.strip() and not line.startswith("#")}
     if not wanted:
         raise DataError(f"dataset.subset={path} holds no ids: write one a line.")
     known = [ref.case_id for ref in refs]

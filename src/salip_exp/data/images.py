@@ -16,8 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.data.labels import finite, target
@@ -31,7 +30,8 @@ MAX_PIXELS = 100_000_000
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "F"}
 _COLOURED = 16
 """Colour channels that differ by more are a colour; less is the noise of JPEG."""
-_SAMPLES, _PHOTOMETRIC, _BITS, _PLANES, _FORMAT, _DEPTH, _SAID = 277, 262, 258, 284, 339, 32997, 270
+_SAMPLES, _PHOTOMETRIC, _BITS, _COMPRESSION = 277, 262, 258, 259
+_PLANES, _FORMAT, _DEPTH, _SAID = 284, 339, 32997, 270
 """Tags of TIFF."""
 _ORIENTATION = 274
 """Tag of TIFF and of EXIF."""
@@ -97,14 +97,15 @@ def read_mask(path: Path, label: int | None = None) -> tuple[NDArray[np.bool_], 
 
 def _mask_numbers(read: _Pixels, path: Path, label: int | None) -> NDArray[Any]:
     """The numbers (H, W) of a mask's pixels; zero where it is transparent."""
-    values, opaque = read.values, np.True_ if read.opaque is None else read.opaque
+    values = read.values
+    opaque = np.ones(values.shape[:2], bool) if read.opaque is None else read.opaque
     coloured = values.ndim == 3 and _is_coloured(values)
     if coloured and read.numbers is not None and _from_background(read, path, label):
         return np.where(opaque, read.numbers, 0)
-    shown = np.where(opaque[..., None], values, 0) if values.ndim == 3 and read.opaque is not None else values
+    shown = np.where(opaque[..., None] if values.ndim == 3 else opaque, values, 0)
     if coloured and (values.dtype != np.uint8 or len(Image.fromarray(shown).getcolors(3) or "many") > 2):
         raise CaseError("E_LABELS", f"{path} is a mask of several colours: save it as grey levels, one per label.")
-    if read.opaque is not None and not shown.any() and not read.opaque.all():
+    if not shown.any() and opaque.any() and not opaque.all():
         raise CaseError("E_LABELS", f"{path} is a mask of transparency alone: save its shape as grey levels.")
     if values.ndim == 3:
         values = np.asarray(Image.fromarray(values).convert("L")) if values.dtype == np.uint8 else values[:, :, 0]
@@ -155,6 +156,12 @@ def _decoded(path: Path) -> _Pixels:
         raise
     except (TooLarge, Image.DecompressionBombError) as error:
         raise CaseError("E_SIZE", f"{path} is too large: {error}.") from error
+    except UnidentifiedImageError as error:
+        raise CaseError(
+            "E_READ",
+            f"{path} cannot be read as an image (it is none, or of a kind that is not read, as TIFF of 64-bit "
+            "numbers is not): get the file again, or save it as PNG.",
+        ) from error
     except Exception as error:  # decoders raise almost anything on bytes they were not made for
         raise CaseError("E_READ", f"{path} cannot be read as an image ({short(error)}): get the file again.") from error
 
@@ -169,22 +176,30 @@ def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
 
 def _untold_frames(image: Image.Image) -> int:
     """How many pictures a TIFF says to hold behind its one directory: by ImageDepth, ImageJ's or tifffile's text."""
-    tags = getattr(image, "tag_v2", {})
+    tags = _tags(image)
     said = str(tags.get(_SAID, ""))
     stack = re.search(r"^images=(\d{1,9})", said, re.MULTILINE) if said.startswith("ImageJ=") else None
     shape = re.match(r'\{"shape": \[([\d, ]{1,99})\]', said)
     pixels = math.prod(map(int, shape[1].split(","))) if shape else 0
-    behind = pixels // max(1, image.width * image.height * tags.get(_SAMPLES, 1))
+    behind = pixels // max(1, image.width * image.height * int(tags.get(_SAMPLES, 1)))
     return max(int(tags.get(_DEPTH, 1)), int(stack[1]) if stack else 1, behind)
+
+
+def _tags(image: Image.Image) -> dict[int, Any]:
+    """Tags of a TIFF; none of other files."""
+    return dict(getattr(image, "tag_v2", {}))
 
 
 def _upright(image: Image.Image, path: Path) -> _Pixels:
     """The pixels of an opened file, turned as its EXIF data say (Pillow turns TIFF itself while it loads)."""
-    tags = dict(image.tag_v2) if isinstance(getattr(image, "tag_v2", None), ImageFileDirectory_v2) else {}
+    tags = _tags(image)
     if image.format == "TIFF" and _PHOTOMETRIC not in tags:
         raise CaseError("E_FORMAT", f"{path} is a TIFF that does not say whether its zero is black: write it again.")
-    deep = image.mode not in _SIXTEEN_BIT and any(";16" in str(tile) for tile in image.tile)
-    if deep:
+    packed = tags.get(_COMPRESSION, 1) != 1 and tags.get(_FORMAT, (1,))[0] != 1 and tags.get(_BITS, (1,))[0] > 8
+    if packed and image.tag_v2.prefix == b"MM":  # Pillow takes its bytes in the wrong order
+        raise CaseError("E_FORMAT", f"{path} holds signed numbers, big-endian and compressed: save it uncompressed.")
+    deep = any(";16" in str(tile) for tile in getattr(image, "tile", ())) or max(tags.get(_BITS, (1,))) > 8
+    if deep and image.mode not in _SIXTEEN_BIT:
         return _deep_colours(image, tags, path)
     image.load()
     image = ImageOps.exif_transpose(image)

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.config import Channels, DatasetConfig, Interpolation, Resize, ResizeMode, Side
+from salip_exp.config import Channels, DatasetConfig, Interpolation, MaskAffine, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.left_out import Taken
 from salip_exp.data.regions import one_side
-from salip_exp.data.volumes import read_grid, read_target, read_windowed, require_same_grid, take_slices
+from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
 
 NOT_ON_SIDE = "the mask has no organ on the"
@@ -198,7 +198,7 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
     is left of an empty mask, or of one that dataset.volume.trim_mm eats up.
     """
     try:
-        volume = read_grid(image) if mask is None else read_target(mask, config.files.label)
+        volume = read_grid(image) if mask is None else _read_target(image, mask, config)
     except CaseError as error:
         return SliceRefs([CaseRef(name, group, name, failing(error), volume=name)])
     axis = volume.axis(config.volume.axis)
@@ -211,6 +211,12 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
     return refs
 
 
+def _read_target(image: Path, mask: Path, config: DatasetConfig) -> Slices:
+    """The mask of a volume, placed by its own affine or by the image's."""
+    ignored = config.volume.mask_affine is MaskAffine.ignore
+    return read_target(mask, config.files.label, image if ignored else None)
+
+
 def _load_slice(
     case_id: str, name: str, group: str, number: int, image: Path, mask: Path | None, config: DatasetConfig
 ) -> Case:
@@ -219,7 +225,7 @@ def _load_slice(
     axis = volume.axis(config.volume.axis)
     target, notes = None, volume.notes
     if mask is not None:
-        grid = read_target(mask, config.files.label)
+        grid = _read_target(image, mask, config)
         require_same_grid(volume, grid, mask)
         target, notes = np.ascontiguousarray(grid.cut(axis, number)), (*notes, *grid.notes)
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -60,7 +61,7 @@ def _matches(folder: Path, parts: tuple[str, ...], chain: tuple[Path, ...], foll
     if deep and rest:
         yield from _matches(folder, rest, chain, follow_links)
     for path in folder.iterdir():
-        if path.name.startswith(".") or not (deep or fnmatchcase(path.name, part)):
+        if path.name.startswith(".") or not (deep or fnmatchcase(composed(path.name), composed(part))):
             continue
         if not path.is_dir():
             if not rest:
@@ -99,7 +100,7 @@ def safe(path: Path, root: Path, follow_links: bool = False, real: Path | None =
 
 
 def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
-    """Paths by the name that cases get from them, in their order.
+    """Paths by the name that cases get from them, composed (NFC) however the file system spells it, in their order.
 
     Raises:
         DataError: two have one name; upper and lower case do not tell names apart, as not every file system does.
@@ -107,7 +108,7 @@ def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Pat
     named: dict[str, Path] = {}
     seen: dict[str, Path] = {}
     for path in paths:
-        key = name(path)
+        key = composed(name(path))
         other = seen.setdefault(key.casefold(), path)
         if other is not path:
             raise DataError(f"{other} and {path} have one name, {key!r}: rename or remove one of them.")
@@ -115,6 +116,11 @@ def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Pat
     return named
 
 
+def composed(text: str) -> str:
+    """Text in which a letter and its accent are one sign (NFC); a Mac writes names of files with two (NFD)."""
+    return unicodedata.normalize("NFC", text)
+
+
 def stem(path: Path) -> str:
-    """File name without its ending; `.nii.gz` is one ending."""
-    return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
+    """File name without its ending, composed; `.nii.gz` is one ending."""
+    return composed(path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem)

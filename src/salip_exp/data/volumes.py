@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +26,13 @@ from salip_exp.data.left_out import Taken
 from salip_exp.errors import CaseError
 
 SUFFIXES = (".nii", ".nii.gz")
+_KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
+"""By the size of the header, which stands at its start."""
+_GZIP = b"\x1f\x8b"
+_MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Of the units of length in a header: unknown, metre, millimetre, micrometre."""
+_APART = 0.25
+"""Voxels that the corners of a mask may lie away from those of its image."""
 _AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
 MAX_BYTES = 4 << 30
 """Of a volume's file: twice what the voxels below can take."""
@@ -70,26 +80,61 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_volume(path: Path) -> Slices:
+def read_volume(path: Path, like: Path | None = None) -> Slices:
     """A 3-D volume, reoriented to RAS+; a 2-D image is a volume of one axial slice.
 
+    The file is read to its end, and what is compressed to its checksum, whatever its name says of compression.
+
+    Args:
+        like: a volume whose header says where the voxels lie, in place of the file's own.
+
     Raises:
-        CaseError: E_READ, E_DIMS, E_SIZE, or E_AFFINE where the header does not say how the voxels lie.
+        CaseError: E_READ, E_DIMS, E_SIZE, E_AFFINE where the header does not say how the voxels lie, or E_SHAPE where
+            `like` is of another shape.
     """
-    with _reading(path):
-        image = _opened(path)
-        return _canonical(np.asanyarray(image.dataobj), image.affine, path)
+    placed = None if like is None else _read_header(like)
+    with _reading(path), _unpacked(path) as (stream, most):
+        header, start = _header(stream, most, path)
+        if placed is not None and placed.get_data_shape() != header.get_data_shape():
+            raise CaseError("E_SHAPE", f"{path} is not of the shape of {like}: give a mask of the same voxels.")
+        content = _voxels(header, start, stream, path)
+        values = np.asanyarray(_KINDS[len(header.binaryblock)].from_bytes(content).dataobj)
+        return _canonical(values, header if placed is None else placed, path)
 
 
 def read_grid(path: Path) -> Slices:
     """The grid of a volume as its header tells it; every voxel is zero and takes no memory.
 
     Raises:
-        CaseError: as from `read_volume`.
+        CaseError: as from `read_volume`, but for what only the voxels tell.
     """
+    header = _read_header(path)
     with _reading(path):
-        image = _opened(path)
-        return _canonical(np.broadcast_to(np.uint8(0), image.shape), image.affine, path)
+        return _canonical(np.broadcast_to(np.uint8(0), header.get_data_shape()), header, path)
+
+
+def _read_header(path: Path) -> Any:
+    """The header of a file, once its promises are looked at."""
+    with _reading(path), _unpacked(path) as (stream, most):
+        return _header(stream, most, path)[0]
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The bytes of a NIfTI file, unpacked where they are gzip whatever it is called, and how many there can be.
+
+    Python's gzip goes through all members, and raises where a checksum or a length is wrong, a trailer is cut, or
+    something else follows.
+    """
+    with open_file(path, MAX_BYTES) as file:
+        size = os.fstat(file.fileno()).st_size
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        if not packed:
+            yield file, size
+            return
+        with gzip.GzipFile(fileobj=file) as stream:
+            yield cast(BinaryIO, stream), size * _MAX_DEFLATION
 
 
 @contextmanager
@@ -106,26 +151,70 @@ def _reading(path: Path) -> Iterator[None]:
         raise CaseError("E_READ", f"{path} cannot be read as NIfTI ({short(error)}): get the file again.") from error
 
 
-def _opened(path: Path) -> Any:
-    """The image of a header whose promises can be kept; no voxel is read."""
-    with open_file(path, MAX_BYTES) as stream:
-        size = os.fstat(stream.fileno()).st_size
-    image: Any = nib.load(path)
-    shape, kind = image.shape, image.get_data_dtype()
+def _header(stream: BinaryIO, most: int, path: Path) -> tuple[Any, bytes]:
+    """A header whose promises can be kept, and its bytes; no voxel is read.
+
+    Args:
+        most: bytes that the stream can give.
+    """
+    first = stream.read(4)
+    size = next((size for size in _KINDS if first in (size.to_bytes(4, "little"), size.to_bytes(4, "big"))), None)
+    if size is None:
+        raise CaseError("E_READ", f"{path} cannot be read as NIfTI (it has no such header): get the file again.")
+    raw = first + stream.read(size - 4)
+    header = _KINDS[size].header_class(raw)
+    shape, kind = header.get_data_shape(), header.get_data_dtype()
     dimensions = " x ".join(map(str, shape))
     if len(shape) < 2 or min(shape) < 1 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
         raise CaseError("E_DIMS", f"{path} is {dimensions} of {kind}: give one 3-D volume of plain numbers per file.")
     voxels = int(np.prod(shape, dtype=object))
     if voxels > _MAX_VOXELS:
         raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {_MAX_VOXELS} in all.")
-    packed = _MAX_DEFLATION if path.name.lower().endswith(".gz") else 1
-    if voxels * kind.itemsize > size * packed:
+    if voxels * kind.itemsize > most:
         raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
-    return image
+    if np.isinf([header["scl_slope"], header["scl_inter"]]).any():
+        raise CaseError("E_NONFINITE", f"{path}: its header scales the voxels by infinity; mend the header.")
+    return header, raw
 
 
-def _canonical(values: NDArray[Any], affine: NDArray[np.float64], path: Path) -> Slices:
+def _voxels(header: Any, start: bytes, stream: BinaryIO, path: Path) -> bytes:
+    """All bytes of a file, which must be as many as its header promises; a compressed one is proven by its checksum."""
+    shape = header.get_data_shape()
+    size = int(header["vox_offset"]) + math.prod(shape) * int(header.get_data_dtype().itemsize)
+    dimensions = " x ".join(map(str, shape))
+    if size > MAX_BYTES:
+        raise CaseError("E_SIZE", f"{path} promises {size} bytes: the limit is {MAX_BYTES}.")
+    content = start + stream.read(size - len(start)) + stream.read(1)
+    if len(content) < size:
+        raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
+    if len(content) > size:
+        raise CaseError("E_DIMS", f"{path} holds more than the {dimensions} voxels of its header: mend that.")
+    return content
+
+
+def _placed(header: Any, path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Where a header says that the voxels lie, in millimetres, and a note where it says two things."""
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in _MILLIMETRES:
+        raise CaseError("E_AFFINE", f"{path}: its unit of length has the number {unit}, which NIfTI does not know.")
+    affine = np.array(header.get_best_affine(), np.float64)
+    affine[:3] *= _MILLIMETRES[unit]
+    forms = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    return affine, () if any(each is None for each in forms) or _alike(*forms) else (
+        "qform and sform differ: sform taken",
+    )
+
+
+def _alike(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two affines turn axes the same way and give voxels one size to a hundredth."""
+    turn, other_turn = (orientations.io_orientation(each) for each in (one, other))
+    size, other_size = (nib.affines.voxel_sizes(each) for each in (one, other))
+    return np.array_equal(turn, other_turn, equal_nan=True) and np.allclose(size, other_size, rtol=0.01)
+
+
+def _canonical(values: NDArray[Any], header: Any, path: Path) -> Slices:
     shape = (*values.shape, 1)[:3]
+    affine, notes = _placed(header, path)
     turn = orientations.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(turn).any():
         raise CaseError("E_AFFINE", f"{path}: its affine does not say how the voxels lie in space; mend the header.")
@@ -134,23 +223,27 @@ def _canonical(values: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
     x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
     if not all(1 / _MAX_ZOOM <= zoom <= _MAX_ZOOM for zoom in (x, y, z)):
         raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
-    return Slices(turned, (x, y, z), affine)
+    return Slices(turned, (x, y, z), affine, notes)
 
 
-def read_target(path: Path, label: int | None) -> Slices:
+def read_target(path: Path, label: int | None, like: Path | None = None) -> Slices:
     """A mask volume as bool; the last one is kept, so that its slices do not read it again.
+
+    Args:
+        label: the number that is the target.
+        like: the image, where that says how the mask's voxels lie (dataset.volume.mask_affine=ignore).
 
     Raises:
         CaseError: E_LABELS, E_NONFINITE, or from `read_volume`.
     """
-    return _target(path, _modified(path), label)
+    return _target(path, _modified(path), label, like)
 
 
 @lru_cache(maxsize=1)
-def _target(path: Path, modified: int, label: int | None) -> Slices:
-    volume = read_volume(path)
+def _target(path: Path, modified: int, label: int | None, like: Path | None) -> Slices:
+    volume = read_volume(path) if like is None else read_volume(path, like)
     values, said = target(volume.values, path, label)
-    return replace(volume, values=values, notes=(*volume.notes, *said))
+    return replace(volume, values=values, notes=said)
 
 
 def read_windowed(path: Path, config: Volume) -> Slices:
@@ -176,7 +269,7 @@ def _windowed(path: Path, modified: int, low: float, high: float, non_finite: st
         )
     values[bad] = 0
     notes = (f"{count} NaN or infinite voxels of the volume replaced by 0",) if count else ()
-    return replace(volume, values=window(values, low, high), notes=notes)
+    return replace(volume, values=window(values, low, high), notes=(*volume.notes, *notes))
 
 
 def _modified(path: Path) -> int:
@@ -209,8 +302,14 @@ def require_same_grid(image: Slices, mask: Slices, path: Path) -> None:
     """Raise E_SHAPE or E_AFFINE where a mask does not lie on its image's grid."""
     if image.values.shape != mask.values.shape:
         raise CaseError("E_SHAPE", f"{path}: the mask is {mask.values.shape}, its image {image.values.shape} voxels.")
-    if not np.allclose(image.affine, mask.affine, atol=0.05):
-        raise CaseError("E_AFFINE", f"{path}: mask and image lie differently in space (affines differ); resample one.")
+    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in image.values.shape))]).T
+    apart = np.abs((np.linalg.inv(image.affine) @ mask.affine @ corners - corners)[:3]).max()
+    if apart > _APART:
+        raise CaseError(
+            "E_AFFINE",
+            f"{path}: mask and image lie differently in space, by up to {apart:.3g} voxels (affines differ): resample "
+            "one, or where the mask's is known to be wrong, set dataset.volume.mask_affine=ignore.",
+        )
 
 
 def take_slices(volume: Slices, config: Volume, target: bool) -> Taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +142,15 @@ def test_a_real_slice_is_read_with_its_mask(real: Callable[[str], Path], opened:
     assert case.mask is not None and case.image.shape[:2] == case.mask.shape == (250, 188)
     assert 0.15 < case.mask.mean() < 0.6 and case.spacing == (1.0, 1.0)
     assert case.image[case.mask].mean() > 2 * case.image[~case.mask].mean()
+
+
+@pytest.mark.fault("N6")
+def test_n6_the_mask_of_a_mac_belongs_to_the_image_of_another_machine(
+    tmp_path: Path, picture: Save, opened: Open
+) -> None:
+    one, other = (unicodedata.normalize(form, "Übung/Bäuche") for form in ("NFC", "NFD"))
+    picture(tmp_path / "images" / f"{one}.png", BLOCK)
+    picture(tmp_path / "masks" / f"{other}_mäsk.png", BLOCK)
+    suffix = unicodedata.normalize("NFC", "_mäsk")
+    dataset = opened("folder", tmp_path, f"files.mask_suffix={suffix}")
+    assert ids(dataset) == [one] and dataset.refs[0].load().mask is not None

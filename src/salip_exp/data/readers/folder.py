@@ -13,7 +13,7 @@ from salip_exp.data.case import CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.loading import picture_ref, slice_refs
-from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.paths import by_name, composed, files_below, require_folder, stem
 from salip_exp.data.volumes import SUFFIXES as VOLUMES
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
@@ -39,10 +39,10 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     files = config.files
     marks = [] if files.masks is None else _files(root, files.masks, "masks", config)
     if files.masks == files.images:
-        marks = [path for path in marks if stem(path).endswith(files.mask_suffix)]
+        marks = [path for path in marks if stem(path).endswith(composed(files.mask_suffix))]
     known = set(marks)
     pictures = [path for path in _files(root, files.images, "images", config) if path not in known]
-    masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(files.mask_suffix))
+    masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(composed(files.mask_suffix)))
     images = by_name(pictures, lambda path: _name(path, root, files.images))
     if images and masks and not masks.keys() & images.keys():
         raise DataError(_unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
@@ -60,12 +60,9 @@ def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Pa
 
 def _name(path: Path, root: Path, pattern: str) -> str:
     """Path below the fixed part of a glob, without ending: `images/**/*` and `images/a/1.png` give `a/1`."""
-    fixed = root
-    for part in PurePosixPath(pattern).parts[:-1]:
-        if any(sign in part for sign in "*?["):
-            break
-        fixed /= part
-    return (path.relative_to(fixed).parent / stem(path)).as_posix()
+    folders = PurePosixPath(pattern).parts[:-1]
+    fixed = next((place for place, part in enumerate(folders) if any(sign in part for sign in "*?[")), len(folders))
+    return PurePosixPath(*path.relative_to(root).parts[fixed:-1], stem(path)).as_posix()
 
 
 def _unpaired(root: Path, images: Mapping[str, Path], masks: Mapping[str, Path], raw: Sequence[str]) -> str:
