@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import hydra
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
