@@ -111,7 +111,7 @@ def quoted(argument: str, several: bool = False) -> str:
     key, _, value = argument.partition("=")
     if key not in _AS_TYPED or not value or value[0] in "'\"[" or "$" in value or "\\" in value:
         return argument
-    if value == "null" or (several and "," in value) or _read(argument) == value:
+    if value == "null" or (several and "," in value and key != "figures") or _read(argument) == value:
         return argument
     escaped = value.replace("'", "\\'")
     return f"{key}='{escaped}'"

@@ -210,7 +210,7 @@ def key(default: Any, low: float | None = None, high: float | None = None) -> An
 
 def secret() -> Any:
     """A schema field of an address that may hold a password, None by default; it is hidden wherever it is told."""
-    return field(default=None, metadata={"secret": True})
+    return field(default=None, metadata={"low": None, "high": None, "secret": True})
 
 
 @dataclass
