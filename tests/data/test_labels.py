@@ -160,3 +160,14 @@ def test_a_label_that_is_not_there_is_told_beside_those_that_are() -> None:
 def test_half_of_a_range_is_no_target_where_numbers_are_signed() -> None:
     distances = np.hypot(*np.mgrid[-20:20, -20:20]) - 9.5
     assert "neither whole nor a soft edge" in refused(-distances)
+
+
+@pytest.mark.fault("N1")
+@pytest.mark.parametrize("levels", [np.linspace(1, 255, 44).round(), np.arange(1, 118), 1000 + np.arange(1, 36)])
+def test_labels_of_a_volume_may_lie_in_layers_thinner_than_a_slice(levels: NDArray[Any]) -> None:
+    inside = (np.stack(np.mgrid[:20, :26, :24], -1) - (9.5, 12.5, 11.5)) ** 2 @ (1 / 81, 1 / 144, 1 / 100) <= 1
+    labels = np.zeros(inside.shape, np.int32)
+    for level, part in zip(levels, np.array_split(np.argwhere(inside), len(levels)), strict=True):
+        labels[tuple(part.T)] = level
+    assert f"({len(levels)} in all)" in refused(labels)
+    assert f"({len(levels)} in all)" in refused(labels.astype(np.float32))

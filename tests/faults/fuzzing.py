@@ -264,6 +264,25 @@ def read_summary(data: bytes, folder: Path) -> None:
         raise Damaged("labelled damaged")
 
 
+def read_image(name: str) -> Read:
+    """A reader of pictures of another format, as image and as mask."""
+
+    def read(data: bytes, folder: Path) -> None:
+        path = write(folder, name, data)
+        ignoring_cases(lambda: read_mask(path, 3))
+        ignoring_cases(lambda: read_mask(path))
+        read_picture(path)
+
+    return read
+
+
+def turned(form: str) -> bytes:
+    """A picture that its EXIF data turn."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture("L", form, exif=exif)
+
+
 PICTURES = (
     picture("RGB"), picture("L"), picture("P"), picture("LA"), picture("I;16"), picture("RGBA", optimize=True),
 )  # fmt: skip
@@ -275,6 +294,15 @@ READERS = (
     Reader("nifti.gz, inside", VOLUMES, read_repacked, (CaseError,), 352),
     Reader("png", PICTURES, read_png, (CaseError,), 60),
     Reader("png, resealed", PICTURES, lambda data, folder: read_png(sealed(data), folder), (CaseError,), 60),
+    Reader("jpeg", (turned("jpeg"), picture("RGB", "jpeg")), read_image("p.jpg"), (CaseError,), 60),
+    Reader(
+        "tiff",
+        (turned("tiff"), picture("I;16", "tiff"), picture("RGB", "tiff", compression="tiff_adobe_deflate")),
+        read_image("p.tif"),
+        (CaseError,),
+        400,
+    ),
+    Reader("bmp", (picture("L", "bmp"), picture("RGB", "bmp")), read_image("p.bmp"), (CaseError,), 60),
     Reader("annotation", (outline(),), read_annotation, (CaseError,), 60),
     Reader("annotation, resealed", (outline(),), read_sealed_annotation, (CaseError,), 60),
     Reader("csv", (CSV,), read_csv, (DataError,), 60),

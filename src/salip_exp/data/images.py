@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.data.labels import finite, target
@@ -196,8 +197,9 @@ def _upright(image: Image.Image, path: Path) -> _Pixels:
     if image.format == "TIFF" and _PHOTOMETRIC not in tags:
         raise CaseError("E_FORMAT", f"{path} is a TIFF that does not say whether its zero is black: write it again.")
     packed = tags.get(_COMPRESSION, 1) != 1 and tags.get(_FORMAT, (1,))[0] != 1 and tags.get(_BITS, (1,))[0] > 8
-    big = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.prefix == b"MM"
-    if packed and big:  # Pillow takes its bytes in the wrong order
+    if (
+        packed and isinstance(image, TiffImageFile) and image.tag_v2.prefix == b"MM"
+    ):  # Pillow takes its bytes in the wrong order
         raise CaseError("E_FORMAT", f"{path} holds signed numbers, big-endian and compressed: save it uncompressed.")
     deep = any(";16" in str(tile) for tile in getattr(image, "tile", ())) or max(tags.get(_BITS, (1,))) > 8
     if deep and image.mode not in _SIXTEEN_BIT:

@@ -5,6 +5,7 @@ Pictures and volumes alike. Nothing is guessed: several labels, of which none is
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def _is_grey(values: NDArray[Any], present: NDArray[Any]) -> bool:
     There are two extremes that fill patches, and what lies between them is at the border of the two: it changes from
     pixel to pixel, where labels fill patches of their own.
 
+    Whole numbers in volumes may fill patches of planes alone; others do where slices were interpolated.
+
     Args:
         present: the sorted levels, three or more.
     """
@@ -99,7 +102,10 @@ def _is_grey(values: NDArray[Any], present: NDArray[Any]) -> bool:
         values = np.where(np.abs(values - top) < _ROUNDING * top, top, values)
     extreme = (values == 0) | (values == top)
     between = (values > top * _NEAR) & (values < top * (1 - _NEAR))
-    blocks, patches = _flat(values)
+    planes = list(combinations(range(values.ndim), 2)) if whole and values.ndim == 3 else [tuple(range(values.ndim))]
+    blocks, patches = (
+        np.logical_or.reduce(each) for each in zip(*(_flat(values, axes) for axes in planes), strict=True)
+    )
     if (patches & between).any() or (few and (patches & ~extreme).any()):
         return False
     if few and not between.any() and top != _JPEG:
@@ -125,16 +131,16 @@ def _top(values: NDArray[Any], highest: float) -> Any:
     return levels[counts.argmax()]
 
 
-def _flat(values: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Pixels in a constant block of two along each axis, and those in the middle of one of three."""
+def _flat(values: NDArray[Any], axes: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Pixels in a constant block of two along each of some axes, and those in the middle of one of three."""
     low = high = values
-    for axis in range(values.ndim):
+    for axis in axes:
         low, high = (
             pick(np.delete(each, -1, axis), np.delete(each, 0, axis))
             for pick, each in ((np.minimum, low), (np.maximum, high))
         )
     some_of, all_of = low == high, low == high
-    for axis in range(values.ndim):
+    for axis in axes:
         around = [(1, 1) if each == axis else (0, 0) for each in range(values.ndim)]
         one, every = np.pad(some_of, around), np.pad(all_of, around)
         some_of = np.delete(one, -1, axis) | np.delete(one, 0, axis)
