@@ -35,7 +35,7 @@ static int below(const char *path) {
         snprintf(whole, sizeof whole, "%s/%s", here, path);
         path = whole;
     }
-    return strncmp(path, place, strlen(place)) == 0;
+    return strncmp(path, place, strlen(place)) == 0 && !strstr(path, "/../"); /* data lie beside it */
 }
 
 static int open_below(int fd) {
