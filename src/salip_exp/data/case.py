@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.data.left_out import LeftOut, by_reason
+from salip_exp.data.left_out import LeftOut, Taken, by_reason
 from salip_exp.errors import CaseError
 
 
@@ -54,6 +54,12 @@ class CaseRef:
     load: Callable[[], Case]
     volume: str | None = None
     slice: int | None = None
+
+
+class SliceRefs(list[CaseRef]):
+    """References to the slices that are taken of one volume, and what became of its others (None: not known)."""
+
+    taken: Taken | None = None
 
 
 def failing(error: CaseError) -> Callable[[], Case]:

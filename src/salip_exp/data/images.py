@@ -23,7 +23,6 @@ from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.data.labels import finite, target
 from salip_exp.errors import CaseError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """Whatever a file is called, no other decoder is tried on it."""
 MAX_PIXELS = 100_000_000

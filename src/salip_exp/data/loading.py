@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.config import Channels, DatasetConfig, Interpolation, MaskAffine, Resize, ResizeMode, Side
-from salip_exp.data.case import Case, CaseRef, failing
+from salip_exp.data.case import Case, CaseRef, SliceRefs, failing
 from salip_exp.data.images import read_mask, read_picture
-from salip_exp.data.left_out import Taken
 from salip_exp.data.regions import one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
@@ -183,12 +182,6 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
         target, said = read_mask(mask, config.files.label)
         notes += said
     return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
-
-
-class SliceRefs(list[CaseRef]):
-    """References to the slices that are taken of one volume, and what became of its others (None: not known)."""
-
-    taken: Taken | None = None
 
 
 def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> SliceRefs:

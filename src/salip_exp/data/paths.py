@@ -11,6 +11,9 @@ from pathlib import Path, PurePosixPath
 from salip_exp._files import kind_of
 from salip_exp.errors import CaseError, DataError
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+VOLUMES = (".nii", ".nii.gz")
+
 
 def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key by which `9_HC` comes before `10_HC`; no two texts have the same key."""

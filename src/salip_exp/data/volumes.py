@@ -23,9 +23,9 @@ from salip_exp.config import Axis, NonFinite, Volume
 from salip_exp.data.images import short
 from salip_exp.data.labels import finite, target
 from salip_exp.data.left_out import Taken
+from salip_exp.data.paths import VOLUMES
 from salip_exp.errors import CaseError
 
-SUFFIXES = (".nii", ".nii.gz")
 _KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 """By the size of the header, which stands at its start."""
 _GZIP = b"\x1f\x8b"
@@ -77,7 +77,7 @@ class Slices:
 
 def is_volume(path: Path) -> bool:
     """Whether a file is named as NIfTI."""
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(VOLUMES)
 
 
 def read_volume(path: Path, like: Path | None = None) -> Slices:

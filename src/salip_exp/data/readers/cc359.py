@@ -10,8 +10,7 @@ from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.loading import slice_refs
-from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.volumes import SUFFIXES
+from salip_exp.data.paths import VOLUMES, by_name, files_below, require_folder, stem
 
 LAYOUT = (
     "CC359 wants Original/<SITE>/CC0001_philips_15_55_M.nii.gz and "
@@ -48,7 +47,7 @@ def _read_cc359(root: Path, config: DatasetConfig) -> Listing:
 
 def _files(root: Path, part: str, follow_links: bool) -> list[Path]:
     """Volumes below one part of the layout; below the root where there is no such folder."""
-    return files_below(root / part if (root / part).is_dir() else root, "**/*", SUFFIXES, follow_links)
+    return files_below(root / part if (root / part).is_dir() else root, "**/*", VOLUMES, follow_links)
 
 
 def _is_mask(path: Path) -> bool:

@@ -11,10 +11,8 @@ from pathlib import Path, PurePosixPath
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
-from salip_exp.data.images import SUFFIXES as PICTURES
 from salip_exp.data.loading import picture_ref, slice_refs
-from salip_exp.data.paths import by_name, composed, files_below, require_folder, stem
-from salip_exp.data.volumes import SUFFIXES as VOLUMES
+from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_below, require_folder, stem
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
 

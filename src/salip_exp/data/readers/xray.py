@@ -7,9 +7,8 @@ from pathlib import Path
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef
 from salip_exp.data.datasets import Listing, Reader, gather
-from salip_exp.data.images import SUFFIXES
 from salip_exp.data.loading import picture_ref
-from salip_exp.data.paths import by_name, files_below, require_folder, stem
+from salip_exp.data.paths import PICTURES, by_name, files_below, require_folder, stem
 from salip_exp.errors import DataError
 
 LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
@@ -22,8 +21,8 @@ def _read_xray(root: Path, config: DatasetConfig) -> Listing:
     if home is None:
         raise DataError(f"{root} has no CXR_png folder: {LAYOUT}")
     links = config.files.follow_links
-    images = by_name(files_below(home / "CXR_png", "*", SUFFIXES, links), stem)
-    masks = by_name(files_below(home / "masks", "*", SUFFIXES, links), lambda path: path.stem.removesuffix("_mask"))
+    images = by_name(files_below(home / "CXR_png", "*", PICTURES, links), stem)
+    masks = by_name(files_below(home / "masks", "*", PICTURES, links), lambda path: path.stem.removesuffix("_mask"))
 
     def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
         return [picture_ref(name, image, mask, config)]
