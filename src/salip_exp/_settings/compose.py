@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 import hydra
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from salip_exp._files import YAML, TooLarge, bounded_yaml, read_file
 from salip_exp._settings import folders  # noqa: F401  (config.yaml names runs by its resolver)
 from salip_exp._settings.validate import first_line, unknown_key, wrong_value
 from salip_exp.config import Config
@@ -62,25 +57,6 @@ class _InstalledConfigs(SearchPathPlugin):
 
 
 Plugins.instance().register(_InstalledConfigs)
-
-
-class _BoundedFiles(FileConfigSource):
-    """Reads configuration files as Hydra does, if they are regular files of a size and depth that people write."""
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        """The file of a configuration; raises ConfigError where it is none that may be read."""
-        path = Path(self.path, self._normalize_file_name(config_path))
-        try:
-            if path.exists():  # else Hydra says which it looked for
-                bounded_yaml(read_file(path, YAML))
-        except (OSError, TooLarge) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ConfigError(f"the configuration file {path} cannot be read ({reason}): mend or remove it") from error
-        return super().load_config(config_path)
-
-
-SourcesRegistry.instance().types["file"] = _BoundedFiles
-"""Hydra has no public way to say so: it lets nobody register a second source of files."""
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:

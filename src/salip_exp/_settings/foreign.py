@@ -27,6 +27,7 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
+from salip_exp._files import YAML, TooLarge, bounded_yaml, read_file
 from salip_exp._secrets import keep
 from salip_exp._settings.compose import FAULTS, INSTALLED, VERSION_BASE, explain
 from salip_exp._settings.folders import key_of
@@ -98,6 +99,21 @@ class _Folder(_Looked, FileConfigSource):
                     f"{Path(self.path, name)} has the name of a file of salip_exp's or Hydra's, which it does not "
                     "replace: give it another"
                 )
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """What a file says, if it is a regular one of a size and depth that people write.
+
+        Raises:
+            ConfigError: it is none, or says what `_Looked` refuses.
+        """
+        path = Path(self.path, self._normalize_file_name(config_path))
+        try:
+            if path.exists():  # else Hydra says which it looked for
+                bounded_yaml(read_file(path, YAML))
+        except (OSError, TooLarge) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"the configuration file {path} cannot be read ({reason}): mend or remove it") from error
+        return super().load_config(config_path)
 
 
 class _Package(_Looked, ImportlibResourcesConfigSource):
