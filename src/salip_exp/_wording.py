@@ -10,11 +10,18 @@ Style = Literal["mean", "interval", "spread", "counted", "counted spread"]
 
 MISSING = "missing"
 _NAMED = 5  # of many
+_LONGEST = 2000  # letters of a message
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure, or the word for one that was not computed."""
     return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def brief(text: str) -> str:
+    """One line of a message, as much of it as people read: compilers say a hundred thousand letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ... ({len(line):,} letters in all)"
 
 
 def some(names: Sequence[str]) -> str:

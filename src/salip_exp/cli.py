@@ -30,6 +30,7 @@ from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
 from salip_exp._settings.folders import is_unfinished, key_of, unfinished, way_on
 from salip_exp._settings.foreign import refuse_foreign_code
 from salip_exp._settings.validate import typed
+from salip_exp._wording import brief
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable
 from salip_exp.runs._process import keep_freed_memory
@@ -190,6 +191,10 @@ def _job(cfg: DictConfig) -> int:
     logging.raiseExceptions = False  # a full disk must not end in logging's own traceback
     task = None
     try:
+        if HydraConfig.get().job.chdir:
+            raise ConfigError(
+                "hydra.job.chdir=true takes relative paths from the run folder, not from here: leave it out"
+            )
         config = typed(cfg)
         task = config.task
         return _dispatch(config, folder)
@@ -234,12 +239,12 @@ def _command_line() -> list[str]:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    print("error:", brief(sentence), file=sys.stderr)
     return code
 
 
 def _unforeseen(error: Exception, place: Path) -> str:
-    return f"{type(error).__name__}: {error}; this is a fault of salip_exp, its traceback is in {place}"
+    return f"{type(error).__name__}: {brief(str(error))}; this is a fault of salip_exp, its traceback is in {place}"
 
 
 def _keep_traceback() -> Path:

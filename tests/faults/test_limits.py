@@ -115,20 +115,20 @@ def endless_table(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.fault("D2", "C2")
+@pytest.mark.fault("D2", "C2", "B5")
 @pytest.mark.parametrize("make", [huge_picture, bomb_of_pixels])
 def test_a_picture_of_too_many_pixels_is_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
     for reader in ("read_picture", "read_mask"):
         assert read("salip_exp.data.images", reader, make(tmp_path)).startswith("CaseError E_SIZE")
 
 
-@pytest.mark.fault("D2")
+@pytest.mark.fault("D2", "B5")
 def test_a_comment_of_a_gigabyte_in_a_picture_is_refused(tmp_path: Path) -> None:
     said = read("salip_exp.data.images", "read_picture", bomb_of_text(tmp_path))
     assert said.startswith(("CaseError E_READ", "CaseError E_SIZE", "read"))
 
 
-@pytest.mark.fault("D1", "C2")
+@pytest.mark.fault("D1", "C2", "B5")
 @pytest.mark.parametrize(
     ("make", "code"), [(terabytes, "E_SIZE"), (terabytes_that_are_there, "E_SIZE"), (gigabytes_packed, "E_READ")]
 )

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from salip_exp.networks.registry import EMBEDDED
 from salip_exp.networks.unet import Trained, build_unet, weights_file
+from salip_exp.runs.folder import State, read_run
 
 NAN, INF = float("nan"), float("inf")
 PHANTOMS = (
@@ -193,6 +194,33 @@ def test_what_is_told_ends_no_other_task(helpers: Any, data: Path, redirected: s
     assert list(place.glob("outputs/folder/tune/*/study.html"))
     assert (place / "outputs" / "index.html").exists()
     assert in_shell(helpers, place, redirected, ("seed=x",)) == 2
+
+
+@pytest.mark.fault("E10")
+def test_a_disabled_wandb_is_not_started_and_a_changed_folder_is_named(
+    typed: Any, helpers: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = (*helpers.FOLDER, f"dataset.root={data}", "cache=off", "hydra.run.dir=run")
+    ended = typed(*told, "hydra.job.chdir=true")
+    assert ended.code == 2 and "hydra.job.chdir" in ended.complaint
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert typed(*told, "tracker=wandb").code == 0
+    assert not list(tmp_path.glob("run/**/wandb"))
+
+
+@pytest.mark.fault("E10")
+def test_what_a_compiler_says_is_cut_and_a_run_without_a_prediction_is_not_green(
+    typed: Any, helpers: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explain(*_: Any) -> None:
+        raise RuntimeError("generated code\n" * 10_000)
+
+    monkeypatch.setattr("salip_exp.methods.salip.Salip.predict", explain)
+    told = (*helpers.FOLDER, f"dataset.root={data}", "cache=off", "hydra.run.dir=outputs/folder/a/b")
+    ended = typed(*told)
+    assert ended.code == 5 and len(ended.complaint) < 5000
+    assert read_run(tmp_path / "outputs/folder/a/b").label is State.failed
+    assert "(1 failed)" in typed("task=report").out
 
 
 @pytest.mark.fault("E4")

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from omegaconf import OmegaConf
 
 from salip_exp import _wording as wording
-from salip_exp._files import atomic_write
+from salip_exp._files import YAML, atomic_write, bounded_yaml, read_file
 from salip_exp._paper import paper_scores
 from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write_html
 from salip_exp._settings.compose import compose
@@ -85,6 +85,14 @@ UNSAID = {"task", *FREE}
 """Keys that change no number of a run."""
 
 
+def _text(config: Path) -> str:
+    """What a `config.yaml` says; nothing where it cannot be read."""
+    try:
+        return read_file(config, YAML).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
+
+
 def difference(config: Path) -> list[tuple[str, str, str]] | None:
     """Every key in which a `config.yaml` differs from `dataset=NAME` alone, with the default's value and its own.
 
@@ -92,7 +100,7 @@ def difference(config: Path) -> list[tuple[str, str, str]] | None:
         None where the file cannot be read or names no data set that can be composed.
     """
     try:
-        own = dict(_flat(yaml.safe_load(config.read_text(encoding="utf-8")), ""))
+        own = dict(_flat(yaml.safe_load(bounded_yaml(read_file(config, YAML))), ""))
         default = _default(str(own["dataset.name"]))
     except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError, ConfigError):
         return None
@@ -247,7 +255,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         cases=case_table(run.records, numbers),
         failed=sum(record.failed for record in run.records),
         difference=difference(config),
-        config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
+        config=_text(config),
     )
     write_cases(run)
 

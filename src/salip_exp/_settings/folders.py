@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 
 import omegaconf
+import yaml
 from omegaconf import OmegaConf
 
-from salip_exp._files import from_json, read_small
+from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
 from salip_exp._secrets import hidden
 from salip_exp.config import CacheConfig, Task, TrackerConfig
 
@@ -165,8 +166,12 @@ def _parent(dataset: str, overrides: Sequence[str]) -> Path:
 
 
 def _told(folder: Path) -> set[str] | None:
-    path = folder / ".hydra" / "overrides.yaml"
-    return _said([hidden(str(each)) for each in OmegaConf.load(path)]) if path.exists() else None
+    """The overrides that a folder was made by; None where it does not tell."""
+    try:
+        told = yaml.safe_load(bounded_yaml(read_file(folder / ".hydra" / "overrides.yaml", YAML)))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return _said([hidden(str(each)) for each in told]) if isinstance(told, list) else None
 
 
 def _said(overrides: Sequence[str]) -> set[str]:

@@ -140,6 +140,8 @@ def typed(cfg: DictConfig) -> Config:
         raise ConfigError(sentence)
     if config.dataset.root is None and config.dataset.phantom is None and os.environ.get("SALIP_DATA"):
         config.dataset.root = str(Path(os.environ["SALIP_DATA"]) / config.dataset.name)
+    if os.environ.get("WANDB_MODE") == "disabled":
+        config.tracker.mode = TrackerMode.disabled
     return config
 
 

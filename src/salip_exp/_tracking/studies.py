@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pyarrow import csv
 
+from salip_exp._files import from_json, read_small
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp._tracking.tracker import Tracker, started
@@ -53,7 +53,7 @@ def _trial(best: Best, number: int, value: float | None) -> Log:
 
 def _study_results(folder: Path) -> Iterator[Event]:
     """What a finished study came to, from its folder: `study.json`, `trials.csv`, `tuned.yaml`."""
-    report = json.loads((folder / File.study).read_text(encoding="utf-8"))
+    report = from_json(read_small(folder / File.study))
     table = csv.read_csv(folder / File.trials)
     yield Table("trials", table.column_names, [list(row.values()) for row in table.to_pylist()])
     yield Summary(dict(_headline(report)))

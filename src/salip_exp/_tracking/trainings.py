@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyarrow import csv
 
+from salip_exp._files import from_json, read_small
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Event, Log, Summary
 from salip_exp._tracking.tracker import Tracker, started
@@ -58,6 +58,6 @@ def epoch(row: Mapping[str, float]) -> Log:
 
 def training_results(folder: Path) -> Iterator[Event]:
     """What a complete training came to, from its folder, with the weights."""
-    report = json.loads((folder / File.training).read_text(encoding="utf-8"))
+    report = from_json(read_small(folder / File.training))
     yield Summary({f"unet/{name}": report[name] for name in _SHOWN})
     yield Artefact("unet", [folder / File.weights, folder / File.training, folder / File.curves])

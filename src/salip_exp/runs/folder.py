@@ -301,6 +301,8 @@ def read_run(folder: Path) -> RunFolder:
         label, why = State.damaged, f"{unreadable} case files cannot be read"
     elif missing and label is State.finished:
         label, why = State.damaged, f"{missing} of its cases are missing, or were made from something else"
+    elif label is State.finished and records and all(each.failed for each in records):
+        label, why = State.failed, f"all of its {len(records)} cases failed, the first by: {records[0].message}"
     usable = summary if label is State.finished else None
     drawn = read_pictures(folder) if usable else {"figures": [], "strips": []}
     undrawn = read_undrawn(folder) if usable else {}

@@ -15,6 +15,7 @@ import numpy as np
 from salip_exp._files import keep, png, require_kept
 from salip_exp._settings.folders import PAGES_LEFT, File, way_on
 from salip_exp._timing import Parts
+from salip_exp._wording import brief
 from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
 from salip_exp.config import Config, Task
@@ -192,7 +193,7 @@ def _failed(run: Run, ref: CaseRef, code: str, message: str) -> CaseRecord:
         slice=ref.slice,
         method=str(run.config.method),
         status=f"failed({code})",
-        message=" ".join(message.split()),
+        message=brief(message),
     )
 
 
