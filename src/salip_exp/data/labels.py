@@ -21,7 +21,9 @@ _HUGE = 1e30
 _ROUNDING = 1e-3
 """Numbers as near to whole ones are whole: slopes of headers and resampling leave such rests."""
 _FEW, _SOME = 8, 32
-"""No more levels than `_FEW`, one of which fills a patch, are labels; so are whole numbers below 128, up to `_SOME`."""
+"""No more levels than `_FEW`, one of which fills a patch, are labels; so are whole numbers up to `_SOME`, unless the
+highest is that of a binary mask, one of `_FULL`."""
+_FULL = (255, 65535)
 _JPEG = 255
 """The level that masks have in JPEG, which adds others near it and near 0."""
 _NEAR = 1 / 8
@@ -95,7 +97,7 @@ def _is_grey(values: NDArray[Any], present: NDArray[Any]) -> bool:
     """
     present, values = present.astype(np.float64), np.squeeze(values).astype(np.float64)
     whole, few = bool((present == np.rint(present)).all()), len(present) <= _FEW
-    if present[0] < -present[-1] / 2 or (whole and len(present) <= _SOME and present[-1] < 128):
+    if present[0] < -present[-1] / 2 or (whole and len(present) <= _SOME and _top(values, present[-1]) not in _FULL):
         return False
     top = _top(values, present[-1])
     if not whole:
