@@ -229,3 +229,18 @@ def test_a_fifo_in_a_configuration_folder_is_refused(typed: Any, tmp_path: Path,
 @pytest.mark.fault("B2")
 def test_yaml_with_aliases_that_people_write_is_read(tmp_path: Path) -> None:
     assert bounded_yaml(b"a: &a {b: 1}\nc: *a\nd: [*a, *a]\n").startswith("a:")
+
+
+@pytest.mark.fault("B1")
+def test_a_fifo_in_place_of_what_a_run_was_told_keeps_nobody_waiting(
+    typed: Any, helpers: Any, data: Path, tmp_path: Path
+) -> None:
+    told = (*helpers.FOLDER, f"dataset.root={data}", "cache=off")
+    assert typed(*told).code == 0
+    run = helpers.newest(tmp_path)
+    for path in (run / "config.yaml", run / ".hydra" / "overrides.yaml"):
+        path.unlink()
+        os.mkfifo(path)
+    assert typed("task=report").code == 0
+    assert (run / "report.html").stat().st_size > 10_000
+    assert typed(*told, "resume=true").code == 2
