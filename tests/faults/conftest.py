@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,22 @@ def summary(run: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = json.loads((run / "summary.json").read_text(), parse_constant=refuse)
     return found
+
+
+def calls(work: Callable[[], Any]) -> int:
+    """How many calls some work makes, of Python's functions and of C's: it is the same on every machine."""
+    count = 0
+
+    def called(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 @pytest.fixture(scope="session")

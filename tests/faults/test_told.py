@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import cv2
@@ -372,22 +370,6 @@ def test_a_run_of_before_tells_nothing_and_is_read(
     assert "cases are run on" not in path.with_name("report.html").read_text()
 
 
-def calls(work: Callable[[], Any]) -> int:
-    """How many calls some work makes, of Python's functions and of C's: it is the same on every machine."""
-    count = 0
-
-    def called(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(called)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 def many(root: Path, name: str, n: int) -> Path:
     """A data set of n images and masks, a tenth more masks, and as many files that are not read."""
     for number in range(n):
@@ -405,13 +387,13 @@ def many(root: Path, name: str, n: int) -> Path:
 
 @pytest.mark.fault("T7")
 @pytest.mark.parametrize("name", ["folder", "hc18", "xray", "cc359"])
-def test_four_times_the_images_take_four_times_the_work_to_start(tmp_path: Path, name: str) -> None:
+def test_four_times_the_images_take_four_times_the_work_to_start(tmp_path: Path, helpers: Any, name: str) -> None:
     work = {}
     for n in (100, 400):
         root = many(tmp_path / str(n), name, n)
         (tmp_path / "ids.txt").write_text("".join(f"{ref.case_id}\n" for ref in opened(name, root).refs[::2]))
         opened(name, root, f"dataset.subset={tmp_path / 'ids.txt'}")  # what is made once is made
-        work[n] = calls(lambda root=root: opened(name, root, f"dataset.subset={tmp_path / 'ids.txt'}").left_out)
+        work[n] = helpers.calls(lambda root=root: opened(name, root, f"dataset.subset={tmp_path / 'ids.txt'}").left_out)
     assert work[400] < 6 * work[100]
 
 
@@ -428,7 +410,7 @@ def test_four_times_the_images_take_four_times_the_work_to_check(tmp_path: Path,
             helpers.add(tmp_path / str(n), str(number), number % 10)
         chosen = [*helpers.FOLDER, f"dataset.root={tmp_path / str(n)}"]
         config = checked(compose(chosen))
-        work[n] = calls(lambda config=config: look(config))
+        work[n] = helpers.calls(lambda config=config: look(config))
     assert work[120] < 6 * work[30]
 
 
