@@ -191,10 +191,6 @@ def _job(cfg: DictConfig) -> int:
     logging.raiseExceptions = False  # a full disk must not end in logging's own traceback
     task = None
     try:
-        if HydraConfig.get().job.chdir:
-            raise ConfigError(
-                "hydra.job.chdir=true takes relative paths from the run folder, not from here: leave it out"
-            )
         config = typed(cfg)
         task = config.task
         return _dispatch(config, folder)

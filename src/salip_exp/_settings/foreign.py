@@ -35,7 +35,7 @@ from salip_exp.errors import ConfigError
 from salip_exp.plugins import config_folders
 
 _PLAIN = re.compile(
-    r"hydra\.(run\.dir|sweep\.(dir|subdir)|mode|verbose|job\.(name|chdir)|sweeper\.(max_batch_size|params(\..+)?))"
+    r"hydra\.(run\.dir|sweep\.(dir|subdir)|mode|verbose|job\.name|sweeper\.(max_batch_size|params(\..+)?))"
 )
 """Keys of Hydra's section that a file may set to a plain value."""
 _TYPED = re.compile(r"hydra\.(searchpath|output_subdir|(launcher|sweeper)\.[\w.]+)")
@@ -168,7 +168,7 @@ def _refuse_argument(override: str) -> None:
 def _refused(key: str, by: str) -> str:
     return (
         f"{key} is set by {by}, and is not run: it is none of the keys of Hydra's that may be set (run.dir, sweep.dir, "
-        "sweep.subdir, mode, verbose, job.name, job.chdir, plain values of sweeper); leave it out"
+        "sweep.subdir, mode, verbose, job.name, plain values of sweeper); leave it out"
     )
 
 
