@@ -187,7 +187,7 @@ def test_a_sentence_of_megabytes_is_refused_before_it_is_taken_apart(
     long = "x" * 60_000
     (tmp_path / "text.txt").write_text(f"an oval\n{long}\n")
     value = f'["an oval","{long}"]' if where == "vdt.sentences" else "text.txt"
-    ended = typed("dataset=phantom_hc18", "vdt=custom", f"{where}={value}", *quick)
+    ended = typed("dataset=phantom_hc18", "dataset.phantom.n=1", "vdt=custom", f"{where}={value}", *quick)
     assert ended.code == 2
     assert "a sentence of 60,000 characters (number 2) and the limit is 10,000" in ended.complaint
 

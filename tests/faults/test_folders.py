@@ -104,6 +104,7 @@ def _sam() -> Any:
     return SamConfig(name="tiny", points_per_side=7)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("I3", "I4")
 @pytest.mark.parametrize("name", [File.status, File.report, File.case_script, File.summary, File.manifest])
 def test_a_fault_after_the_last_case_is_continued_as_it_is_said(

@@ -239,6 +239,7 @@ PASSWORD = "s3cret%2Fpass,word"
 ADDRESS = f"postgresql+psycopg2://me:{PASSWORD}@db.example/studies?sslpassword=t0psecret"
 
 
+@pytest.mark.ci
 @pytest.mark.fault("E5", "R10")
 @pytest.mark.parametrize("way", ["argument", "quoted argument", "file", "environment"])
 def test_a_password_reaches_the_database_and_no_file_or_stream(
@@ -290,6 +291,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
     assert (ended.code, "has *** where a password belongs" in ended.complaint) == (2, True)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("E6")
 @pytest.mark.parametrize("name", ["study (1)", "a,b=c", "ä {x} [y]", "it's", "two  blanks", "#1: a&b;c"])
 def test_a_path_is_taken_as_typed_and_printed_so_that_it_can_be_typed_again(
@@ -436,6 +438,7 @@ class Evil(torch.nn.Module):
         return x + self.weight
 
 
+@pytest.mark.ci
 @pytest.mark.fault("E8", "W4", "R10")
 @pytest.mark.filterwarnings("ignore")
 def test_the_code_of_an_archive_that_nobody_registered_is_not_run(tmp_path: Path) -> None:
