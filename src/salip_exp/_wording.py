@@ -66,6 +66,15 @@ def counted(part: Mapping[str, Any]) -> str:
     return said if subjects in (None, cases) else f"{said} ({subjects} {'subject' if subjects == 1 else 'subjects'})"
 
 
+def between_groups(gap: Mapping[str, Any]) -> str:
+    """How far groups lie apart, in words."""
+    ends = "" if gap["low"] is None else f" [{gap['low']:.3f}, {gap['high']:.3f}]"
+    return (
+        f"between groups: mean DSC of {gap['best']} (best) less {gap['worst']} (worst) {gap['difference']:.3f}{ends}; "
+        f"that all are alike: p = {gap['p']:.3f} (Kruskal-Wallis over subjects, by permutation)"
+    )
+
+
 def heading(title: str, style: Style, confidence: float) -> str:
     """What stands above means in a style."""
     ends = {"spread": f" mean ± sd [{100 * confidence:g} %]", "counted": " (n)"}

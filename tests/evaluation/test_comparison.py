@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import kruskal, rankdata, wilcoxon
 
-from salip_exp.evaluation.statistics import compare, estimate, holm, signed_rank
+from salip_exp.evaluation.statistics import compare, estimate, gap_between, holm, signed_rank
 
 PS = st.lists(st.none() | st.floats(0, 1), max_size=10)
 SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.none() | st.just(math.nan) | st.floats(0, 1))
@@ -126,3 +126,36 @@ def test_holm_rejects_what_its_step_down_rule_rejects(ps):
     for p, after in zip(ps, corrected, strict=True):
         assert (p is None) == (after is None)
         assert p is None or p <= after <= 1
+
+
+def groups_of(rng, means, subjects=6, slices=4) -> dict:
+    """Groups of subjects with slices each, and the subject of each slice."""
+    given = {}
+    for name, mean in means.items():
+        level = np.clip(
+            np.repeat(rng.normal(mean, 0.03, subjects), slices) + rng.normal(0, 0.01, subjects * slices), 0, 1
+        )
+        given[name] = (level.tolist(), [f"{name}{i // slices}" for i in range(subjects * slices)])
+    return given
+
+
+def test_the_gap_between_groups_has_its_interval_and_the_p_of_kruskal_and_wallis():
+    given = groups_of(np.random.default_rng(8), {"a": 0.92, "b": 0.8, "c": 0.84})
+    found = gap_between(given)
+    assert (found.best, found.worst) == ("a", "b")
+    assert found.difference == pytest.approx(np.mean(given["a"][0]) - np.mean(given["b"][0]))
+    assert 0 <= found.low <= found.difference <= found.high <= 1
+    means = [np.reshape(scores, (6, 4)).mean(axis=1) for scores, _ in given.values()]
+    assert found.p == pytest.approx(kruskal(*means).pvalue, abs=0.01)
+
+
+def test_groups_that_are_alike_are_called_different_as_seldom_as_p_says():
+    rng = np.random.default_rng(9)
+    ps = [gap_between(groups_of(rng, dict.fromkeys("abc", 0.9), 3), resamples=100).p for _ in range(200)]
+    assert np.mean(np.array(ps) <= 0.05) <= 0.1
+
+
+def test_a_gap_wants_two_groups_and_its_interval_two_subjects_in_each():
+    assert gap_between({"a": ([0.5, 0.6], None), "b": ([None], None)}) is None
+    found = gap_between({"a": ([0.5, 0.6], None), "b": ([0.7, 0.8], ["x", "x"])})
+    assert (found.best, found.low, found.high) == ("b", None, None)

@@ -81,7 +81,7 @@ def test_a_run_of_today_gives_the_same_table(place: Path, typed: Callable[..., s
     old, new = (one(place, f"{top}/folder/*worst-1*/*/cases.csv") for top in ("outputs", "new"))
     assert rows(old) == rows(new)
     summaries = [json.loads(path.with_name("summary.json").read_text()) for path in (old, new)]
-    of_intervals = {"definitions", "overall", "groups"}
+    of_intervals = {"definitions", "overall", "groups", "gap"}
     assert all(summaries[0][name] == summaries[1][name] for name in set(summaries[1]) - of_intervals)
     parts = [each["overall"] for each in summaries]
     assert all(parts[0][name] == parts[1][name] for name in ("cases", "statuses", "failures", "losses"))

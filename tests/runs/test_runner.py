@@ -149,7 +149,12 @@ def test_the_summary_adds_up_by_group_and_says_what_weights_they_were(finished):
         assert part["dsc"]["low"] <= part["dsc"]["mean"] <= part["dsc"]["high"]
     assert found["overall"]["dsc"]["n"] == 12
     assert found["overall"]["volumes"] is found["overall"]["volume_dsc"] is None
-    assert found["notes"] == ["embedded weights: trained on synthetic images only"]
+    embedded, between = found["notes"]
+    assert embedded == "embedded weights: trained on synthetic images only"
+    assert between.startswith("between groups: mean DSC of group 0 (best) less group 1 (worst) 0.00")
+    assert found["gap"]["difference"] == pytest.approx(
+        abs(found["groups"]["group 0"]["dsc"]["mean"] - found["groups"]["group 1"]["dsc"]["mean"])
+    )
 
 
 def test_the_manifest_tells_what_is_needed_to_make_it_again(fakes, finished, monkeypatch):

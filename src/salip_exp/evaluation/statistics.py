@@ -213,6 +213,84 @@ def signed_rank(differences: NDArray[np.float64]) -> float:
     return float(min(1.0, 2 * min(sums[: seen + 1].sum(), sums[seen:].sum())))
 
 
+@dataclass(frozen=True)
+class Gap:
+    """How far the means of several groups lie apart.
+
+    Attributes:
+        best: group of the highest mean.
+        worst: group of the lowest.
+        difference: of their means.
+        low: lower end of the interval of the highest true mean minus the lowest; None where a group has none.
+        high: upper end.
+        p: of the Kruskal-Wallis test over subjects, by permutation: whether the groups are alike.
+    """
+
+    best: str
+    worst: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+
+
+def gap_between(
+    groups: Mapping[str, tuple[Sequence[float | None], Sequence[str] | None]],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 1234,
+    bounds: Bounds | None = SHARE,
+) -> Gap | None:
+    """The gap between the best and the worst of several groups; None unless two of them have a score.
+
+    Which groups are best and worst is seen in the same scores, so that an interval of their difference alone would be
+    too high. That of every group is made at 1 - (1 - confidence) / m for m groups, so that all hold together, and the
+    gap lies between the ends that they leave (Bonferroni).
+
+    Args:
+        groups: scores, and the subject of each (None: they are independent), as in `estimate`.
+        resamples: of the intervals, and permutations of the test.
+        confidence: of the interval.
+        seed: of both.
+        bounds: of the score.
+    """
+    each = 1 - (1 - confidence) / max(1, len(groups))
+    found = {name: estimate(*given, resamples, each, seed, bounds) for name, given in groups.items()}
+    means = {name: one.mean for name, one in found.items() if one.mean is not None}
+    if len(means) < 2:
+        return None
+    best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    known = [found[name] for name in means]
+    low = high = None
+    if all(one.interval != "none" for one in known):
+        lows, highs = [one.low or 0.0 for one in known], [one.high or 0.0 for one in known]
+        low, high = max(0.0, max(lows) - min(highs)), max(highs) - min(lows)
+    p = _alike([_of_subjects(*groups[name]) for name in means], resamples, np.random.default_rng(seed))
+    return Gap(best, worst, means[best] - means[worst], low, high, p)
+
+
+def _of_subjects(scores: Sequence[float | None], clusters: Sequence[str] | None) -> NDArray[np.float64]:
+    """Mean score of each subject that has one."""
+    rows = [i for i, score in enumerate(scores) if _is_score(score)]
+    names = [str(i) if clusters is None else clusters[i] for i in rows]
+    return _means(np.array([scores[i] for i in rows], dtype=np.float64), names)
+
+
+def _alike(groups: Sequence[NDArray[np.float64]], permutations: int, rng: np.random.Generator) -> float:
+    """p of the Kruskal-Wallis test by permutation: the share of orders in which the sum over groups of (sum of
+    ranks)^2 / size is as large, the one that was seen among them.
+    """
+    ranks, sizes = rankdata(np.concatenate(groups)), np.array([len(each) for each in groups])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+
+    def spread(order: NDArray[np.float64]) -> float:
+        return float((np.add.reduceat(order, starts) ** 2 / sizes).sum())
+
+    seen = spread(ranks)
+    as_far = sum(spread(rng.permutation(ranks)) >= seen - 1e-9 * seen for _ in range(permutations))
+    return (1 + as_far) / (1 + permutations)
+
+
 def holm(ps: Sequence[float | None]) -> list[float | None]:
     """P-values corrected for their number by the step-down method of Holm (1979), in the same order.
 

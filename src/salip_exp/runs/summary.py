@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
+from salip_exp._wording import between_groups
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.data.left_out import vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
-from salip_exp.evaluation.statistics import Bounds, Estimate, estimate
+from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
 from salip_exp.runs.records import CaseRecord, subjects_of, volumes_of
 
 VERSION = 2
@@ -45,6 +46,7 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
         networks: name of the weights of each network in use.
     """
     groups = sorted({record.group for record in records})
+    between = _gap(records, groups, config)
     return {
         "version": VERSION,
         "dataset": config.dataset.name,
@@ -54,7 +56,8 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
         "networks": dict(networks),
         "confidence": config.score.confidence,
         "definitions": definitions(),
-        "notes": notes(records, config, networks),
+        "notes": [*notes(records, config, networks), *([] if between is None else [between_groups(asdict(between))])],
+        "gap": None if between is None else asdict(between),
         "overall": _part(records, config),
         "groups": {name: _part([each for each in records if each.group == name], config) for name in groups},
     }
@@ -105,6 +108,15 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     if failed:
         said.append(f"{failed} of {len(records)} cases failed and are in no mean")
     return said
+
+
+def _gap(records: Sequence[CaseRecord], groups: Sequence[str], config: Config) -> Gap | None:
+    """How far the mean DSC of groups lie apart."""
+    of_group = [[each for each in records if each.group == name] for name in groups]
+    given = {
+        name: ([each.dsc for each in cases], subjects_of(cases)) for name, cases in zip(groups, of_group, strict=True)
+    }
+    return gap_between(given, config.score.resamples, config.score.confidence, config.seed)
 
 
 def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
