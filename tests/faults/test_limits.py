@@ -239,3 +239,17 @@ def test_a_tuned_file_that_unfolds_to_gigabytes_is_refused(typed: Any, tmp_path:
     ended = typed("tuned=tuned.yaml")
     assert ended.code == 2
     assert "aliases" in ended.complaint
+
+
+@pytest.mark.fault("C2")
+def test_a_number_of_four_hundred_digits_is_a_wrong_configuration(typed: Any, tmp_path: Path) -> None:
+    number = "9" * 400
+    assert typed(f"area.threshold={number}").code == 2
+    (tmp_path / "mine" / "area").mkdir(parents=True)
+    (tmp_path / "mine" / "area" / "large.yaml").write_text(f"threshold: {number}\n")
+    ended = typed("--config-dir", "mine", "+area=large")
+    assert ended.code == 2 and ended.complaint
+    for line in (f"sam: {{pred_iou_thresh: {number}}}", f"area: {{threshold: {number}, unit: fraction}}"):
+        (tmp_path / "tuned.yaml").write_text(f"version: 1\n{line}\ntuned_on: {{dataset: x, images: []}}\n")
+        ended = typed("tuned=tuned.yaml")
+        assert ended.code == 2 and "is no tuned.yaml" in ended.complaint

@@ -28,7 +28,7 @@ ConfigStore.instance().store("config_schema", node=Config)
 
 FAULTS = (
     *(HydraException, OmegaConfBaseException, YAMLError),
-    *(RecursionError, ValueError, TypeError, AssertionError, LookupError, AttributeError),
+    *(RecursionError, ValueError, OverflowError, TypeError, AssertionError, LookupError, AttributeError),
 )
 """What Hydra raises while it composes; the last where an override is odd in a way that it does not foresee."""
 

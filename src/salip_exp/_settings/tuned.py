@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_tuned(path: Path) -> Tuned:
         raise ConfigError(f"tuned={path} cannot be read ({reason}): give the tuned.yaml of a study") from error
     try:
         return _read(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"tuned={path} is no tuned.yaml of version {VERSION} ({type(error).__name__}: {error}): "
             "task=tune writes them"
@@ -93,7 +94,7 @@ def _read(values: Any) -> Tuned:
     types = get_type_hints(SamConfig)
     for name, value in sam.items():
         kinds = int if types.get(name) is int else (int, float)
-        if name not in GENERATOR or isinstance(value, bool) or not isinstance(value, kinds):
+        if name not in GENERATOR or isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
             raise ValueError(f"sam.{name}={value}")
     area = values.get("area")
     images = values["tuned_on"]["images"]
