@@ -149,7 +149,7 @@ def test_slices_are_compared_by_volume(browser, outputs):
     ours, other = (read_run(outputs / name) for name in ("slices/d/1", "slices/c/1"))
     found = compare(scores(ours), scores(other), {each.case_id: f"{each.group}/{each.volume}" for each in ours.records})
     said = comparison(browser, outputs, "slices/c/1", "slices/d/1")
-    assert f"[{signed(found.low)}, {signed(found.high)}] over n = 24 common cases of 4 volumes (A " in said
+    assert f"[{signed(found.low)}, {signed(found.high)}] over n = 24 common cases of 4 subjects (A " in said
 
 
 def test_a_run_beside_itself_has_nothing_to_resample(browser, outputs):

@@ -249,6 +249,8 @@ def test_a_number_of_four_hundred_digits_is_a_wrong_configuration(typed: Any, tm
     (tmp_path / "mine" / "area" / "large.yaml").write_text(f"threshold: {number}\n")
     ended = typed("--config-dir", "mine", "+area=large")
     assert ended.code == 2 and ended.complaint
+    (tmp_path / "mine" / "area" / "large.yaml").write_text("1e999")
+    assert "large.yaml" in typed("--config-dir", "mine", "+area=large").complaint
     for line in (f"sam: {{pred_iou_thresh: {number}}}", f"area: {{threshold: {number}, unit: fraction}}"):
         (tmp_path / "tuned.yaml").write_text(f"version: 1\n{line}\ntuned_on: {{dataset: x, images: []}}\n")
         ended = typed("tuned=tuned.yaml")

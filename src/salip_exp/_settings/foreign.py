@@ -110,10 +110,10 @@ class _Folder(_Looked, FileConfigSource):
         try:
             if path.exists():  # else Hydra says which it looked for
                 bounded_yaml(read_file(path, YAML))
-        except (OSError, TooLarge) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            return super().load_config(config_path)
+        except (OSError, TooLarge) as error:  # OSError is also what OmegaConf says of a file that is a single value
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise ConfigError(f"the configuration file {path} cannot be read ({reason}): mend or remove it") from error
-        return super().load_config(config_path)
 
 
 class _Package(_Looked, ImportlibResourcesConfigSource):
