@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytestmark = pytest.mark.ci
+
 
 def test_a_page_opens_without_errors_and_asks_for_local_files_alone(browser, outputs, page):
     browser.open(outputs / page)

@@ -19,6 +19,8 @@ import pytest
 
 from salip_exp.plugins import KINDS
 
+pytestmark = pytest.mark.ci
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 ADDED = dict(re.findall(r"^## To add a ([\w ]+)\n(.*?)(?=^## )", TEXT, re.DOTALL | re.MULTILINE))

@@ -149,6 +149,7 @@ MARKED = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("block", MARKED)
 def test_a_marked_block_runs(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

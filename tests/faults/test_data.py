@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.ci
+
 VOLUME = np.random.default_rng(0).integers(1, 900, (3, 64, 64)).astype(np.int16)
 TARGET = np.zeros((3, 64, 64), np.uint8)
 TARGET[:, 20:40, 20:40] = 1

@@ -25,6 +25,8 @@ from salip_exp.errors import EnvironmentFault, Unwritable
 from salip_exp.runs import runner
 from salip_exp.runs.folder import read_run
 
+pytestmark = pytest.mark.ci
+
 RUN = ("hydra.run.dir=run", "cache=off")
 
 
@@ -104,7 +106,6 @@ def _sam() -> Any:
     return SamConfig(name="tiny", points_per_side=7)
 
 
-@pytest.mark.ci
 @pytest.mark.fault("I3", "I4")
 @pytest.mark.parametrize("name", [File.status, File.report, File.case_script, File.summary, File.manifest])
 def test_a_fault_after_the_last_case_is_continued_as_it_is_said(
@@ -300,7 +301,6 @@ def test_a_folder_of_a_stopped_process_is_refused_and_it_is_said_how_that_one_go
 READ_ONLY = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
 
 
-@pytest.mark.ci
 @pytest.mark.fault("I10")
 @pytest.mark.parametrize("task", ["run", "tune", "train"])
 def test_a_folder_on_a_read_only_file_system_ends_with_6(process: Any, tmp_path: Path, task: str) -> None:

@@ -21,6 +21,8 @@ from salip_exp._settings.validate import typed as checked
 from salip_exp.data.case import Dataset
 from salip_exp.data.datasets import open_dataset
 
+pytestmark = pytest.mark.ci
+
 GT = "method=gt_sam"
 
 
@@ -138,7 +140,6 @@ def test_a_target_that_vanishes_in_the_networks_square_is_not_learnt_as_nothing(
     assert "unet.side=" in ended.complaint
 
 
-@pytest.mark.ci
 @pytest.mark.fault("T1")
 def test_studies_leave_it_out_by_name(typed: Any, data: Path, folder: tuple[str, ...], tmp_path: Path) -> None:
     spot(data, "lesion")
@@ -386,7 +387,6 @@ def many(root: Path, name: str, n: int) -> Path:
     return root
 
 
-@pytest.mark.ci
 @pytest.mark.fault("T7")
 @pytest.mark.parametrize("name", ["folder", "hc18", "xray", "cc359"])
 def test_four_times_the_images_take_four_times_the_work_to_start(tmp_path: Path, helpers: Any, name: str) -> None:

@@ -18,6 +18,8 @@ from salip_exp.networks.registry import EMBEDDED
 from salip_exp.networks.unet import Trained, build_unet, weights_file
 from salip_exp.runs.folder import State, read_run
 
+pytestmark = pytest.mark.ci
+
 NAN, INF = float("nan"), float("inf")
 PHANTOMS = (
     "dataset=phantom_hc18", "dataset.phantom.n=2", "dataset.resize.side=64", "sam.points_per_side=4", "progress=false",
@@ -167,7 +169,6 @@ def in_shell(helpers: Any, place: Path, redirected: str, arguments: tuple[str, .
     return int((place / "code").read_text())
 
 
-@pytest.mark.ci
 @pytest.mark.fault("E3")
 @pytest.mark.parametrize("case", STREAMS)
 def test_a_stream_that_takes_no_words_costs_words_alone(helpers: Any, data: Path, case: str) -> None:
@@ -182,7 +183,6 @@ def test_a_stream_that_takes_no_words_costs_words_alone(helpers: Any, data: Path
     assert "DSC" not in "".join(each.read_text("latin-1") for each in (place / "run" / "cases").glob("*"))
 
 
-@pytest.mark.ci
 @pytest.mark.fault("E3")
 @pytest.mark.parametrize("redirected", [">&-", ">/dev/full 2>&1", "2>&- | head -n 1"])
 def test_what_is_told_ends_no_other_task(helpers: Any, data: Path, redirected: str) -> None:
@@ -239,7 +239,6 @@ PASSWORD = "s3cret%2Fpass,word"
 ADDRESS = f"postgresql+psycopg2://me:{PASSWORD}@db.example/studies?sslpassword=t0psecret"
 
 
-@pytest.mark.ci
 @pytest.mark.fault("E5", "R10")
 @pytest.mark.parametrize("way", ["argument", "quoted argument", "file", "environment"])
 def test_a_password_reaches_the_database_and_no_file_or_stream(
@@ -291,7 +290,6 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
     assert (ended.code, "has *** where a password belongs" in ended.complaint) == (2, True)
 
 
-@pytest.mark.ci
 @pytest.mark.fault("E6")
 @pytest.mark.parametrize("name", ["study (1)", "a,b=c", "ä {x} [y]", "it's", "two  blanks", "#1: a&b;c"])
 def test_a_path_is_taken_as_typed_and_printed_so_that_it_can_be_typed_again(
@@ -438,7 +436,6 @@ class Evil(torch.nn.Module):
         return x + self.weight
 
 
-@pytest.mark.ci
 @pytest.mark.fault("E8", "W4", "R10")
 @pytest.mark.filterwarnings("ignore")
 def test_the_code_of_an_archive_that_nobody_registered_is_not_run(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.ci
+
 PACKAGE, SCORE = (Path(__file__).parent / name for name in ("package", "score"))
 FAST = ("sam.points_per_side=6", "score.resamples=100", "device=cpu", "threads=1")
 QUICK = ("dataset=arrays", "dataset.root=data", "progress=false", *FAST)
