@@ -307,11 +307,10 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _means(differences: NDArray[np.float64], groups: Sequence[str]) -> NDArray[np.float64]:
-    """Mean of each group."""
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
-    means: NDArray[np.float64] = np.bincount(member, differences, len(names)) / np.bincount(member)
-    return means
+def _means(scores: NDArray[np.float64], members: Sequence[str]) -> NDArray[np.float64]:
+    """Mean of each subject."""
+    sums, sizes = _by_subject(scores, members)
+    return sums / sizes
 
 
 def _is_score(score: float | None) -> bool:
