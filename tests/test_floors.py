@@ -31,7 +31,7 @@ FLOORS = (
     "_training",
     "_tuning",
     "_execute",
-    "_experiments",
+    "_experiments _seeds",
     "_reports _tracking",
     "_checks",
     "_commands",

@@ -43,6 +43,14 @@ def spread(estimate: Mapping[str, Any], digits: int = 3) -> str:
     return text if estimate["sd"] is None else text.replace(" ", f" ± {estimate['sd']:.{digits}f} ", 1)
 
 
+def over_seeds(over: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """`0.912 ± 0.013 (0.897 – 0.921)`: a mean over draws or seeds, its deviation, the least and the most."""
+    if over is None:
+        return MISSING
+    deviation = "" if over["sd"] is None else f" ± {over['sd']:.{digits}f}"
+    return f"{over['mean']:.{digits}f}{deviation} ({over['least']:.{digits}f} – {over['most']:.{digits}f})"
+
+
 def mean(estimate: Mapping[str, Any] | None, style: Style, digits: int = 3) -> str:
     """An estimate in a style; the word for one that was not made, or not known to the version that summed up."""
     if estimate is None:

@@ -140,7 +140,7 @@ def _check_first(arguments: Sequence[str]) -> None:
     if any(each.startswith(("-", "hydra.mode")) for each in arguments):
         return
     config = typed(compose(arguments))
-    if config.resume and config.task is Task.run:
+    if config.resume and config.task is Task.run and not config.seeds:
         _check_resumable(config, arguments)
 
 

@@ -557,6 +557,7 @@ class Config:
     tuned: str | None = None  # a study's tuned.yaml: its settings replace those of sam and area
     preset: str = "default"  # name of the preset composed, for the record
     seed: int = key(1234, 0, 2**32 - 1)
+    seeds: list[int] = key([], 0, 2**32 - 1)  # the run once with each in the place of `seed`, and their spread
     device: Device = Device.auto
     precision: Arithmetic = Arithmetic.fp32
     compile: bool = False  # torch.compile; the first case takes minutes

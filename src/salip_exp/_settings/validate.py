@@ -229,6 +229,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from tuning.contradictions(config)
     yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
+    yield from _seeds_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
     if not _FIGURES.fullmatch(config.figures):
@@ -336,6 +337,21 @@ def _experiment_contradictions(config: Config) -> Iterator[str]:
     for part in chosen.parts:
         if part not in definitions.parts():
             yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
+
+
+def _seeds_contradictions(config: Config) -> Iterator[str]:
+    seeds, data = config.seeds, config.dataset
+    if not seeds:
+        return
+    if config.task is not Task.run:
+        yield f"seeds={seeds} are for runs, and task={config.task} takes one: use seed={seeds[0]}"
+    if len(set(seeds)) < max(2, len(seeds)):
+        yield f"seeds={seeds} shows no spread: give two seeds or more, each once"
+    if data.sample is None and not METHODS[config.method].trained and not tuning.searches(config):
+        yield (
+            f"seeds={seeds} would all give the same numbers, as nothing in this run is drawn: add dataset.sample=N, "
+            "tuning=random or method=unet, or leave them out"
+        )
 
 
 def _training_contradictions(config: Config) -> Iterator[str]:

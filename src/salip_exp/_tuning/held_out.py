@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from salip_exp._tuning.objectives import OBJECTIVES
@@ -15,7 +15,7 @@ from salip_exp._tuning.worker import Outcome, applied, tried
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError, DataError
-from salip_exp.evaluation.statistics import estimate
+from salip_exp.evaluation.statistics import estimate, spread
 from salip_exp.runs.records import fingerprint
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ def on_held_out(study: Study, trials: Sequence[TrialRow]) -> dict[str, Any]:
     """
     scores, held_out = _Scores(study), _held_out(study)
     other = [_drawn(scores, trials, held_out, number) for number in range(1, study.config.tuning.draws + 1)]
-    return {**_comparison(scores, trials, held_out), "draws": other, "spread": _spread(other)}
+    over = spread([each["held_out"]["mean"] for each in other])
+    return {**_comparison(scores, trials, held_out), "draws": other, "spread": None if over is None else asdict(over)}
 
 
 def _held_out(study: Study) -> list[CaseRef]:
@@ -141,12 +142,3 @@ def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseR
         "value": None if math.isnan(value[best.number]) else value[best.number],
         "held_out": scores.dsc(best, [ref for ref in held_out if ref.case_id not in ids]),
     }
-
-
-def _spread(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Mean, standard deviation, least and most of the held-out DSC over draws; None where there is none."""
-    means = [each["held_out"]["mean"] for each in draws if each["held_out"]["mean"] is not None]
-    if not means:
-        return None
-    sd = statistics.stdev(means) if len(means) > 1 else None
-    return {"n": len(means), "mean": statistics.fmean(means), "sd": sd, "least": min(means), "most": max(means)}

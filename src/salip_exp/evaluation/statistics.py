@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Literal
 
 import numpy as np
@@ -58,6 +59,33 @@ class RunningMean:
         """Take one more score, and say the mean."""
         self.sum, self.n = self.sum + score, self.n + 1
         return self.sum / self.n
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far a figure differs over draws or seeds.
+
+    Attributes:
+        n: how many have it.
+        mean: over them.
+        sd: standard deviation of the sample (n - 1); None of a single one.
+        least: the lowest.
+        most: the highest.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    least: float
+    most: float
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """The spread of those that are not missing; None where all are."""
+    found = [each for each in values if each is not None]
+    if not found:
+        return None
+    return Spread(len(found), fmean(found), stdev(found) if len(found) > 1 else None, min(found), max(found))
 
 
 def estimate(

@@ -1,0 +1,32 @@
+"""The terminal's table of runs with several seeds: by group, how far each mean spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from salip_exp._wording import over_seeds, title
+from salip_exp.evaluation.scores import shown
+
+
+def spread_table(spreads: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
+    """A row for each group and one for all; a cell is `mean ± sd (least – most)` of the seeds' means.
+
+    Args:
+        spreads: the content of `spread.json`.
+        summary: of one of the runs, for what the terminal shows.
+    """
+    seeds = ", ".join(str(each) for each in spreads["seeds"])
+    result = Table(title=Text(f"{title(spreads)}; seeds {seeds}"), title_justify="left")
+    result.add_column("group")
+    result.add_column("seeds", justify="right")
+    columns = shown(summary, "terminal")
+    for mean, _, _ in columns:
+        result.add_column(Text(f"{mean.title} mean ± sd (least – most)"), justify="right")
+    for group, found in spreads["spreads"].items():
+        cells = [over_seeds(found[mean.name], digits) for mean, _, digits in columns]
+        result.add_row(Text(group), str((found["dsc"] or {"n": 0})["n"]), *map(Text, cells))
+    return result
