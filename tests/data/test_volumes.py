@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from salip_exp.config import Axis, DatasetConfig, NonFinite, Volume
 from salip_exp.data import volumes
-from salip_exp.data.case import Case
+from salip_exp.data.case import Case, Source
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, take_slices, window
 from salip_exp.errors import CaseError
@@ -171,6 +171,24 @@ def test_slices_are_upright_and_their_spacing_is_row_then_column(
     assert cut[0, 0] == numbered[top_left] and slices.spacing(axis) == spacing
     rows, columns = {Axis.sagittal: (10, 8), Axis.coronal: (10, 6), Axis.axial: (8, 6)}[axis]
     assert cut.shape == (rows, columns)
+
+
+@pytest.mark.parametrize("stored", ORIENTATIONS)
+@pytest.mark.parametrize("axis", list(Axis))
+def test_slices_go_back_to_where_the_file_has_them(tmp_path: Path, volume: Save, stored: str, axis: Axis) -> None:
+    path = volume(tmp_path / "a.nii.gz", VALUES, stored, (1, 2, 3))
+    read, file = read_volume(path), nib.load(path)
+    mask = replace(read, values=read.values > 500)
+    numbers = range(mask.values.shape[list(Axis).index(axis)])
+    whole = read_grid(path).uncut(axis, {number: mask.cut(axis, number) for number in numbers})
+    assert (whole == (file.get_fdata() > 500)).all() and (read.file_affine == file.affine).all()
+    assert not read.uncut(axis, {}).any()
+
+
+def test_a_slice_says_where_it_was_read(tmp_path: Path, volume: Save, config: Configure) -> None:
+    image, mask = volume(tmp_path / "a.nii", VALUES), volume(tmp_path / "m.nii", (VALUES > 9).astype(np.uint8))
+    case = slice_refs("v", "g", image, mask, config("cc359", "volume.trim_mm=0", "volume.axis=coronal"))[2].load()
+    assert case.source == Source(image, mask, (10, 6), Axis.coronal)
 
 
 @pytest.mark.parametrize("axis", list(Axis))

@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp.config import Axis
 from salip_exp.data.left_out import LeftOut, Taken, by_reason
 from salip_exp.errors import CaseError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a case was read, and what leads a prediction back there.
+
+    A prediction at working size is resized to `size`. A picture's lies upright on it then; one of a volume is slice
+    `Case.slice` along `axis` of what `volumes.read_grid(image)` gives, whose `uncut` puts slices where the file has
+    them.
+
+    Attributes:
+        image: the file; of a series in many files, the folder or the first of them that the reader was given.
+        mask: the file, or None where there is none.
+        size: rows and columns of the upright picture or slice before resizing.
+        axis: plane that the volume was cut in, or None for a picture.
+    """
+
+    image: Path
+    mask: Path | None
+    size: tuple[int, int]
+    axis: Axis | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +52,7 @@ class Case:
         slice: index along the slice axis, or None.
         facts: numbers the data set gives, e.g. `head_circumference_mm`.
         notes: what the reader did that a user should know (alpha dropped, outline filled, ...).
+        source: where it was read; None of cases that no file has.
     """
 
     case_id: str
@@ -42,6 +66,7 @@ class Case:
     slice: int | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.config import Channels, DatasetConfig, Interpolation, MaskAffine, Resize, ResizeMode, Side
-from salip_exp.data.case import Case, CaseRef, SliceRefs, failing
+from salip_exp.config import Axis, Channels, DatasetConfig, Interpolation, MaskAffine, Resize, ResizeMode, Side
+from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.regions import one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
@@ -115,14 +115,18 @@ def make_case(
     spacing: tuple[float, float] | None = None,
     facts: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
+    mask_path: Path | None = None,
+    axis: Axis | None = None,
 ) -> Case:
     """The case of a reference.
 
     Args:
-        path: of the image, for messages.
+        path: of the image.
         image: uint8 (H, W, 3) RGB as read.
         mask: bool (H, W) as read, or None.
         spacing: millimetres per pixel as read.
+        mask_path: of the mask.
+        axis: of a volume, that it is cut along.
 
     Raises:
         CaseError: E_SHAPE, the mask is not of the image's size; it is never stretched to it.
@@ -151,6 +155,7 @@ def make_case(
         slice=ref.slice,
         facts=dict(facts or {}),
         notes=notes,
+        source=Source(path, mask_path, (image.shape[0], image.shape[1]), axis),
     )
 
 
@@ -181,7 +186,7 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     if mask is not None:
         target, said = read_mask(mask, config.files.label)
         notes += said
-    return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes)
+    return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes, mask_path=mask)
 
 
 def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> SliceRefs:
@@ -224,7 +229,7 @@ def _load_slice(
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
     load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
-    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=notes)
+    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=notes, mask_path=mask, axis=axis)
 
 
 @dataclass(frozen=True)

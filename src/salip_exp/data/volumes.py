@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -53,12 +53,14 @@ class Slices:
         zooms: millimetres per voxel along X, Y, Z.
         affine: float64 (4, 4).
         notes: what was done to the values that a user should know.
+        file_affine: float64 (4, 4) of the axes as the file has them, in millimetres; None: they are canonical.
     """
 
     values: NDArray[Any]
     zooms: tuple[float, float, float]
     affine: NDArray[np.float64]
     notes: tuple[str, ...] = ()
+    file_affine: NDArray[np.float64] | None = None
 
     def axis(self, wanted: Axis) -> Axis:
         """The axis to cut along: the wanted one, but a volume that is one slice is never cut across."""
@@ -68,6 +70,20 @@ class Slices:
     def cut(self, axis: Axis, index: int) -> NDArray[Any]:
         """A slice the right way up: superior on top; axial, anterior on top."""
         return np.rot90(self.values.take(index, _AXES[axis]))
+
+    def uncut(self, axis: Axis, slices: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Masks of slices (H, W), as `cut` gives them, by their index, as one volume in the axes of the file.
+
+        Slices that are not given are empty. Its affine is `file_affine`.
+        """
+        whole = np.zeros(self.values.shape, bool)
+        for index, mask in slices.items():
+            np.moveaxis(whole, _AXES[axis], 0)[index] = np.rot90(mask, -1)
+        own = orientations.io_orientation(self.affine if self.file_affine is None else self.file_affine)
+        canonical = np.array([[0, 1], [1, 1], [2, 1]])
+        return np.ascontiguousarray(
+            orientations.apply_orientation(whole, orientations.ornt_transform(canonical, own)), bool
+        )
 
     def spacing(self, axis: Axis) -> tuple[float, float]:
         """Millimetres per pixel (row, column) of a slice."""
@@ -219,11 +235,11 @@ def _canonical(values: NDArray[Any], header: Any, path: Path) -> Slices:
     if np.isnan(turn).any():
         raise CaseError("E_AFFINE", f"{path}: its affine does not say how the voxels lie in space; mend the header.")
     turned = orientations.apply_orientation(values.reshape(shape), turn)
-    affine = affine @ orientations.inv_ornt_aff(turn, shape)
+    stored, affine = affine, affine @ orientations.inv_ornt_aff(turn, shape)
     x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
     if not all(1 / _MAX_ZOOM <= zoom <= _MAX_ZOOM for zoom in (x, y, z)):
         raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
-    return Slices(turned, (x, y, z), affine, notes)
+    return Slices(turned, (x, y, z), affine, notes, stored)
 
 
 def read_target(path: Path, label: int | None, like: Path | None = None) -> Slices:

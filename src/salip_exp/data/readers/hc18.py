@@ -79,7 +79,7 @@ def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: D
             facts["head_circumference_mm"] = measure.circumference_mm
     load = partial(_load_head, path, mask, measure, config)
     ref = CaseRef(path.stem, config.group, fetus_of(path.stem), load)
-    return make_case(ref, config, path, image, target, spacing, facts, notes)
+    return make_case(ref, config, path, image, target, spacing, facts, notes, mask)
 
 
 def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:
