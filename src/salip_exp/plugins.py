@@ -21,13 +21,13 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from salip_exp.errors import ConfigError, EnvironmentFault
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-Kind = Literal["datasets", "methods", "views", "scores"]
-KINDS: tuple[Kind, ...] = ("datasets", "methods", "views", "scores")
+_Kind = Literal["datasets", "methods", "views", "scores"]
+KINDS: tuple[_Kind, ...] = ("datasets", "methods", "views", "scores")
 
 
-class Catalogue(Generic[T]):
+class Catalogue(Generic[_T]):
     """What there is of a kind, by name: what is built in, and what installed packages give.
 
     Args:
@@ -36,7 +36,7 @@ class Catalogue(Generic[T]):
         built_in: by name; a text is the dotted name of one, which is imported when it is asked for.
     """
 
-    def __init__(self, kind: Kind, shape: type[T], built_in: Mapping[str, T | str]) -> None:
+    def __init__(self, kind: _Kind, shape: type[_T], built_in: Mapping[str, _T | str]) -> None:
         self.kind = kind
         self.shape = shape
         self.built_in = built_in
@@ -56,7 +56,7 @@ class Catalogue(Generic[T]):
             )
         return [*self.built_in, *others]
 
-    def __getitem__(self, name: str) -> T:
+    def __getitem__(self, name: str) -> _T:
         """What has this name.
 
         Raises:
@@ -64,7 +64,7 @@ class Catalogue(Generic[T]):
             EnvironmentFault: a package gives it, and it cannot be imported or is of another class.
         """
         if name in self.built_in:
-            built_in: T = resolved(self.built_in[name])
+            built_in: _T = resolved(self.built_in[name])
             return built_in
         if name not in installed(self.kind):
             raise ConfigError(f"{name} is none of the {self.kind} that are installed: {', '.join(self.names)}")
@@ -93,7 +93,7 @@ def _all() -> EntryPoints:
 
 
 @cache
-def installed(kind: Kind) -> Mapping[str, EntryPoint]:
+def installed(kind: _Kind) -> Mapping[str, EntryPoint]:
     """What is installed of a kind, by name and in the order of names; nothing is imported.
 
     Raises:
@@ -109,17 +109,17 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
     return found
 
 
-def versions(kind: Kind) -> list[str]:
+def versions(kind: _Kind) -> list[str]:
     """Name, package and version of what is installed of a kind: another version may give other numbers."""
     return [_version(kind, name) for name in installed(kind)]
 
 
-def _version(kind: Kind, name: str) -> str:
+def _version(kind: _Kind, name: str) -> str:
     dist = installed(kind)[name].dist
     return f"{name} {dist.name} {dist.version}" if dist else name
 
 
-def load(kind: Kind, name: str) -> Any:
+def load(kind: _Kind, name: str) -> Any:
     """What an installed package gives under a name.
 
     Raises:

@@ -17,7 +17,7 @@ from salip_exp.cache.store import Store
 
 _ROW_KEYS = "row_keys"
 """Name of the array of row keys, which an entry holds beside the caller's arrays."""
-WIDTH = 16
+_WIDTH = 16
 _INDEXED_ROWS = 200_000
 """Rows of all indices kept in memory, some 30 MB."""
 
@@ -25,7 +25,7 @@ _Index = dict[bytes, int]
 
 
 @dataclass(frozen=True)
-class Rows:
+class _Rows:
     """Rows by key.
 
     Attributes:
@@ -52,7 +52,7 @@ class Rows:
             return columns
         return freeze({name: array[np.array(where, np.intp)] for name, array in columns.items()})
 
-    def joined(self, other: Rows) -> Rows:
+    def joined(self, other: _Rows) -> _Rows:
         """The rows of both; of a row in both, this table's.
 
         Raises:
@@ -81,7 +81,7 @@ class _Indices:
             if known is not None and known[0]() is row_keys:  # else it has the identity of one that is gone
                 self._known.move_to_end(id(row_keys))
                 return known[1]
-        index = {name: i for i, name in enumerate(keys_as_bytes(row_keys))}
+        index = {name: i for i, name in enumerate(_keys_as_bytes(row_keys))}
         with self._guard:
             self._keep(row_keys, index)
         return index
@@ -98,21 +98,21 @@ class _Indices:
 _indices = _Indices()
 
 
-def rows_in(arrays: Arrays | None) -> Rows:
+def rows_in(arrays: Arrays | None) -> _Rows:
     """The table that an entry holds; an empty one where there is no entry."""
-    return Rows(arrays, _indices.of(arrays[_ROW_KEYS])) if arrays else Rows({}, {})
+    return _Rows(arrays, _indices.of(arrays[_ROW_KEYS])) if arrays else _Rows({}, {})
 
 
-def keys_as_bytes(row_keys: NDArray[np.uint8]) -> list[bytes]:
+def _keys_as_bytes(row_keys: NDArray[np.uint8]) -> list[bytes]:
     """Row keys as bytes, which a dictionary can look up.
 
     Raises:
         ValueError: they are not (n, 16) uint8.
     """
-    if row_keys.dtype != np.uint8 or row_keys.ndim != 2 or row_keys.shape[1] != WIDTH:
-        raise ValueError(f"row keys are (n, {WIDTH}) uint8, not {row_keys.shape} {row_keys.dtype}")
+    if row_keys.dtype != np.uint8 or row_keys.ndim != 2 or row_keys.shape[1] != _WIDTH:
+        raise ValueError(f"row keys are (n, {_WIDTH}) uint8, not {row_keys.shape} {row_keys.dtype}")
     # Not "S16": that would cut zeros at the end of a key.
-    found: list[bytes] = np.ascontiguousarray(row_keys).view(f"V{WIDTH}").ravel().tolist()
+    found: list[bytes] = np.ascontiguousarray(row_keys).view(f"V{_WIDTH}").ravel().tolist()
     return found
 
 
@@ -166,7 +166,7 @@ def fetch_rows(
     Raises:
         ValueError: what was computed has not m rows, or does not go together with the rows of the entry.
     """
-    asked = keys_as_bytes(row_keys)
+    asked = _keys_as_bytes(row_keys)
     rows = rows_in(store.peek(stage, key))
     added = 0
     if rows.lacks(asked):
@@ -185,7 +185,7 @@ def fetch_rows(
 
 def _computed(
     row_keys: NDArray[np.uint8], missing: Sequence[int], compute: Callable[[NDArray[np.int64]], Arrays]
-) -> Rows:
+) -> _Rows:
     positions = np.array(missing, np.int64)
     arrays = compute(positions)
     lengths = {name: array.shape[:1] for name, array in arrays.items()}

@@ -46,7 +46,7 @@ class Picture:
         return self.image.shape[0], self.image.shape[1]
 
 
-Layer = Sequence[Crop]
+_Layer = Sequence[Crop]
 
 
 class SamStages:
@@ -131,7 +131,7 @@ class SamStages:
         assert self._latest is not None  # the plan's layer is 0
         return self._latest[1]
 
-    def _embeddings(self, picture: Picture, layer: Layer) -> list[Embedding]:
+    def _embeddings(self, picture: Picture, layer: _Layer) -> list[Embedding]:
         def encode() -> Arrays:
             encoded = embed_crops(self.net, picture.image, layer, self.counters, self._limits)
             features = torch.cat([each.features for each in encoded]).cpu()
@@ -148,7 +148,7 @@ class SamStages:
             self._latest = picture.key, embeddings[0]
         return embeddings
 
-    def _table(self, picture: Picture, layer: Layer, sampling: Sampling, floor: Floor) -> list[Candidates]:
+    def _table(self, picture: Picture, layer: _Layer, sampling: Sampling, floor: Floor) -> list[Candidates]:
         """The candidates of each crop box of a layer."""
 
         def decode() -> Arrays:

@@ -163,7 +163,7 @@ def _decoded(
     """Of each part of a batch: logits (3 P, h, w), predicted IoU (3 P,), and each mask's prompt (3 P, 2)."""
 
     def decode_part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return decode_points(net, embedding, points[start:stop])
+        return _decode_points(net, embedding, points[start:stop])
 
     prompts = np.repeat(points, MASKS_PER_POINT, axis=0) + np.array(embedding.crop_box[:2])
     done = 0
@@ -173,7 +173,7 @@ def _decoded(
     counters.decoded_points += len(points)
 
 
-def decode_points(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+def _decode_points(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Low-resolution logits (3 P, h, w) and predicted IoU (3 P,) of single foreground points in crop pixels."""
     resize = ResizeLongestSide(net.image_encoder.img_size)
     coords = torch.as_tensor(resize.apply_coords(points, embedding.crop_size), device=net.device)

@@ -25,7 +25,7 @@ from torch.nn import Linear, functional
 
 from salip_exp.networks.packages import Sam
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _PROBES = 4
 _exact: WeakKeyDictionary[MaskDecoder, bool] = WeakKeyDictionary()
@@ -57,7 +57,7 @@ def _is_exact(net: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> bool
         pairs = zip(_shared(net, *few), _reference(net, *few), strict=True)
         _exact[decoder] = all(torch.equal(ours, theirs) for ours, theirs in pairs)
         if not _exact[decoder]:
-            log.info("the shared decoder rounds otherwise than the reference on this machine, and is not used")
+            _log.info("the shared decoder rounds otherwise than the reference on this machine, and is not used")
     return _exact[decoder]
 
 

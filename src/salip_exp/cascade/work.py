@@ -45,7 +45,7 @@ class Counters:
         return asdict(self)
 
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
@@ -74,7 +74,7 @@ class Limit:
     def halve(self, tried: int) -> None:
         """Take half as many as were tried from here on, in multiples of SAME_BITS as long as it goes, and say so."""
         self.size = tried // 2 // SAME_BITS * SAME_BITS or max(1, tried // 2)
-        log.warning("out of memory: %s are computed %d at a time from here on", self.what, self.size)
+        _log.warning("out of memory: %s are computed %d at a time from here on", self.what, self.size)
 
 
 @dataclass

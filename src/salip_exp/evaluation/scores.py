@@ -34,10 +34,10 @@ from salip_exp.evaluation.statistics import SHARE, Bounds
 if TYPE_CHECKING:  # it brings torch, which a report does without
     from salip_exp.methods.base import Prediction
 
-Compute = Callable[[Case, "Prediction", ScoreConfig], float | None]
-OfCounts = Callable[[Overlap, EmptyTarget], float]
-Mask = NDArray[np.bool_]
-Place = Literal["terminal", "page"]
+_Compute = Callable[[Case, "Prediction", ScoreConfig], float | None]
+_OfCounts = Callable[[Overlap, EmptyTarget], float]
+_Mask = NDArray[np.bool_]
+_Place = Literal["terminal", "page"]
 _Lent = TypeVar("_Lent", Case, "Prediction")
 
 
@@ -59,7 +59,7 @@ class Mean:
     terminal: Style | None = "counted"
     page: Style | None = "counted"
     absolute: bool = False
-    of_counts: OfCounts | None = None
+    of_counts: _OfCounts | None = None
     definition: str = ""
 
 
@@ -84,7 +84,7 @@ class Score:
     name: str
     title: str
     definition: str
-    compute: Compute
+    compute: _Compute
     unit: str = ""
     digits: int = 3
     higher_is_better: bool | None = None
@@ -103,7 +103,7 @@ class Score:
         return f"{title or self.title} {self.unit}".strip()
 
 
-def _against_target(metric: Callable[[Mask, Mask, Case, ScoreConfig], float]) -> Compute:
+def _against_target(metric: Callable[[_Mask, _Mask, Case, ScoreConfig], float]) -> _Compute:
     """A measure of prediction and target; None for a case without a target."""
 
     def compute(case: Case, prediction: Prediction, config: ScoreConfig) -> float | None:
@@ -214,7 +214,7 @@ def measure(case: Case, prediction: Prediction, config: ScoreConfig) -> tuple[di
     return values, notes
 
 
-def shown(summary: Mapping[str, Any], place: Place) -> list[tuple[Mean, Style, int]]:
+def shown(summary: Mapping[str, Any], place: _Place) -> list[tuple[Mean, Style, int]]:
     """The means that a place shows of a summary, how, and with how many digits; not those its data set cannot have."""
     overall = summary["overall"]
     had = [

@@ -19,7 +19,7 @@ from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.networks.unet import LoadedUnet
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Status(StrEnum):
@@ -118,7 +118,7 @@ class Networks:
         return _asked(self._unet, "trained")
 
 
-def _asked(network: T | None, trait: str) -> T:
+def _asked(network: _T | None, trait: str) -> _T:
     if network is None:
         raise EnvironmentFault(f"the method was built without a network that it uses: its traits must say {trait}=True")
     return network

@@ -32,15 +32,15 @@ from salip_exp.networks.registry import Entry, named_by_hash
 # Why not pooch, torch.hub or clip's own downloader: none continues a broken download, the last two trust or leave half
 # files, and none lets two processes share one download. What follows is requests plus those three things.
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
-LOCK_WAIT_S = 3600.0  # for another process that fetches the same file
+_LOCK_WAIT_S = 3600.0  # for another process that fetches the same file
 _PAUSE_S = 1.0  # between tries
 _TRIES = 3  # without a further byte, once bytes have flowed
 CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
 SLOW_S, SLOW_BYTES = 60.0, 60_000  # a server that gives fewer bytes in so many seconds is given up
-REDIRECTS = 5  # that are followed
+_REDIRECTS = 5  # that are followed
 _REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
 _SETTLED_NS = 2_000_000_000  # a file changed later than this ago may change again within the clock's grain
 
@@ -75,7 +75,7 @@ def obtain(entry: Entry, download: bool) -> Path:
                 return path
             if entry.url is None or entry.users or not download:
                 raise WeightsError(_wrong(entry, path, got))
-            log.warning("%s is damaged (SHA-256 %s, not %s); fetching it again", path, got, entry.sha256)
+            _log.warning("%s is damaged (SHA-256 %s, not %s); fetching it again", path, got, entry.sha256)
         elif entry.url is None or entry.users or not download:
             raise WeightsError(_absent(entry, path, "download=false" if entry.url and not entry.users else ""))
         _fetch_once(entry, path)
@@ -106,7 +106,7 @@ def sha256_of(path: Path) -> str:
         try:
             write_bytes(memory, json.dumps({**known, name: {"mark": mark, "sha256": sha256}}, indent=1).encode())
         except OSError as fault:  # a cache that cannot be written costs time, not the run
-            log.debug("hash of %s not remembered: %s", path, fault)
+            _log.debug("hash of %s not remembered: %s", path, fault)
     return sha256
 
 
@@ -144,10 +144,10 @@ def _held(path: Path, entry: Entry) -> Iterator[None]:
     """Keep others from fetching the file, after waiting for one who does."""
     lock = process_lock(path)
     try:
-        acquire(lock, f"fetches {entry.file}", LOCK_WAIT_S)
+        acquire(lock, f"fetches {entry.file}", _LOCK_WAIT_S)
     except Timeout as fault:
         raise EnvironmentFault(
-            f"another process holds {path} for more than {LOCK_WAIT_S:g} seconds, and {entry.file} is not there: see "
+            f"another process holds {path} for more than {_LOCK_WAIT_S:g} seconds, and {entry.file} is not there: see "
             f"what became of it, or put the file at {location(entry)}"
         ) from fault
     try:
@@ -159,7 +159,7 @@ def _held(path: Path, entry: Entry) -> Iterator[None]:
 def _fetch(entry: Entry, path: Path) -> None:
     partial = _partial(path)
     continued = partial.exists()
-    log.info("fetching %s (%s) from %s to %s", entry.file, _mb(entry.size), entry.url, path.parent)
+    _log.info("fetching %s (%s) from %s to %s", entry.file, _mb(entry.size), entry.url, path.parent)
     _transfer(entry, partial)
     got = _hash(partial)
     if got != entry.sha256 and continued:  # the old part was of something else: once more from the start
@@ -191,7 +191,7 @@ def _transfer(entry: Entry, partial: Path) -> None:
             most = max(most, _size(partial))
             if left == 0:
                 raise
-            log.info("%s broke off at %s (%s); trying again", entry.file, _mb(_size(partial)), _reason(fault))
+            _log.info("%s broke off at %s (%s); trying again", entry.file, _mb(_size(partial)), _reason(fault))
             time.sleep(_PAUSE_S)
 
 
@@ -231,7 +231,7 @@ def _append(entry: Entry, partial: Path) -> None:
 
 def _session() -> requests.Session:
     session = requests.Session()
-    session.max_redirects = REDIRECTS
+    session.max_redirects = _REDIRECTS
     return session
 
 
@@ -292,7 +292,7 @@ def _reason(fault: requests.RequestException) -> str:
     if isinstance(fault, requests.HTTPError) and fault.response is not None:
         return f"the server answered {fault.response.status_code} {fault.response.reason}"
     if isinstance(fault, requests.TooManyRedirects):
-        return f"the server redirects in a circle, or more than {REDIRECTS} times"
+        return f"the server redirects in a circle, or more than {_REDIRECTS} times"
     if isinstance(fault, requests.Timeout) and "less than" in str(fault):
         return str(fault)
     if isinstance(fault, requests.Timeout) or "timed out" in str(fault):

@@ -24,7 +24,7 @@ from salip_exp.networks.sam import LoadedSam, load_sam
 from salip_exp.networks.unet import LoadedUnet, load_unet
 from salip_exp.runs.records import data_hash, fingerprint
 
-Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
+_Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Lab:
         device, how = pick_device(config.device), (config.precision, config.compile)
         traits = METHODS[config.method]
 
-        def one(kind: type[Network], asked: bool, key: Hashable, load: Callable[[], Network]) -> Network | None:
+        def one(kind: type[_Network], asked: bool, key: Hashable, load: Callable[[], _Network]) -> _Network | None:
             return self._network(kind, (key, str(device), how), lambda: sped_up(load(), *how)) if asked else None
 
         sam, clip, unet = config.sam, config.clip, config.unet
@@ -154,7 +154,7 @@ class Lab:
         assert sam is not None  # whoever asks has a method that does
         return SamStages(sam, self.store(config.cache), Counters())
 
-    def _network(self, kind: type[Network], key: Hashable, load: Callable[[], Network]) -> Network:
+    def _network(self, kind: type[_Network], key: Hashable, load: Callable[[], _Network]) -> _Network:
         known = self._networks.pop(kind, None)  # dropped before another is read
         network = known[1] if known is not None and known[0] == key else load()
         assert isinstance(network, kind)

@@ -67,7 +67,7 @@ class Listener:
         """It is over, with this exit code, whether or not it ever began."""
 
 
-class Ends(Protocol):
+class _Ends(Protocol):
     """Hears how a command ended."""
 
     def ended(self, code: int) -> None:
@@ -75,7 +75,7 @@ class Ends(Protocol):
         ...
 
 
-def heard_to_the_end(listeners: Sequence[Ends], work: Callable[[], int]) -> int:
+def heard_to_the_end(listeners: Sequence[_Ends], work: Callable[[], int]) -> int:
     """The exit code of the work; listeners hear it, or that of the error that ended the work."""
     code = SalipError.exit_code
     try:
