@@ -342,8 +342,8 @@ class ViewConfig:
     fit: ViewFit = ViewFit.pad
     inclusive: bool = True  # the box's last row and column belong to the crop
     margin: int = key(10, 0, 1000)  # pixels around the box for crop_expand
-    box_width: int = key(5, 1, 100)
-    contour_width: int = key(3, 1, 100)
+    box_width: int = key(5, 1, 100)  # thickness as OpenCV has it, which draws 5 as 7 pixels
+    contour_width: int = key(3, 1, 100)  # and 3 as 5 pixels
     color: list[int] = key([255, 0, 0], 0, 255)  # of box and contour, RGB
     true_blur: bool = False  # reverse_blur: a Gaussian blur outside the mask, not the authors' veil outside the box
 

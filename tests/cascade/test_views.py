@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from salip_exp.cascade.options import VIEWS
-from salip_exp.cascade.views import VEIL, viewable, views
+from salip_exp.cascade.views import VEIL, settings_of, viewable, views
 from salip_exp.config import ViewConfig
 
 SIDE = 40
@@ -71,7 +71,7 @@ def test_expanded_crop_shows_the_surroundings_and_stops_at_the_frame(make_pool, 
     np.testing.assert_array_equal(far, image[30:, 30:])
 
 
-@pytest.mark.parametrize(("kind", "width"), [("box", 5), ("contour", 3)])
+@pytest.mark.parametrize(("kind", "width"), [("box", 7), ("contour", 5)])  # as OpenCV draws thickness 5 and 3
 @pytest.mark.parametrize("color", [[255, 0, 0], [0, 200, 40]])
 def test_marks_have_their_colour_and_leave_the_input_alone(make_pool, image, kind, width, color):
     before = image.copy()
@@ -89,6 +89,42 @@ def test_reverse_blur_veils_outside_the_box(make_pool, image):
     np.testing.assert_array_equal(picture[8:14, 8:14], image[8:14, 8:14])
     outside = picture[20:].astype(float)
     assert np.abs(outside - (0.5 * image[20:] + 0.5 * np.array(VEIL))).max() <= 0.5
+
+
+def test_a_contour_goes_round_holes_too(make_pool, image):
+    mask = square(8, 8, 20)
+    mask[15:21, 15:21] = False
+    color = [255, 0, 0]
+    config = ViewConfig(kind="contour", contour_width=1, color=color)
+    (picture,) = views(image, make_pool(mask[None]), config)
+    red = (picture == color).all(axis=-1)
+    edge = np.zeros_like(mask)
+    edge[8:28, 8:28] = True
+    edge[9:27, 9:27] = False
+    edge[14, 15:21] = edge[21, 15:21] = edge[15:21, 14] = edge[15:21, 21] = True
+    np.testing.assert_array_equal(red, edge)
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_reverse_blur_shows_the_whole_box_whatever_crops_leave_out(make_pool, image, inclusive):
+    """The far row and column were veiled where crops leave them out."""
+    config = ViewConfig(kind="reverse_blur", inclusive=inclusive)
+    (picture,) = views(image, make_pool(square(8, 8)[None]), config)
+    shown = (picture == image).all(axis=-1)
+    assert shown[8:14, 8:14].all()
+    assert shown.sum() <= 36 + 8  # few pixels elsewhere have the colour of the veil
+
+
+def test_half_a_level_of_the_veil_is_rounded_to_even(make_pool):
+    image = np.full((SIDE, SIDE, 3), (125, 119, 105), np.uint8)
+    (picture,) = views(image, make_pool(square(8, 8)[None]), ViewConfig(kind="reverse_blur"))
+    assert picture[0, 0].tolist() == [124, 118, 104]  # halves of 124.5, 117.5 and 104.5
+
+
+def test_what_is_drawn_otherwise_than_before_is_looked_up_otherwise():
+    keys = {kind: settings_of(ViewConfig(kind=kind)) for kind in ("crop", "box", "contour", "reverse_blur")}
+    assert keys["crop"] == ("crop", "pad", True)
+    assert all("revision 2" in keys[kind] for kind in keys if kind != "crop")
 
 
 def test_true_blur_keeps_the_mask_sharp(make_pool, image):

@@ -69,10 +69,12 @@ class ViewKind:
             the section `view` of the configuration.
         settings: the keys of that section that the picture depends on, beside `kind` and `fit`; cached results are
             found by them.
+        revision: raised when the same settings come to give another picture, so that results of before are not taken.
     """
 
     draw: Callable[[Image, Mask, Box, ViewConfig], Image]
     settings: tuple[str, ...] = ()
+    revision: int = 1
 
     def __post_init__(self) -> None:
         for name in set(self.settings) - {each.name for each in fields(ViewConfig)}:
@@ -87,3 +89,9 @@ VIEWS = Catalogue(
         for name in ("crop", "crop_expand", "box", "contour", "reverse_blur")
     },
 )
+
+
+def origin_of_view(kind: str) -> tuple[str, ...]:
+    """What a view depends on beside its settings: the package that gives it, if one does, and a later revision."""
+    revision = VIEWS[kind].revision
+    return (*VIEWS.origin(kind), *([f"revision {revision}"] if revision > 1 else []))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from salip_exp.cascade.options import VIEWS, Box, Image, Mask, ViewKind
+from salip_exp.cascade.options import VIEWS, Box, Image, Mask, ViewKind, origin_of_view
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import ViewConfig
 
@@ -18,7 +16,7 @@ _BLUR_SHARE = 1 / 25  # sigma of the true blur, of the longest side
 def settings_of(config: ViewConfig) -> tuple[object, ...]:
     """What a view of this kind depends on, and nothing that it does not; of another package, its version too."""
     values = (getattr(config, name) for name in VIEWS[config.kind].settings)
-    return config.kind, str(config.fit), *VIEWS.origin(config.kind), *values
+    return config.kind, str(config.fit), *origin_of_view(config.kind), *values
 
 
 def viewable(pool: Pool, config: ViewConfig) -> Pool:
@@ -58,17 +56,17 @@ def _crop_expand(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Imag
 
 
 def _box(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
-    filled = np.zeros_like(mask)
-    filled[_window(box, inclusive=True)] = True
-    return _outlined(image, filled, config.box_width, cv2.MORPH_RECT, config.color)
+    x0, y0, x1, y1 = box
+    return np.asarray(cv2.rectangle(image.copy(), (x0, y0), (x1, y1), config.color, config.box_width), np.uint8)
 
 
 def _contour(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
-    return _outlined(image, mask, config.contour_width, cv2.MORPH_ELLIPSE, config.color)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    return np.asarray(cv2.drawContours(image.copy(), outlines, -1, config.color, config.contour_width), np.uint8)
 
 
 def _reverse_blur(image: Image, mask: Mask, box: Box, config: ViewConfig) -> Image:
-    return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box, config.inclusive)
+    return _blurred_outside(image, mask) if config.true_blur else _veiled_outside(image, box)
 
 
 def _window(box: Box, inclusive: bool) -> tuple[slice, slice]:
@@ -82,17 +80,10 @@ def _grown(box: Box, margin: int) -> Box:
     return x0 - margin, y0 - margin, x1 + margin, y1 + margin
 
 
-def _outlined(image: Image, mask: Mask, width: int, brush: int, color: Sequence[int]) -> Image:
-    """The image with the mask's edge in a colour, `width` pixels wide (cv2's own lines come out wider than asked)."""
-    area = mask.astype(np.uint8)
-    edge = area - cv2.erode(area, np.ones((3, 3)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    line = cv2.dilate(edge, cv2.getStructuringElement(brush, (width, width)))
-    return np.where(line[:, :, None] > 0, np.array(color, np.uint8), image)
-
-
-def _veiled_outside(image: Image, box: Box, inclusive: bool) -> Image:
-    window = _window(box, inclusive)
-    veiled = np.round(0.5 * image + 0.5 * np.array(VEIL)).astype(np.uint8)
+def _veiled_outside(image: Image, box: Box) -> Image:
+    window = _window(box, inclusive=True)
+    veil = np.broadcast_to(np.array(VEIL, np.uint8), image.shape)
+    veiled = np.asarray(cv2.addWeighted(veil, 0.5, image, 0.5, 0.0), np.uint8)
     veiled[window] = image[window]
     return veiled
 
@@ -104,6 +95,8 @@ def _blurred_outside(image: Image, mask: Mask) -> Image:
 
 CROP = ViewKind(_crop, ("inclusive",))
 CROP_EXPAND = ViewKind(_crop_expand, ("inclusive", "margin"))
-BOX = ViewKind(_box, ("box_width", "color"))
-CONTOUR = ViewKind(_contour, ("contour_width", "color"))
-REVERSE_BLUR = ViewKind(_reverse_blur, ("inclusive", "true_blur"))
+# Revision 2: lines as cv2 draws them; before, by a brush of so many pixels.
+BOX = ViewKind(_box, ("box_width", "color"), revision=2)
+CONTOUR = ViewKind(_contour, ("contour_width", "color"), revision=2)
+# Revision 2: the box's far edges are not veiled, whatever view.inclusive says of crops.
+REVERSE_BLUR = ViewKind(_reverse_blur, ("true_blur",), revision=2)

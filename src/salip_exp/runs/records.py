@@ -22,7 +22,7 @@ from PIL import Image
 
 from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
-from salip_exp.cascade.options import VIEWS
+from salip_exp.cascade.options import origin_of_view
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
@@ -82,7 +82,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
-        "code": [*_NUMBERS, *METHODS.origin(config.method), *VIEWS.origin(config.view.kind)],
+        "code": [*_NUMBERS, *METHODS.origin(config.method), *origin_of_view(config.view.kind)],
     }
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
