@@ -70,6 +70,13 @@ class Interpolation(StrEnum):
     bilinear = "bilinear"
 
 
+class MaskOrder(StrEnum):
+    """How a mask with grey edges becomes a target at working size."""
+
+    threshold_first = "threshold_first"  # cut at half of its maximum, then resized
+    resize_first = "resize_first"  # its levels resized, then cut at half of white (the authors' choice)
+
+
 class Channels(StrEnum):
     """Order of the colour channels that the networks are given; grey images do not notice."""
 
@@ -83,6 +90,13 @@ class Axis(StrEnum):
     sagittal = "sagittal"
     coronal = "coronal"
     axial = "axial"
+
+
+class Windowed(StrEnum):
+    """What the grey window of slices is taken from."""
+
+    volume = "volume"  # the non-zero voxels of the whole volume
+    slice = "slice"  # all voxels of each slice by itself (the authors' choice)
 
 
 class Fill(StrEnum):
@@ -165,6 +179,13 @@ class Ties(StrEnum):
     first = "first"  # the first of the pool, as a stable sort leaves it
 
 
+class PromptBoxes(StrEnum):
+    """Where the boxes of `method=gt_sam` come from."""
+
+    target = "target"  # its components
+    outlines = "outlines"  # outer outlines of all that is not zero before the target is cut (the authors' choice)
+
+
 class CacheMode(StrEnum):
     """Where results of stages are kept."""
 
@@ -220,6 +241,7 @@ class Resize:
     mode: ResizeMode = ResizeMode.fit
     side: int = key(256, 16, 4096)
     interpolation: Interpolation = Interpolation.area
+    masks: MaskOrder = MaskOrder.threshold_first
 
 
 @dataclass
@@ -228,10 +250,13 @@ class Volume:
 
     axis: Axis = Axis.sagittal
     skip_empty: bool = True  # leave out slices whose target is empty
+    resize: bool = True  # slices to working size, as pictures; without it they stay as they are
     trim_mm: float = key(20.0, 0, 200)  # left out at each end of the target's extent
+    trim_slices: int = key(0, 0, 10_000)  # the same as a number of the slices that are taken
     per_volume: int | None = key(None, 1, None)  # this many slices, evenly spaced; None: all
-    window_low: float = key(0.5, 0, 50)  # percentiles of the non-zero voxels of the volume that become 0 and 255
+    window_low: float = key(0.5, 0, 50)  # percentiles of the voxels that become 0 and 255
     window_high: float = key(99.5, 50, 100)
+    window_of: Windowed = Windowed.volume
     non_finite: NonFinite = NonFinite.fail
     mask_affine: MaskAffine = MaskAffine.check
 
@@ -370,6 +395,7 @@ class PromptConfig:
     """Ground-truth boxes of `method=gt_sam`."""
 
     min_component_area: int = key(10, 1, None)  # smaller components of the target are specks, not ROIs
+    boxes: PromptBoxes = PromptBoxes.target
 
 
 @dataclass

@@ -59,6 +59,20 @@ def test_shrinking_one_side_while_the_other_grows_averages_what_shrinks() -> Non
     assert np.abs(squashed.astype(int) - 128).max() <= 1
 
 
+def test_bilinear_is_one_step_whichever_sides_grow() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 400, 3)).astype(np.uint8)
+    config = Resize(mode=ResizeMode.squash, side=50, interpolation=Interpolation.bilinear)
+    np.testing.assert_array_equal(resize_image(picture, config), cv2.resize(picture, (50, 50)))
+
+
+def test_levels_are_resized_before_they_are_cut_at_half_of_white() -> None:
+    """Two pixels become their mean: 128 and 127 of 255; cut first, either pair is one of two."""
+    levels = np.array([[255, 1, 0, 254]] * 2, np.uint8)
+    config = Resize(mode=ResizeMode.squash, side=2, interpolation=Interpolation.bilinear)
+    assert resize_mask(levels, config).tolist() == [[True, False]] * 2
+    assert resize_mask(levels > 127, config).tolist() == [[True, True]] * 2
+
+
 def test_spacing_follows_each_side_of_its_own() -> None:
     assert resized_spacing((0.5, 2.0), (100, 300), (200, 100)) == (0.25, 6.0)
     assert resized_spacing(None, (1, 1), (2, 2)) is None

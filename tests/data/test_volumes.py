@@ -289,6 +289,27 @@ def test_empty_slices_and_trimmed_ends_are_left_out() -> None:
     assert list(take_slices(mask, Volume(trim_mm=70), target=False).numbers) == []
 
 
+def test_slices_at_the_ends_are_counted_where_that_is_wanted() -> None:
+    mask = slices_of((40, 4, 4), slice(10, 30), zoom=2.0)
+    mask.values[12] = False
+    taken = take_slices(mask, Volume(trim_mm=0, trim_slices=3), target=True)
+    assert list(taken.numbers) == list(range(14, 27)) and taken.trimmed == 6
+    none = take_slices(mask, Volume(trim_mm=0, trim_slices=10), target=True)
+    assert not none.numbers and "trim_slices=10" in none.why_none(Volume(trim_mm=0, trim_slices=10))
+
+
+def test_a_slice_is_windowed_by_itself_and_keeps_its_size(tmp_path: Path, volume: Save, config: Configure) -> None:
+    values = np.zeros((2, 3, 4), np.int16)
+    values[0] = 2  # constant: black
+    values[1, :, 0], values[1, :, 1], values[1, :, 2:] = 2, 7, 12
+    image, mask = volume(tmp_path / "i.nii", values), volume(tmp_path / "m.nii", np.ones(values.shape, np.uint8))
+    keys = ("trim_mm=0", "resize=false", "window_of=slice", "window_low=0", "window_high=100")
+    refs = slice_refs("v", "g", image, mask, config("cc359", *(f"volume.{key}" for key in keys)))
+    black, grey = (ref.load().image[:, :, 0] for ref in refs)
+    assert black.shape == (4, 3) and not black.any()
+    assert grey[:, 0].tolist() == [255, 255, 128, 0]  # half of 255 is rounded to even; superior is on top
+
+
 @given(st.integers(1, 60), st.integers(1, 80))
 def test_slices_per_volume_are_even_and_reach_both_ends(length: int, wanted: int) -> None:
     mask = slices_of((70, 2, 2), slice(3, 3 + length))

@@ -19,6 +19,7 @@ from salip_exp.config import (
     ClipConfig,
     Config,
     DatasetConfig,
+    PromptBoxes,
     PromptConfig,
     SamConfig,
     TextConfig,
@@ -27,7 +28,7 @@ from salip_exp.config import (
 )
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
-from salip_exp.methods.bounds import component_boxes
+from salip_exp.methods.bounds import component_boxes, outline_boxes
 from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
@@ -271,6 +272,28 @@ def test_gt_sam_needs_a_target(build, picture):
 
 def test_diagonal_pixels_are_one_component():
     assert component_boxes(np.eye(12, dtype=bool), 10).tolist() == [[0, 0, 11, 11]]
+
+
+def test_outlines_have_boxes_where_they_enclose_something():
+    touched = np.zeros((30, 40), bool)
+    touched[2:7, 20:25] = True
+    touched[12:27, 3:18] = True
+    touched[15:24, 6:15] = False
+    touched[18:21, 9:12] = True  # in the hole of the ring
+    touched[1, 1] = touched[10, 20:30] = True  # a point and a line
+    assert outline_boxes(touched).tolist() == [[3, 12, 17, 26], [20, 2, 24, 6]]
+    assert outline_boxes(np.zeros((4, 4), bool)).shape == (0, 4)
+
+
+def test_gt_sam_is_prompted_by_what_the_resized_mask_touches(build, picture):
+    target, touched = blocks((10, 10, 30, 30))[0], blocks((9, 9, 32, 32))[0]
+    case = Case("c", "stub", "all", picture, target, None, "s", touched=touched)
+    found = {
+        boxes: build(method="gt_sam", prompt=PromptConfig(boxes=boxes)).predict(case).boxes.tolist()
+        for boxes in PromptBoxes
+    }
+    assert found[PromptBoxes.target] == component_boxes(target, 1).tolist()
+    assert found[PromptBoxes.outlines] == component_boxes(touched, 1).tolist()
 
 
 def test_networks_are_asked_for_only_where_needed(build, blob_sam):

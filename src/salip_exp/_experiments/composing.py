@@ -17,7 +17,7 @@ from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Config, Data, MaskAffine, TrackerConfig
+from salip_exp.config import Config, Data, MaskAffine, MaskOrder, TrackerConfig, Windowed
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
@@ -72,11 +72,23 @@ def _entries(config: Config) -> list[Entry]:
     return [entry_of(config, network) for network in METHODS[config.method].networks]
 
 
+_LATER = {
+    "resize.masks": MaskOrder.threshold_first,
+    "volume.mask_affine": MaskAffine.check,
+    "volume.resize": True,
+    "volume.trim_slices": 0,
+    "volume.window_of": Windowed.volume,
+}
+"""Keys of the data set's section that 0.1.0 did not have, each with what it did."""
+
+
 def _dataset(config: Config) -> dict[str, Any]:
     """The data set's section without its place; a key that 0.1.0 did not have is told where it is set alone."""
     section = asdict(config.dataset) | {"root": None, "subset": None}
-    if config.dataset.volume.mask_affine is MaskAffine.check:
-        del section["volume"]["mask_affine"]
+    for name, value in _LATER.items():
+        part, _, key = name.partition(".")
+        if section[part][key] == value:
+            del section[part][key]
     return section
 
 

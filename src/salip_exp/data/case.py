@@ -53,6 +53,7 @@ class Case:
         facts: numbers the data set gives, e.g. `head_circumference_mm`.
         notes: what the reader did that a user should know (alpha dropped, outline filled, ...).
         source: where it was read; None of cases that no file has.
+        touched: bool (H, W), where the resized mask is not zero, before it is cut; None unless it is resized first.
     """
 
     case_id: str
@@ -67,6 +68,7 @@ class Case:
     facts: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: Source | None = None
+    touched: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class CaseMemory:
         if ref.case_id in kept:
             return kept[ref.case_id]
         case = ref.load()
-        arrays = [case.image] if case.mask is None else [case.image, case.mask]
+        arrays = [each for each in (case.image, case.mask, case.touched) if each is not None]
         size = sum(each.nbytes for each in arrays)
         if size <= self.left:
             self.left -= size

@@ -95,6 +95,19 @@ def read_mask(path: Path, label: int | None = None) -> tuple[NDArray[np.bool_], 
     return target(_mask_numbers(_decoded(path), path, label), path, label)
 
 
+def read_levels(path: Path, label: int | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A mask as uint8 levels (H, W), and notes on it: 0 is background, 255 target, what lies between its grey edge.
+
+    Raises:
+        CaseError: as from `read_mask`.
+    """
+    numbers = _mask_numbers(_decoded(path), path, label)
+    mask, notes = target(numbers, path, label)
+    if label is not None or not mask.any():
+        return np.asarray(mask * np.uint8(255)), notes
+    return np.asarray(np.round(numbers.clip(0) * (255 / numbers.max())), np.uint8), notes
+
+
 def _mask_numbers(read: _Pixels, path: Path, label: int | None) -> NDArray[Any]:
     """The numbers (H, W) of a mask's pixels; zero where it is transparent."""
     values = read.values

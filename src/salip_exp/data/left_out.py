@@ -111,6 +111,11 @@ class Taken:
         """Why no slice is left, for a volume of which none is."""
         if self.empty == self.slices:
             return "no slice is left: its target is empty"
+        if config.trim_slices:
+            return (
+                f"no slice is left: dataset.volume.trim_slices={config.trim_slices} leaves out that many at each end "
+                "of its extent, and it has no more; dataset.volume.trim_slices=0 takes all of it"
+            )
         return (
             f"no slice is left: dataset.volume.trim_mm={config.trim_mm:g} leaves out that many millimetres at each end "
             "of its extent, and it is no longer than that; dataset.volume.trim_mm=0 takes all of it"
@@ -125,13 +130,19 @@ def of_slices(volumes: Sequence[tuple[str, Taken]], config: Volume) -> list[Left
     taken, slices = (sum(found) for found in zip(*((len(t.numbers), t.slices) for _, t in parts), strict=True))
     counts = (
         (sum(each.empty for _, each in parts), "without target (dataset.volume.skip_empty)"),
-        (sum(each.trimmed for _, each in parts), f"at its ends (dataset.volume.trim_mm={config.trim_mm:g})"),
+        (sum(each.trimmed for _, each in parts), f"at its ends ({_trimmed_by(config)})"),
         (sum(each.passed for _, each in parts), f"between others (dataset.volume.per_volume={config.per_volume})"),
     )
     whys = ", ".join(f"{n} {why}" for n, why in counts if n)
     names = [f"{name} {len(each.numbers)} of {each.slices}" for name, each in parts]
     what = f"{taken} of {slices} slices of {len(parts)} volumes are run on"
     return [LeftOut("slices", slices - taken, what, f"; left out are {whys}", tuple(names))]
+
+
+def _trimmed_by(config: Volume) -> str:
+    """The settings that leave out slices at the ends."""
+    keys = {"trim_mm": config.trim_mm, "trim_slices": config.trim_slices}
+    return " ".join(f"dataset.volume.{key}={value:g}" for key, value in keys.items() if value)
 
 
 _PILLOW, _ITK = "Pillow or ImageMagick saves them as PNG", "SimpleITK or nibabel saves them as .nii.gz"

@@ -15,9 +15,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.config import Axis, Channels, DatasetConfig, Interpolation, MaskAffine, Resize, ResizeMode, Side
+from salip_exp.config import (
+    Axis,
+    Channels,
+    DatasetConfig,
+    Interpolation,
+    MaskAffine,
+    MaskOrder,
+    Resize,
+    ResizeMode,
+    Side,
+)
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
-from salip_exp.data.images import read_mask, read_picture
+from salip_exp.data.images import read_levels, read_mask, read_picture
 from salip_exp.data.regions import one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
@@ -25,8 +35,10 @@ from salip_exp.errors import CaseError, VanishedTarget
 NOT_ON_SIDE = "the mask has no organ on the"
 """Beginning of the note on a target that is empty for `dataset.side` alone."""
 Mask = NDArray[np.bool_]
+Levels = NDArray[np.uint8]
 _LARGEST = int(next(each.metadata["high"] for each in fields(Resize) if each.name == "side"))
-FLAGS = {Interpolation.area: cv2.INTER_AREA, Interpolation.bilinear: cv2.INTER_LINEAR}
+_HALF = 127
+"""Levels above it are target."""
 
 
 def working_size(height: int, width: int, config: Resize) -> tuple[int, int]:
@@ -45,15 +57,32 @@ def resize_image(image: NDArray[np.uint8], config: Resize) -> NDArray[np.uint8]:
     return np.asarray(_resampled(image, height, width, config), np.uint8)
 
 
-def resize_mask(mask: NDArray[np.bool_], config: Resize) -> NDArray[np.bool_]:
-    """A mask (H, W) at working size: a pixel belongs to it where half of what it covers does."""
-    height, width = working_size(mask.shape[0], mask.shape[1], config)
-    if (height, width) == mask.shape:
-        return mask
-    return np.asarray(_resampled(mask.astype(np.float32), height, width, config) >= 0.5)
+def resize_mask(mask: Mask | Levels, config: Resize) -> Mask:
+    """A mask (H, W) at working size: a pixel belongs to it where half of what it covers does.
+
+    Levels are resized as they are, and cut at half of white.
+    """
+    if mask.dtype == np.uint8:
+        return np.asarray(_resized_levels(mask, config) > _HALF)
+    if working_size(mask.shape[0], mask.shape[1], config) == mask.shape:
+        return np.asarray(mask, bool)
+    return np.asarray(_resized_levels(mask.astype(np.float32), config) >= 0.5)
 
 
-def resize_target(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
+def _resized_levels(levels: NDArray[Any], config: Resize) -> NDArray[Any]:
+    height, width = working_size(levels.shape[0], levels.shape[1], config)
+    return _resampled(levels, height, width, config)
+
+
+def _touched(mask: Mask | Levels, config: DatasetConfig) -> Mask | None:
+    """Where a resized mask is not zero, on the side that is asked for; None where it is cut before it is resized."""
+    if config.resize.masks is MaskOrder.threshold_first:
+        return None
+    levels = mask if mask.dtype == np.uint8 else mask.astype(np.float32)
+    return one_side(np.asarray(_resized_levels(levels, config.resize) > 0), config.side)
+
+
+def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
     """A target (H, W) at working size; one that is empty stays so.
 
     Args:
@@ -69,20 +98,20 @@ def resize_target(target: Mask, config: Resize, where: str, key: str = "dataset.
     return resized
 
 
-def vanished(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
+def vanished(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
     """What to raise for a target (H, W) of which resizing leaves nothing; see `resize_target`."""
     (height, width), own = target.shape, key == "dataset.resize"
     rows, columns = working_size(height, width, config)
     kept = _side_that_keeps(target, config, below=max(height, width) if own else _LARGEST + 1)
     remedies = [f"{key}.side={kept}"] * (kept is not None) + ["dataset.resize.mode=native"] * own
     return VanishedTarget(
-        f"{where}: its target, {int(target.sum())} of {width} x {height} pixels, vanishes when they are resized to "
-        f"{columns} x {rows}: set {' or '.join(remedies) or 'another working size'}.",
+        f"{where}: its target, {np.count_nonzero(target)} of {width} x {height} pixels, vanishes when they are resized "
+        f"to {columns} x {rows}: set {' or '.join(remedies) or 'another working size'}.",
         kept,
     )
 
 
-def _side_that_keeps(target: Mask, config: Resize, below: int) -> int | None:
+def _side_that_keeps(target: Mask | Levels, config: Resize, below: int) -> int | None:
     """The first of the doubled working sizes, less than a bound, that leaves something of a target."""
     sides = takewhile(lambda side: side < min(below, _LARGEST + 1), (config.side << n for n in count(1)))
     return next((side for side in sides if resize_mask(target, replace(config, side=side)).any()), None)
@@ -100,7 +129,8 @@ def resized_spacing(
 def _resampled(array: NDArray[Any], height: int, width: int, config: Resize) -> NDArray[Any]:
     """Shrunk as configured, then grown bilinearly: averaging over areas means nothing where an image grows."""
     smaller = min(height, array.shape[0]), min(width, array.shape[1])
-    for (rows, columns), flag in ((smaller, FLAGS[config.interpolation]), ((height, width), cv2.INTER_LINEAR)):
+    steps = [(smaller, cv2.INTER_AREA)] if config.interpolation is Interpolation.area else []
+    for (rows, columns), flag in (*steps, ((height, width), cv2.INTER_LINEAR)):
         if (rows, columns) != array.shape[:2]:
             array = cv2.resize(array, (columns, rows), interpolation=flag)
     return array
@@ -111,7 +141,7 @@ def make_case(
     config: DatasetConfig,
     path: Path,
     image: NDArray[np.uint8],
-    mask: NDArray[np.bool_] | None,
+    mask: Mask | Levels | None,
     spacing: tuple[float, float] | None = None,
     facts: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
@@ -123,7 +153,7 @@ def make_case(
     Args:
         path: of the image.
         image: uint8 (H, W, 3) RGB as read.
-        mask: bool (H, W) as read, or None.
+        mask: bool (H, W) as read, or uint8 levels that are to be resized before they are cut, or None.
         spacing: millimetres per pixel as read.
         mask_path: of the mask.
         axis: of a volume, that it is cut along.
@@ -156,10 +186,11 @@ def make_case(
         facts=dict(facts or {}),
         notes=notes,
         source=Source(path, mask_path, (image.shape[0], image.shape[1]), axis),
+        touched=None if mask is None else _touched(mask, config),
     )
 
 
-def _target(mask: Mask, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[str, ...]]:
+def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[str, ...]]:
     """The target of a case at working size, and a note where the mask holds an organ, but none on the side asked for.
 
     Raises:
@@ -167,7 +198,7 @@ def _target(mask: Mask, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[
     """
     if config.side is Side.both:
         return resize_target(mask, config.resize, str(path)), ()
-    asked = one_side(mask, config.side)
+    asked = one_side(np.asarray(mask > _HALF if mask.dtype == np.uint8 else mask), config.side)
     target = one_side(resize_mask(mask, config.resize), config.side)
     if asked.any() and not (target.any() and resize_mask(asked, config.resize).any()):
         raise vanished(asked, config.resize, str(path))
@@ -184,7 +215,8 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     pixels, notes = read_picture(image)
     target = None
     if mask is not None:
-        target, said = read_mask(mask, config.files.label)
+        read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
+        target, said = read(mask, config.files.label)
         notes += said
     return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes, mask_path=mask)
 
@@ -229,6 +261,8 @@ def _load_slice(
     picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
     load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
+    if not config.volume.resize:
+        config = replace(config, resize=replace(config.resize, mode=ResizeMode.native))
     return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=notes, mask_path=mask, axis=axis)
 
 

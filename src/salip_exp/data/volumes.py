@@ -13,13 +13,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import cv2
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
 from salip_exp._files import TooLarge, open_file
-from salip_exp.config import Axis, NonFinite, Volume
+from salip_exp.config import Axis, NonFinite, Volume, Windowed
 from salip_exp.data.images import short
 from salip_exp.data.labels import finite, target
 from salip_exp.data.left_out import Taken
@@ -263,17 +264,18 @@ def _target(path: Path, modified: int, label: int | None, like: Path | None) -> 
 
 
 def read_windowed(path: Path, config: Volume) -> Slices:
-    """A volume whose voxels are uint8, by percentiles of its own non-zero voxels; the last one is kept.
+    """A volume whose voxels are uint8, by percentiles of its own or of each slice's voxels; the last one is kept.
 
     Raises:
         CaseError: E_NONFINITE, or from `read_volume`.
     """
-    key = (config.window_low, config.window_high, str(config.non_finite))
+    along = config.axis if config.window_of is Windowed.slice else None
+    key = (config.window_low, config.window_high, str(config.non_finite), along)
     return _windowed(path, _modified(path), *key)
 
 
 @lru_cache(maxsize=1)
-def _windowed(path: Path, modified: int, low: float, high: float, non_finite: str) -> Slices:
+def _windowed(path: Path, modified: int, low: float, high: float, non_finite: str, along: Axis | None) -> Slices:
     volume = read_volume(path)
     values = np.array(volume.values, np.float64)
     bad = ~finite(values)
@@ -285,7 +287,12 @@ def _windowed(path: Path, modified: int, low: float, high: float, non_finite: st
         )
     values[bad] = 0
     notes = (f"{count} NaN or infinite voxels of the volume replaced by 0",) if count else ()
-    return replace(volume, values=window(values, low, high), notes=(*volume.notes, *notes))
+    if along is None:
+        grey = window(values, low, high)
+    else:
+        axis = _AXES[volume.axis(along)]
+        grey = np.stack([window_slice(each, low, high) for each in np.moveaxis(values, axis, 0)], axis)
+    return replace(volume, values=grey, notes=(*volume.notes, *notes))
 
 
 def _modified(path: Path) -> int:
@@ -314,6 +321,16 @@ def window(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.u
     return np.round(np.clip((values - bottom) / (top - bottom), 0, 1) * 255).astype(np.uint8)
 
 
+def window_slice(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """A slice (H, W) between two percentiles of all its voxels as 0 to 255; a constant slice is black.
+
+    Rounded in float32 as `cv2.normalize` does it, which the authors call.
+    """
+    bottom, top = np.percentile(values, [low, high])
+    clipped = values.clip(bottom, top).astype(np.float32)
+    return np.asarray(cv2.normalize(clipped, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U), np.uint8)  # type: ignore[call-overload]
+
+
 def require_same_grid(image: Slices, mask: Slices, path: Path) -> None:
     """Raise E_SHAPE or E_AFFINE where a mask does not lie on its image's grid."""
     if image.values.shape != mask.values.shape:
@@ -340,10 +357,10 @@ def take_slices(volume: Slices, config: Volume, target: bool) -> Taken:
     full = np.arange(slices)
     if target and config.skip_empty:
         full = np.flatnonzero(volume.values.any(axis=tuple({0, 1, 2} - {axis})))
-    inner = full
-    if len(full) and slices > 1:
+    inner = full[config.trim_slices : len(full) - config.trim_slices] if slices > 1 else full
+    if len(inner) and slices > 1:
         trim = config.trim_mm / volume.zooms[axis]
-        inner = full[(full >= full[0] + trim) & (full <= full[-1] - trim)]
+        inner = inner[(inner >= full[0] + trim) & (inner <= full[-1] - trim)]
     taken = inner
     if config.per_volume is not None and len(inner) > config.per_volume:
         taken = inner[np.round(np.linspace(0, len(inner) - 1, config.per_volume)).astype(int)]

@@ -10,7 +10,7 @@ from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Masks, Pool, candidate_ious, keep_small, mask_ious
-from salip_exp.config import Config
+from salip_exp.config import Config, PromptBoxes, PromptConfig
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
 from salip_exp.methods.base import Networks, Prediction, Status, target_of
@@ -48,12 +48,32 @@ class GtSam:
         """
         target = target_of(case, "gt_sam")
         watch = Stopwatch()
-        boxes = component_boxes(target, self.config.prompt.min_component_area)
+        boxes = _prompt_boxes(case, target, self.config.prompt)
         usable = usable_boxes(boxes, target.shape)
         with watch.stage("organ"):
             mask = self.sam.organ(Picture(case.image), usable, self.config.organ)
         status = _status_of_boxes(target, boxes, usable)
         return Prediction(mask=mask, status=status, boxes=boxes, seconds=watch.seconds)
+
+
+def _prompt_boxes(case: Case, target: NDArray[np.bool_], config: PromptConfig) -> NDArray[np.float32]:
+    if config.boxes is PromptBoxes.outlines:
+        return outline_boxes(target if case.touched is None else case.touched)
+    return component_boxes(target, config.min_component_area)
+
+
+def outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Tight boxes of the outer outlines of a mask (H, W), left to right: as the authors prompt with a target.
+
+    What lies in the hole of another component has none, nor have points and lines, whose outline encloses nothing.
+
+    Returns:
+        float32 (n, 4), x0 y0 x1 y1 with inclusive far edges.
+    """
+    outlines, _ = cv2.findContours(touched.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found = sorted(cv2.boundingRect(each) for each in outlines if cv2.contourArea(each) > 0)
+    x, y, width, height = np.array(found, np.float32).reshape(-1, 4).T
+    return np.stack([x, y, x + width - 1, y + height - 1], axis=1)
 
 
 def component_boxes(target: NDArray[np.bool_], min_area: int) -> NDArray[np.float32]:

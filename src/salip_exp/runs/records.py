@@ -23,7 +23,7 @@ from PIL import Image
 from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import origin_of_view
-from salip_exp.config import Config
+from salip_exp.config import Config, PromptBoxes
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
@@ -58,6 +58,8 @@ def fingerprint(case: Case) -> str:
     parts = [json.dumps([identity, sorted(case.facts.items())]).encode(), case.image.tobytes()]
     if case.mask is not None:
         parts += [str(case.mask.shape).encode(), case.mask.tobytes()]
+    if case.touched is not None:
+        parts.append(case.touched.tobytes())
     return _digest(*parts)
 
 
@@ -73,6 +75,8 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
     settings = {name: _plain(getattr(config, name)) for name in _STAGES}
     for network in ("sam", "clip"):
         settings[network] |= {"weights": None, "sha256": weights.get(network)}
+    if config.prompt.boxes is PromptBoxes.target:  # as all were before there was a choice
+        del settings["prompt"]["boxes"]
     settings |= {"unet": weights["unet"]} if "unet" in weights else {}
     settings |= {
         "k": config.dataset.k,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError
+from salip_exp.runs.records import fingerprint
 
 Save = Callable[..., Path]
 Open = Callable[..., Dataset]
@@ -48,6 +51,27 @@ def test_d3_both_ways_of_naming_masks_are_understood_and_what_has_none_is_named(
 def test_the_inner_folder_is_a_root_too(tmp_path: Path, chest: Save, opened: Open) -> None:
     chest(tmp_path, "a", "a")
     assert len(opened("xray", tmp_path / "Lung Segmentation").refs) == 1
+
+
+def test_grey_masks_are_resized_first_where_that_is_wanted(
+    tmp_path: Path, chest: Save, picture: Save, opened: Open
+) -> None:
+    chest(tmp_path, "a", "a")
+    disc = cv2.circle(np.zeros((300, 300), np.uint8), (140, 160), 90, 255, -1)
+    levels = cv2.resize(disc, (71, 71), interpolation=cv2.INTER_AREA)
+    for folder in ("CXR_png", "masks"):
+        picture(tmp_path / "Lung Segmentation" / folder / "a.png", levels)
+    keys = ("resize.mode=squash", "resize.side=40", "resize.interpolation=bilinear")
+    first, last = (
+        opened("xray", tmp_path, *keys, f"resize.masks={order}").refs[0].load()
+        for order in ("resize_first", "threshold_first")
+    )
+    resized = cv2.resize(levels, (40, 40))
+    assert first.mask is not None and last.mask is not None
+    np.testing.assert_array_equal(first.mask, resized > 127)
+    np.testing.assert_array_equal(first.touched, resized > 0)
+    assert last.touched is None and (last.mask != first.mask).any()
+    assert fingerprint(first) != fingerprint(replace(first, touched=first.mask))
 
 
 def test_channels_are_swapped_only_where_that_is_wanted(
