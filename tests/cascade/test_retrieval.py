@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from clip.clip import _transform
+from clip.model import convert_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -39,6 +42,41 @@ def test_scores_equal_the_clip_package(random_clip, pictures):
     scores = similarities(embed_views(random_clip, pictures, ViewFit.center_crop, 3, Counters()), prototype)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("order", list(Prototype))
+def test_scores_in_float16_equal_the_clip_package_and_its_ties(random_clip, pictures, order):
+    """A cast to float32 before normalising told equals apart."""
+    net = copy.deepcopy(random_clip)
+    convert_weights(net)
+    transform = _transform(64)
+    with torch.no_grad():
+        text = net.encode_text(clip.tokenize(SENTENCES))
+        text = text / text.norm(dim=-1, keepdim=True) if order is Prototype.normalise_first else text
+        text = text.mean(dim=0)
+        text /= text.norm()
+        image = net.encode_image(torch.stack([transform(Image.fromarray(each)) for each in pictures]))
+        image /= image.norm(dim=-1, keepdim=True)
+        logits = (100.0 * image).double() @ text.double()
+    prototype = text_prototype(net, SENTENCES, order, Counters())
+    embeddings = embed_views(net, pictures, ViewFit.center_crop, 3, Counters())
+    assert embeddings.dtype == prototype.dtype == np.float16
+    assert embed_views(net, [], ViewFit.pad, 3, Counters()).dtype == np.float16
+    np.testing.assert_array_equal(embeddings, image.numpy())
+    np.testing.assert_array_equal(prototype, text.numpy())
+    scores = similarities(embeddings, prototype)
+    np.testing.assert_array_equal(scores, logits.half().float().numpy() / np.float32(100))
+
+
+def test_logits_of_one_step_of_float16_are_ties():
+    """Between 16 and 32 float16 has steps of 1/64: 22.500 and 22.503 are equals, 22.520 is more."""
+    prototype = np.ones(2, np.float16)
+    embeddings = np.array([[0.2, 0.025], [0.2, 0.02503], [0.2, 0.0252]])
+    told_apart = similarities(embeddings.astype(np.float32), prototype)
+    rounded = similarities(embeddings.astype(np.float16), prototype)
+    assert len(set(told_apart.tolist())) == 3
+    assert (rounded * 100 * 64).round(2).tolist() == [1440, 1440, 1441]
+    assert rounded[0] == rounded[1]
 
 
 def test_padding_loses_nothing_and_changes_no_square(pictures):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from salip_exp._timing import Stopwatch
@@ -14,7 +15,7 @@ from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.pool import DIGEST_BYTES, Pool
-from salip_exp.cascade.retrieval import embed_views, similarities, text_prototype
+from salip_exp.cascade.retrieval import Embedding, embed_views, similarities, text_prototype
 from salip_exp.cascade.views import settings_of, views
 from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import Prototype, ViewConfig
@@ -38,10 +39,12 @@ class ClipStages:
         self.store = store
         self.counters = counters
         self.key = network_key(clip)
+        if clip.net.dtype is torch.float16:  # before 0.2.0 such embeddings were normalised in float32
+            self.key = content_key(self.key, "normalised in float16")
         self._limits = Limits()
 
-    def prototype(self, sentences: Sequence[str], order: Prototype) -> NDArray[np.float32]:
-        """The one embedding that the sentences are averaged to, float32 (D,).
+    def prototype(self, sentences: Sequence[str], order: Prototype) -> Embedding:
+        """The one embedding that the sentences are averaged to, (D,).
 
         Raises:
             ConfigError: there is no sentence, or one is longer than CLIP reads.
@@ -51,7 +54,7 @@ class ClipStages:
             return {"prototype": text_prototype(self.net, sentences, order, self.counters)}
 
         key = content_key("text", self.key, list(sentences), str(order))
-        prototype: NDArray[np.float32] = fetch(self.store, Stage.text, key, encode)["prototype"]
+        prototype: Embedding = fetch(self.store, Stage.text, key, encode)["prototype"]
         return prototype
 
     def scores(
@@ -59,7 +62,7 @@ class ClipStages:
         picture: Picture,
         pool: Pool,
         config: ViewConfig,
-        prototypes: Sequence[NDArray[np.float32]],
+        prototypes: Sequence[Embedding],
         watch: Stopwatch,
     ) -> NDArray[np.float32]:
         """Similarity of every candidate's view with each prototype, float32 (P, N); the pool must be `viewable`."""
@@ -75,7 +78,7 @@ class ClipStages:
         found = fetch_rows(self.store, Stage.view, key, _shown(pool), encode)
         return np.stack([similarities(found["embedding"], prototype) for prototype in prototypes])
 
-    def _embedded(self, picture: Picture, pool: Pool, config: ViewConfig, watch: Stopwatch) -> NDArray[np.float32]:
+    def _embedded(self, picture: Picture, pool: Pool, config: ViewConfig, watch: Stopwatch) -> Embedding:
         with watch.stage("views"):
             pictures = views(picture.image, pool, config)
         with watch.stage("retrieval"):

@@ -18,13 +18,15 @@ from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError, WeightsError
 from salip_exp.networks.packages import CLIP, clip
 
+Embedding = NDArray[np.float16] | NDArray[np.float32]
+"""Of one text (D,) or of views (N, D), of length 1, in the format that CLIP computes in."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @torch.no_grad()
-def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> NDArray[np.float32]:
-    """The one embedding, of length 1, that an ensemble of sentences is averaged to, float32 (D,).
+def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> Embedding:
+    """The one embedding, of length 1, that an ensemble of sentences is averaged to, (D,).
 
     Args:
         order: normalise each sentence before averaging (OpenAI's recipe), or average first (the authors').
@@ -36,11 +38,11 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
     if not sentences:
         raise ConfigError("vdt has no sentences: give vdt.sentences=[...] or vdt.file=FILE.")
     tokens = torch.cat([_tokens(sentence, net.context_length) for sentence in sentences])
-    embeddings = net.encode_text(tokens.to(_device(net))).float()
+    embeddings = net.encode_text(tokens.to(_device(net)))
     counters.clip_text_forwards += 1
     if order == Prototype.normalise_first:
         embeddings = _normalised(embeddings)
-    prototype = np.asarray(_normalised(embeddings.mean(dim=0)).cpu().numpy(), np.float32)
+    prototype: Embedding = _normalised(embeddings.mean(dim=0)).cpu().numpy()
     if not np.isfinite(prototype).all():  # the same for every case, so that no case is to blame
         raise WeightsError(
             "CLIP's embedding of the text is not finite: check clip.weights, and take clip.precision=float32."
@@ -56,8 +58,8 @@ def embed_views(
     batch: int,
     counters: Counters,
     limits: Limits | None = None,
-) -> NDArray[np.float32]:
-    """Embedding of each view, of length 1, float32 (N, D).
+) -> Embedding:
+    """Embedding of each view, of length 1, (N, D).
 
     Forwards are filled up to a multiple of SAME_BITS views: an embedding must not depend on its neighbours.
 
@@ -72,24 +74,31 @@ def embed_views(
     side = int(net.visual.input_resolution)
     limit = (limits or Limits()).views.fit(batch)
 
-    def forward(start: int, stop: int) -> NDArray[np.float32]:
+    def forward(start: int, stop: int) -> Embedding:
         pixels = torch.stack([preprocess(view, side, fit) for view in views[start:stop]])
         filled = torch.cat([pixels, pixels[:1].expand(-len(pixels) % SAME_BITS, -1, -1, -1)])
-        embeddings = net.encode_image(filled.to(_device(net))).float()[: len(pixels)]
+        embeddings = net.encode_image(filled.to(_device(net)))[: len(pixels)]
         counters.clip_image_forwards += 1
         counters.clip_images += len(pixels)
         unit = _normalised(embeddings).cpu()
         require_finite(extent(unit), "CLIP's embeddings of the views")
-        return np.asarray(unit.numpy(), np.float32)
+        found: Embedding = unit.numpy()
+        return found
 
-    return np.concatenate([np.zeros((0, net.visual.output_dim), np.float32), *in_chunks(len(views), limit, forward)])
+    none = np.zeros((0, net.visual.output_dim), np.float16 if net.dtype is torch.float16 else np.float32)
+    return np.concatenate([none, *in_chunks(len(views), limit, forward)])
 
 
-def similarities(embeddings: NDArray[np.float32], prototype: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine similarity of each embedding (N, D) with the prototype (D,), both of length 1, float32 (N,)."""
+def similarities(embeddings: Embedding, prototype: Embedding) -> NDArray[np.float32]:
+    """Cosine similarity of each embedding (N, D) with the prototype (D,), float32 (N,).
+
+    That of float16 embeddings is a hundredth of the logit that CLIP gives, whose rounding to float16 makes equals.
+    """
+    half = embeddings.dtype == np.float16
+    scaled = embeddings * np.float16(100) if half else embeddings
     # Row by row in double precision: a BLAS product may round a row by another way when there are more of them.
-    products: NDArray[np.float64] = embeddings.astype(np.float64) * prototype
-    return np.asarray(products.sum(axis=1), np.float32)
+    products = (scaled.astype(np.float64) * prototype).sum(axis=1)
+    return np.asarray(products.astype(np.float16) / np.float32(100) if half else products, np.float32)
 
 
 def retrieve(

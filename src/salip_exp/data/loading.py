@@ -213,7 +213,7 @@ def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig
 def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
     pixels, notes = read_picture(image)
-    target = None
+    target: Mask | Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
         target, said = read(mask, config.files.label)

@@ -71,7 +71,7 @@ def outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
         float32 (n, 4), x0 y0 x1 y1 with inclusive far edges.
     """
     outlines, _ = cv2.findContours(touched.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    found = sorted(cv2.boundingRect(each) for each in outlines if cv2.contourArea(each) > 0)
+    found = sorted(tuple(cv2.boundingRect(each)) for each in outlines if cv2.contourArea(each) > 0)
     x, y, width, height = np.array(found, np.float32).reshape(-1, 4).T
     return np.stack([x, y, x + width - 1, y + height - 1], axis=1)
 

@@ -23,7 +23,7 @@ from PIL import Image
 from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import origin_of_view
-from salip_exp.config import Config, PromptBoxes
+from salip_exp.config import Config, Precision, PromptBoxes
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
@@ -88,6 +88,8 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "arithmetic": [config.precision, config.compile],
         "code": [*_NUMBERS, *METHODS.origin(config.method), *origin_of_view(config.view.kind)],
     }
+    if config.clip.precision is Precision.float16 and "clip" in weights:
+        settings["scores"] = "float16"  # before 0.2.0 they were float32 of rounded networks
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
 
