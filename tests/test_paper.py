@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from salip_exp import _paper
 from salip_exp._experiments.cells import figures_of, plan, tables_of
-from salip_exp._paper import columns, figure, paper_scores, parts, sources, table
+from salip_exp._experiments.outcome import LABELS
+from salip_exp._paper import columns, figure, other_text, paper_scores, parts, sources, table
 
 CONF = Path(str(resources.files("salip_exp.conf"))) / "experiment"
 
@@ -93,3 +96,24 @@ def test_a_figure_is_drawn_from_cells_that_are_planned() -> None:
 )
 def test_the_figure_of_table_1(dataset, group, method, scores):
     assert paper_scores(dataset, group, method) == scores
+
+
+def test_sentences_are_theirs_where_their_hash_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = ["A lung.", "Two lungs."]
+    published = {"lungs": {"sentences": 2, "sha256": hashlib.sha256(b"A lung.\nTwo lungs.").hexdigest()}}
+    document = _paper._document()
+    monkeypatch.setattr(_paper, "_document", lambda: {**document, "texts": published})
+    for name in ("xray", "phantom_xray"):
+        assert other_text(name, theirs) is None
+        other = other_text(name, [*theirs, "A rib."])
+        assert other is not None and "3 in place of their 2" in other and "vdt.file=lungs.json" in other
+        assert other.startswith(LABELS)
+        assert other_text(name, theirs[::-1]) is not None
+    assert "none for kidneys" in str(other_text("kidneys", theirs))
+
+
+def test_the_authors_files_are_known_by_count_and_hash() -> None:
+    texts = _paper._document()["texts"]
+    assert {name: each["sentences"] for name, each in texts.items()} == {"brain_seg": 4, "lungs": 5, "fetal_head": 14}
+    assert {source.text for source in sources().values()} == set(texts)
+    assert all(len(each["sha256"]) == 64 for each in texts.values())

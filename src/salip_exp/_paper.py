@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,11 +28,13 @@ class _Source:
         roi: the organ.
         phantoms: option of the group `dataset` that imitates it.
         real: option that reads it.
+        text: the authors' file of sentences on it.
     """
 
     roi: str
     phantoms: str
     real: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -181,3 +184,27 @@ def paper_scores(dataset: str, group: str | None, method: str) -> tuple[float, f
             scores = row.get("paper", {}).get(method)
             return None if scores is None else (scores[0], scores[1])
     return None
+
+
+OTHER_TEXT = "preset=paper with other sentences than the authors'"
+"""Beginning of the note on a run that is the authors' but for its text."""
+
+
+def other_text(dataset: str, sentences: Sequence[str]) -> str | None:
+    """How the text of a run differs from what the authors publish for its data set; None where it is theirs.
+
+    Args:
+        dataset: as configured; they publish nothing for others than their own.
+        sentences: as CLIP reads them.
+    """
+    named = (each.text for each in sources().values() if dataset in (each.phantoms, each.real))
+    name = next(named, None)
+    if name is None:
+        return f"{OTHER_TEXT}: they publish none for {dataset}"
+    published = _document()["texts"][name]
+    if hashlib.sha256("\n".join(sentences).encode()).hexdigest() == published["sha256"]:
+        return None
+    return (
+        f"{OTHER_TEXT} ({dataset}): {len(sentences)} in place of their {published['sentences']}, which "
+        f"vdt.file={name}.json of their clip_prompts/ gives"
+    )

@@ -33,6 +33,7 @@ def test_a_list_is_taken_as_it_is():
         ("s.json", ["a", "b"]),
         ("s.JSON", {"brain": ["a", "b"]}),
         ("s.json", {"heart": ["c"], "lungs": ["a", "b"]}),
+        ("fetal_head.json", '\n\n{\n"Lungs":\n\n    ["a",\n    "b "]\n\n}\n  \n'),  # the form of the authors' files
     ],
 )
 def test_files_are_read(tmp_path, name, content):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -64,3 +65,10 @@ def test_without_any_circumference_there_is_no_figure(fakes):
     part = summarise([record(0, 0.9, "none", nsd=0.5, hd95=3.0)], fakes.config(), {})["overall"]
     assert part["hc_error"] is part["hc_abs_error"] is None
     assert (part["nsd"]["mean"], part["hd95"]["mean"]) == (0.5, 3.0)
+
+
+def test_preset_paper_with_other_sentences_says_so(fakes):
+    paper = replace(fakes.config(), preset="paper")
+    for config, sentences, said in ((paper, ["A disc."], 1), (paper, [], 0), (fakes.config(), ["A disc."], 0)):
+        found = summarise(RECORDS, config, {}, sentences)["notes"]
+        assert sum("other sentences than the authors'" in note for note in found) == said

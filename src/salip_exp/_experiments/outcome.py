@@ -11,7 +11,7 @@ from typing import Any
 from salip_exp._experiments.cells import Finished
 from salip_exp._experiments.results import Entry, Result
 from salip_exp._experiments.verdict import SURE
-from salip_exp._paper import Score, sources
+from salip_exp._paper import OTHER_TEXT, Score, sources
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
 from salip_exp.data.left_out import told_of
@@ -22,14 +22,14 @@ VERSION = 1
 
 PHANTOMS = "phantoms: drawn images stand for the data sets of the paper"
 
-LABELS = (EMBEDDED_NOTE, "tuned on test")
+LABELS = (EMBEDDED_NOTE, "tuned on test", OTHER_TEXT)
 
 """Beginnings of the notes of a run that have to be said wherever its numbers are shown."""
 
 
 def notes(cells: Iterable[Finished], config: Config) -> list[str]:
-    """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on, what
-    the runs leave out."""
+    """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on, whose
+    sentences they are, what the runs leave out."""
     said = [PHANTOMS] if config.data is Data.phantoms else []
     for cell in cells:
         summary = read_json(cell.folder / File.summary) or {}

@@ -21,7 +21,7 @@ from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.runs._manifest import write_config
 from salip_exp.runs.folder import write_json
-from salip_exp.runs.summary import EMBEDDED_NOTE
+from salip_exp.runs.summary import EMBEDDED_NOTE, notes_on_text
 
 
 def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
 def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
     lines = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
+    lines += notes_on_text(study.config, study.loaded.sentences)
     if study.config.tuning.score_tuning_images:
         lines.append(f"tuned on {len(study.image_ids)} of the images that runs score (tuning.score_tuning_images)")
     failed = [each for each in trials if each.value is None]

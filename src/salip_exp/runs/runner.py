@@ -260,7 +260,7 @@ def _conduct(
         # Before listeners that ask the method again; `parts` goes on counting.
         run.manifest |= closing(run, built, parts, lab.store(config.cache))
         with parts("results"):
-            run.summary = summarise(run.records, config, loaded.names)
+            run.summary = summarise(run.records, config, loaded.names, loaded.sentences)
             write_tables(folder, run.records)
             for each in listeners:
                 each.scored(run)

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from salip_exp._files import atomic_write
+from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups
 from salip_exp.config import Config, EmptyTarget, Sampler
@@ -37,16 +38,20 @@ _NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
 _ESTIMATE = {each.name for each in fields(Estimate)}
 
 
-def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> dict[str, Any]:
+def summarise(
+    records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str], sentences: Sequence[str] = ()
+) -> dict[str, Any]:
     """The summary of all cases of a run, ready for JSON: a figure that was not computed is None, never NaN.
 
     Args:
         records: of all cases, in the order of the data.
         config: of the run.
         networks: name of the weights of each network in use.
+        sentences: that CLIP read.
     """
     groups = sorted({record.group for record in records})
     between = _gap(records, groups, config)
+    said = [*notes(records, config, networks), *notes_on_text(config, sentences)]
     return {
         "version": VERSION,
         "dataset": config.dataset.name,
@@ -56,7 +61,7 @@ def summarise(records: Sequence[CaseRecord], config: Config, networks: Mapping[s
         "networks": dict(networks),
         "confidence": config.score.confidence,
         "definitions": definitions(),
-        "notes": [*notes(records, config, networks), *([] if between is None else [between_groups(asdict(between))])],
+        "notes": [*said, *([] if between is None else [between_groups(asdict(between))])],
         "gap": None if between is None else asdict(between),
         "overall": _part(records, config),
         "groups": {name: _part([each for each in records if each.group == name], config) for name in groups},
@@ -108,6 +113,12 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     if failed:
         said.append(f"{failed} of {len(records)} cases failed and are in no mean")
     return said
+
+
+def notes_on_text(config: Config, sentences: Sequence[str]) -> list[str]:
+    """What has to be said of sentences that are not the authors' where all else is to be theirs; none without any."""
+    said = other_text(config.dataset.name, sentences) if config.preset == "paper" and sentences else None
+    return [] if said is None else [said]
 
 
 def _gap(records: Sequence[CaseRecord], groups: Sequence[str], config: Config) -> Gap | None:
