@@ -24,7 +24,7 @@ from salip_exp.networks.sam import LoadedSam, load_sam
 from salip_exp.networks.unet import LoadedUnet, load_unet
 from salip_exp.runs.records import data_hash, fingerprint
 
-_Network = TypeVar("Network", LoadedSam, LoadedClip, LoadedUnet)
+_Network = TypeVar("_Network", LoadedSam, LoadedClip, LoadedUnet)
 
 
 @dataclass(frozen=True)
