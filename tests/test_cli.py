@@ -203,6 +203,7 @@ def began(folder: Path) -> None:
     (folder / "cases" / "a.json").touch()
 
 
+@pytest.mark.ci
 def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: Line) -> None:
     for overrides in (["seed=1"], ["seed=1"], ["seed=1"], ["seed=1"], ["seed=2"]):
         line(*overrides)

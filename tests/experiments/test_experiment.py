@@ -93,6 +93,7 @@ def test_finished_cells_are_not_run_again_by_this_or_by_another_table(lab: Labor
     assert lab.study["counters"]["cells"] == 6
 
 
+@pytest.mark.ci
 def test_other_settings_and_other_images_are_other_cells(lab: Laboratory) -> None:
     lab("+experiment=table6", "experiment.parts=[table6]")
     lab("+experiment=table6", "view.margin=3")
@@ -119,6 +120,7 @@ def test_a_failed_cell_is_noted_and_the_others_go_on(lab: Laboratory, capsys: py
     assert len(lab.ran) == 7
 
 
+@pytest.mark.ci
 def test_a_cell_with_too_many_failed_cases_shows_how_far_it_came(lab: Laboratory) -> None:
     def fail(config: Config, case: Case) -> None:
         if config.dataset.name == "phantom_hc18" and case.case_id in ("case_03", "case_05"):
@@ -148,6 +150,7 @@ def test_a_fault_of_the_program_in_one_cell_leaves_the_others(lab: Laboratory, m
     assert lab.cells()["X-ray", "salip"]["state"] == "finished"
 
 
+@pytest.mark.ci
 def test_what_is_not_on_this_machine_is_missing_and_no_failure(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def test_what_is_not_on_this_machine_is_missing_and_no_failure(
     assert cells["CC359", "tiny"]["p"] is None  # it is SaLIP itself
 
 
+@pytest.mark.ci
 def test_real_data_that_is_absent_is_missing_and_the_others_run(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -186,6 +190,7 @@ def test_weights_that_cannot_be_fetched_are_missing(
     assert lab.cells()["Ultrasound", "salip"]["state"] == "missing"
 
 
+@pytest.mark.ci
 def test_a_signal_ends_after_the_case_at_hand_and_the_same_command_continues(
     lab: Laboratory, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +209,7 @@ def test_a_signal_ends_after_the_case_at_hand_and_the_same_command_continues(
     assert len(seen) == len(set(seen)) == 6 * 12
 
 
+@pytest.mark.ci
 def test_one_study_folder_is_one_experiment_at_a_time(lab: Laboratory) -> None:
     def again(config: Config, case: Case) -> None:
         with pytest.raises(EnvironmentFault, match="is in use"):
@@ -237,6 +243,7 @@ def test_columns_made_of_other_images_are_not_put_side_by_side(lab: Laboratory) 
     assert any("case_00 is another image" in entry.why for entry in entries.values())
 
 
+@pytest.mark.ci
 def test_a_group_without_cases_is_missing(lab: Laboratory) -> None:
     assert lab("+experiment=table1", "dataset.limit=1", "experiment.parts=[table1]") == 5  # U-Nets cannot be built here
     cells = lab.cells()

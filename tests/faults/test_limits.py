@@ -122,6 +122,7 @@ def test_a_picture_of_too_many_pixels_is_refused(make: Callable[[Path], Path], t
         assert read("salip_exp.data.images", reader, make(tmp_path)).startswith("CaseError E_SIZE")
 
 
+@pytest.mark.ci
 @pytest.mark.fault("D2", "B5")
 def test_a_comment_of_a_gigabyte_in_a_picture_is_refused(tmp_path: Path) -> None:
     said = read("salip_exp.data.images", "read_picture", bomb_of_text(tmp_path))
@@ -211,12 +212,26 @@ def test_a_table_of_candidates_that_grows_too_large_fails_its_case(
     assert caught.value.code == "E_SIZE"
 
 
+ABSURD = ["[" * 100_000, json.dumps(["a"] * 1001), '{"a": 1' + "0" * 5000 + "}"]
+
+
 @pytest.mark.fault("C4")
-@pytest.mark.parametrize("text", ["[" * 100_000, json.dumps(["a"] * 1001), '{"a": 1' + "0" * 5000 + "}"])
-def test_an_absurd_text_is_a_wrong_configuration(text: str, typed: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ABSURD)
+def test_an_absurd_text_is_a_wrong_configuration(text: str, tmp_path: Path) -> None:
+    from salip_exp.cascade.sentences import read_sentences
+    from salip_exp.config import VdtConfig
+    from salip_exp.errors import ConfigError
+
     (tmp_path / "text.json").write_text(text)
-    heads = ("dataset=phantom_hc18", "dataset.phantom.n=1")
-    ended = typed("vdt=custom", "vdt.file=text.json", *heads, "task=check", "progress=false")
+    with pytest.raises(ConfigError, match=r"text\.json"):
+        read_sentences(VdtConfig(file=str(tmp_path / "text.json")))
+
+
+@pytest.mark.ci
+@pytest.mark.fault("C4")
+def test_an_absurd_text_ends_the_command_with_2(typed: Any, tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text(ABSURD[0])
+    ended = typed("vdt=custom", "vdt.file=text.json", "dataset=phantom_hc18", "dataset.phantom.n=1", "task=check")
     assert ended.code == 2
     assert "text.json" in ended.out.replace("\n", "")
 

@@ -242,6 +242,7 @@ def test_no_secret_of_the_environment_reaches_a_file_of_the_run(place: Path) -> 
         assert not [name for name, secret in SECRETS.items() if secret.encode() in content], path
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X6")
 def test_a_case_for_which_memory_does_not_suffice_fails_alone(
     typed: Any, data: Path, folder: tuple[str, ...], helpers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

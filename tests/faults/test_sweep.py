@@ -109,6 +109,7 @@ def test_a_database_that_another_process_holds_ends_with_6_and_the_study_continu
     assert study[1](tmp_path / "study", 8).report["trials"]["total"] == 8
 
 
+@pytest.mark.ci
 @pytest.mark.fault("S4", "R8")
 def test_a_study_in_which_every_trial_fails_ends_with_5_and_the_reasons_and_the_report_still_builds(
     typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType

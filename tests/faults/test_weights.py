@@ -104,6 +104,7 @@ def test_another_format_ends_with_4_and_says_which(typed: Any, tmp_path: Path) -
     assert (ended.code, "no CLIP transformer" in ended.complaint) == (4, True)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("W7")
 def test_absent_weights_end_with_4_and_no_network_is_asked(
     typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def test_the_report_shows_all_of_it_as_what_it_is(place: Path, typed: Callable[.
     assert '"n":' in (place / "outputs" / "compare.html").read_text().replace(" ", "")
 
 
+@pytest.mark.ci
 def test_a_run_of_today_gives_the_same_table(place: Path, typed: Callable[..., str]) -> None:
     typed(*FOLDER, "figures=worst:1", "outputs=new")
     old, new = (one(place, f"{top}/folder/*worst-1*/*/cases.csv") for top in ("outputs", "new"))
@@ -130,6 +131,7 @@ def figures(told: Any) -> Any:
     return {name: figures(value) for name, value in told.items() if name not in others}
 
 
+@pytest.mark.ci
 def test_cells_that_are_finished_are_not_run_again(place: Path, typed: Callable[..., str]) -> None:
     folder = one(place, "outputs/experiments/table6*")
     before = json.loads((folder / "study.json").read_text())

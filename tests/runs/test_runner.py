@@ -181,6 +181,7 @@ def test_two_runs_are_the_same_apart_from_seconds(fakes, finished, tmp_path):
     assert (tmp_path / "again" / "summary.json").read_bytes() == (finished / "summary.json").read_bytes()
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X1")
 def test_a_killed_run_continues_to_the_same_results(fakes, finished, tmp_path, until):
     folder = tmp_path / "run"
@@ -202,9 +203,8 @@ def test_a_killed_run_continues_to_the_same_results(fakes, finished, tmp_path, u
     assert manifest["counters"]["encoder_calls"] == 12
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.ci)]
-)
+@pytest.mark.ci
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.fault("X2")
 def test_a_signal_ends_the_run_after_the_case_at_hand(fakes, finished, tmp_path, until, number, code):
     folder = tmp_path / "run"

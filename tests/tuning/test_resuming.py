@@ -91,6 +91,7 @@ def test_killed_five_times_at_random_moments_and_resumed(undisturbed: Path, tmp_
     assert_whole(f"sqlite:///{folder / 'study.db'}", study)
 
 
+@pytest.mark.ci
 def test_work_is_counted_over_all_calls_of_a_study(undisturbed: Path, continued: Path) -> None:
     once, twice = (json.loads((each / "study.json").read_text())["counters"] for each in (undisturbed, continued))
     assert once["encoder_calls"] == 5  # the tuning images, each once
@@ -134,6 +135,7 @@ def together(url: str, undisturbed: Path, places: Path) -> None:
     assert_whole(url, study)
 
 
+@pytest.mark.ci
 def test_a_larger_total_continues_and_keeps_what_is_there(undisturbed: Path, continued: Path) -> None:
     assert_same(continued, undisturbed)
     with contextlib.closing(sqlite3.connect(continued / "study.db")) as connection:
