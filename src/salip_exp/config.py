@@ -447,6 +447,7 @@ class AreaSpace:
     choices: list[float] | None = None
     low: float | None = None
     high: float | None = None
+    above_targets: bool = True  # of the pools' range, with labels: what lies above the largest ROI of the tuning images
     unit: AreaUnit = AreaUnit.fraction  # of all of these, and of the winner
 
 
@@ -472,6 +473,7 @@ class TuningConfig:
     n_trials: int = key(100, 1, 1_000_000)  # in total: the same command again continues towards it
     images: int = key(5, 1, 10_000)  # drawn with the seed, from every group in turn
     objective: Objective = Objective.dsc
+    configured_first: bool = True  # trial 0 tries the settings as they are configured
     score_tuning_images: bool = False  # the authors score the images that they tuned on
     min_mask_region_area: int | None = key(
         None, 0, None

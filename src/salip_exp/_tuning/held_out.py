@@ -36,9 +36,9 @@ def on_held_out(study: Study, trials: Sequence[TrialRow]) -> dict[str, Any]:
 
 
 def _held_out(study: Study) -> list[CaseRef]:
-    """The images that are no tuning images; at most `tuning.held_out` of them, drawn with the seed."""
+    """The images of other subjects than those of the tuning images; at most `tuning.held_out`, drawn with the seed."""
     config = study.config
-    left = [ref for ref in study.dataset.refs if ref.case_id not in study.image_ids]
+    left = [ref for ref in study.dataset.refs if ref.subject not in study.subjects]
     n = config.tuning.held_out
     if n is None or n >= len(left):
         return left
@@ -133,12 +133,12 @@ def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseR
     scored = [each for each in trials if each.value is not None]
     value = {each.number: scores.objective(each, cases) for each in scored}
     best = best_by(scored, lambda each: value[each.number]) or scored[0]
-    ids = {case.case_id for case in cases}
+    subjects = {case.subject for case in cases}
     return {
         "draw": number,
-        "images": sorted(ids),
+        "images": sorted(case.case_id for case in cases),
         "trial": best.number,
         "values": best.values,
         "value": None if math.isnan(value[best.number]) else value[best.number],
-        "held_out": scores.dsc(best, [ref for ref in held_out if ref.case_id not in ids]),
+        "held_out": scores.dsc(best, [ref for ref in held_out if ref.subject not in subjects]),
     }

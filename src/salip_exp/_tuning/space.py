@@ -55,6 +55,10 @@ class Dimension:
             return IntDistribution(int(self.low), int(self.high))
         return FloatDistribution(self.low, self.high)
 
+    def holds(self, value: _Number) -> bool:
+        """Whether a value could be drawn."""
+        return value in self.choices if self.choices else self.low <= value <= self.high
+
     def suggest(self, trial: Trial) -> _Number:
         """What the sampler proposes to a trial."""
         if self.choices:
@@ -90,6 +94,10 @@ class Space:
             values[each.name] = each.choices[index]
         return {each.name: values[each.name] for each in self.dimensions}
 
+    def holds(self, values: Values) -> bool:
+        """Whether a setting of all dimensions is one that could be drawn."""
+        return all(each.name in values and each.holds(values[each.name]) for each in self.dimensions)
+
     def to_dict(self) -> dict[str, Any]:
         """By dimension: its list, or the two ends of its range."""
         return {each.name: list(each.choices) or {"low": each.low, "high": each.high} for each in self.dimensions}
@@ -119,17 +127,22 @@ def dimension(name: str, section: WholeSpace | RealSpace | AreaSpace) -> Dimensi
 
 
 class Planned(BaseSampler):
-    """Random search and grid: the setting of a trial depends on seed and number only, whoever runs it and when."""
+    """Random search and grid: the setting of a trial depends on seed and number only, whoever runs it and when.
 
-    def __init__(self, space: Space, seed: int, grid: bool) -> None:
-        self.space, self.seed = space, seed
+    Where trial 0 has a setting of its own, the combinations of a grid begin with trial 1.
+    """
+
+    def __init__(self, space: Space, seed: int, grid: bool, first: Values | None = None) -> None:
+        self.space, self.seed, self.first = space, seed, first
         self.order = np.random.default_rng(seed).permutation(space.size or 0) if grid else None
 
     def values(self, number: int) -> Values:
         """The setting of a trial."""
+        if self.first is not None and number == 0:
+            return self.first
         if self.order is None:
             return self.space.draw(self.seed, number)
-        return self.space.combination(int(self.order[number]))
+        return self.space.combination(int(self.order[number - (self.first is not None)]))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: no dimension waits for another."""
@@ -148,12 +161,21 @@ class Planned(BaseSampler):
         return self.values(trial.number)[param_name]
 
 
-def samplers(sampler: Sampler, space: Space, seed: int) -> Callable[[int], BaseSampler]:
+def samplers(
+    sampler: Sampler, space: Space, seed: int, first: Values | None = None
+) -> Callable[[int], BaseSampler]:
     """What gives a trial, by number, the sampler that proposes its setting; resuming a study repeats no random number.
 
     TPE learns from every trial that is finished, and draws with seed and number.
+
+    Args:
+        first: the setting of trial 0, where it is given.
     """
-    if sampler is Sampler.tpe:
-        return lambda number: TPESampler(seed=int(np.random.default_rng([seed, number]).integers(2**32)))
-    planned = Planned(space, seed, sampler is Sampler.grid)
-    return lambda number: planned
+    planned = Planned(space, seed, sampler is Sampler.grid, first)
+
+    def sampler_of(number: int) -> BaseSampler:
+        if sampler is not Sampler.tpe or (first is not None and number == 0):
+            return planned
+        return TPESampler(seed=int(np.random.default_rng([seed, number]).integers(2**32)))
+
+    return sampler_of

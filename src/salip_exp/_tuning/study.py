@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,8 +16,8 @@ import numpy as np
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuning import sampler_of
 from salip_exp._tuning.database import Database
-from salip_exp._tuning.space import Space, samplers, space_of
-from salip_exp._tuning.worker import Workbench, Worker
+from salip_exp._tuning.space import Space, Values, samplers, space_of
+from salip_exp._tuning.worker import Workbench, Worker, configured
 from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.left_out import LeftOut, by_reason
@@ -29,15 +30,28 @@ log = logging.getLogger(__name__)
 
 
 def order(refs: Sequence[CaseRef], seed: Sequence[int]) -> list[int]:
-    """Positions of all references: one of every group, groups in random order, then a second of every group, ..."""
+    """Positions of all references: one of every group, groups in random order, then a second of every group, ...
+
+    In a group those of a subject that was not there yet come first.
+    """
     rng = np.random.default_rng(list(seed))
     groups: dict[str, list[int]] = {}
     for position in rng.permutation(len(refs)).tolist():
         groups.setdefault(refs[position].group, []).append(position)
     names = sorted(groups)
-    turns = [groups[names[i]] for i in rng.permutation(len(names)).tolist()]
+    turns = [_spread_out(groups[names[i]], refs) for i in rng.permutation(len(names)).tolist()]
     longest = max((len(each) for each in turns), default=0)
     return [each[i] for i in range(longest) for each in turns if i < len(each)]
+
+
+def _spread_out(positions: Sequence[int], refs: Sequence[CaseRef]) -> list[int]:
+    """The same positions: the first of every subject, then the second of every subject, ..."""
+    before: Counter[str] = Counter()
+    turns: dict[int, list[int]] = {}
+    for position in positions:
+        turns.setdefault(before[refs[position].subject], []).append(position)
+        before[refs[position].subject] += 1
+    return [position for turn in sorted(turns) for position in turns[turn]]
 
 
 def draw(
@@ -89,6 +103,8 @@ class Study:
         dataset: all images.
         images: the tuning images, in the order of the data.
         loaded: the networks that the method asks.
+        space: that is searched.
+        first: the setting of trial 0; None where the sampler proposes that, too.
         name: the same for the same study, on whatever machine.
         total: number of trials.
         url: of its database.
@@ -101,6 +117,7 @@ class Study:
     images: tuple[Case, ...]
     loaded: Loaded
     space: Space
+    first: Values | None
     name: str
     total: int
     url: str
@@ -117,14 +134,19 @@ class Study:
         return tuple(each.case_id for each in self.images)
 
     @property
+    def subjects(self) -> tuple[str, ...]:
+        """Those of the tuning images, each once."""
+        return tuple(dict.fromkeys(each.subject for each in self.images))
+
+    @property
     def identity(self) -> Identity:
         """What its folder is of."""
         return Identity("study", {"study": self.name}, list(self.image_ids))
 
     def worker(self, database: Database) -> Worker:
         """A worker of this process."""
-        sampler = samplers(sampler_of(self.config), self.space, self.config.seed)
-        return Worker(self.config, self.workbench, self.images, database, self.space, sampler, self.total)
+        sampler = samplers(sampler_of(self.config), self.space, self.config.seed, self.first)
+        return Worker(self.config, self.workbench, self.images, database, self.space, sampler, self.first, self.total)
 
 
 def make_study(config: Config, folder: Path, lab: Lab) -> Study:
@@ -138,15 +160,18 @@ def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     faults: dict[str, str] = {}
     images = draw(dataset.refs, config.tuning.images, [config.seed], labelled(config), faults)
     loaded, workbench = lab.loaded(config), Workbench(config, lab)
-    areas = workbench.areas(images) if config.tuning.space.area.pools else None
+    areas = workbench.areas(images, labelled(config)) if config.tuning.space.area.pools else None
     space = space_of(config.tuning.space, areas)
-    total = min(config.tuning.n_trials, space.size or 1) if _is_grid(config) else config.tuning.n_trials
+    first = configured(config, space) if config.tuning.configured_first else None
+    total = config.tuning.n_trials
+    if _is_grid(config):
+        total = min(total, (space.size or 1) + (first is not None))
     url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
-    name = study_name(config, loaded, images, space)
-    return Study(config, workbench, dataset, images, loaded, space, name, total, url, faults)
+    name = study_name(config, loaded, images, space, first)
+    return Study(config, workbench, dataset, images, loaded, space, first, name, total, url, faults)
 
 
-def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Space) -> str:
+def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Space, first: Values | None) -> str:
     """Data set and sampler, with a hash over all that a trial's value depends on; the number of trials is no part."""
     made_of = [
         VERSION,
@@ -156,6 +181,7 @@ def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Sp
         space.to_dict(),
         [sampler_of(config), config.seed, config.tuning.objective],
         [config.tuning.min_mask_region_area, config.tuning.space.area.unit],
+        *([] if first is None else [first]),  # without one, studies of 0.1.0 have their name
     ]
     digest = sha256(json.dumps(made_of).encode()).hexdigest()
     return f"{config.dataset.name}-{sampler_of(config)}-{digest[:12]}"

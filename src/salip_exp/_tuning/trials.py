@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.space import Space, Values
-from salip_exp._tuning.worker import OUTCOME, REASON, WORK, Outcome
+from salip_exp._tuning.worker import OUTCOME, REASON, VALUES, WORK, Outcome
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
@@ -54,10 +54,10 @@ def read_trials(database: Database, space: Space, total: int) -> list[TrialRow]:
 
 def _row(trial: FrozenTrial, space: Space) -> TrialRow:
     noted = trial.user_attrs.get(OUTCOME, {"images": {}, "statuses": {}})
-    duration = trial.duration
+    duration, setting = trial.duration, trial.user_attrs.get(VALUES, trial.params)
     return TrialRow(
         trial.number,
-        {each.name: trial.params[each.name] for each in space.dimensions if each.name in trial.params},
+        {each.name: setting[each.name] for each in space.dimensions if each.name in setting},
         trial.value,
         Outcome(noted["images"], noted["statuses"]),
         trial.user_attrs.get(REASON),
@@ -106,9 +106,9 @@ class Best:
 
 
 def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
-    """The trials as a study in memory, for what Optuna computes and draws of one."""
+    """The trials as a study in memory, for what Optuna computes and draws of one; but those outside of the space."""
     study = optuna.create_study(direction="maximize")
-    for each in trials:
+    for each in (one for one in trials if not one.values or space.holds(one.values)):
         state = TrialState.FAIL if each.value is None else TrialState.COMPLETE
         kinds = {one.name: one.distribution() for one in space.dimensions if one.name in each.values}
         study.add_trial(create_trial(state=state, value=each.value, params=each.values, distributions=kinds))

@@ -80,8 +80,12 @@ class Workbench:
         taken, self.work = self.work, Counters()
         return taken
 
-    def areas(self, cases: Sequence[Case]) -> tuple[float, float]:
-        """Smallest and largest useful area threshold for the pools that the configuration gives on the images."""
+    def areas(self, cases: Sequence[Case], labelled: bool) -> tuple[float, float]:
+        """Smallest and largest useful area threshold for the pools that the configuration gives on the images.
+
+        With `tuning.space.area.above_targets`, and labels to tell it, none loses the ROI of an image for sure: the
+        smallest is the largest area of a ROI, a target's over k.
+        """
         method = self.lab.method(self.config)
         fraction = self.config.tuning.space.area.unit is AreaUnit.fraction
         found: list[float] = []
@@ -91,8 +95,16 @@ class Workbench:
             found += [] if pool is None else ((pool.areas + 1) / (size if fraction else 1)).tolist()
             low, high = (1 / size, 1.0) if fraction else (1.0, float(size))
         self.work = self.work + method.counters
+        whole = high
         low, high = (min(found), max(found)) if found else (low, high)
+        if labelled and self.config.tuning.space.area.above_targets:
+            low = max(low, self._largest_roi(cases, fraction))
+            high = high if low < high else whole
         return (low, min(high, 1.0) if fraction else high) if low < high else (low / 2, high)
+
+    def _largest_roi(self, cases: Sequence[Case], fraction: bool) -> float:
+        targets = [each.mask for each in cases if each.mask is not None]
+        return max(float(each.mean() if fraction else each.sum()) for each in targets) / self.config.dataset.k
 
     def _scores(
         self, config: Config, case: Case, prediction: Prediction, names: Iterable[str]
@@ -115,6 +127,17 @@ def applied(config: Config, values: Mapping[str, Any]) -> Config:
     return replace(config, sam=replace(config.sam, **generator), area=area)
 
 
+def configured(config: Config, space: Space) -> Values:
+    """The setting that the configuration has itself; without an area threshold where the search has another unit."""
+    values: Values = {}
+    for name in (each.name for each in space.dimensions):
+        if name != AREA:
+            values[name] = getattr(config.sam, name.removeprefix("sam."))
+        elif config.area.unit is config.tuning.space.area.unit:
+            values[name] = config.area.threshold
+    return values
+
+
 def tried(config: Config, values: Mapping[str, Any]) -> Config:
     """As `applied`, with what trials alone have: the authors tune with another minimal region than they use."""
     whole = applied(config, values)
@@ -124,8 +147,9 @@ def tried(config: Config, values: Mapping[str, Any]) -> Config:
 
 log = logging.getLogger(__name__)
 _PAUSE = 0.2  # seconds between looks at trials that others work on
-OUTCOME, REASON, WORK = "outcome", "reason", "work"
-"""What is noted of a trial besides its value: scores of its images, or why it has none, and the networks' work.
+OUTCOME, REASON, WORK, VALUES = "outcome", "reason", "work", "values"
+"""What is noted of a trial besides its value: scores of its images, or why it has none, the networks' work, and its
+setting where that was given, and so may lie outside of the space.
 
 The work is all that the worker did since its trial before, so that the sum over trials is that of all processes.
 """
@@ -145,6 +169,7 @@ class Worker:
         database: where the trials are.
         space: that is searched.
         sampler: gives a trial, by number, what proposes its setting.
+        first: the setting of trial 0; None where the sampler proposes that, too.
         total: trials of the study.
     """
 
@@ -154,6 +179,7 @@ class Worker:
     database: Database
     space: Space
     sampler: Callable[[int], BaseSampler]
+    first: Values | None
     total: int
 
     def run(self, on_trial: OnTrial, stopped: Callable[[], bool] = lambda: False) -> int:
@@ -178,11 +204,18 @@ class Worker:
         """Do a claimed trial; its value, None where it failed."""
         with self.database.holding(claim):
             with self.database.faults():
-                trial = self.database.trial(claim, self.sampler(claim.number))
-                values = {each.name: each.suggest(trial) for each in self.space.dimensions}
+                values, noted = self._setting(claim)
             value, attributes = self._try(claim.number, values)
-            self.database.finish(claim, value, attributes | {WORK: self.workbench.take_work().to_dict()})
+            self.database.finish(claim, value, noted | attributes | {WORK: self.workbench.take_work().to_dict()})
         return value
+
+    def _setting(self, claim: Claim) -> tuple[Values, dict[str, Any]]:
+        """The setting of a claimed trial, and what is noted of it; Optuna knows those alone that its space holds."""
+        trial = self.database.trial(claim, self.sampler(claim.number))
+        given = self.first if claim.number == 0 else None
+        if given is None or self.space.holds(given):
+            return {each.name: each.suggest(trial) for each in self.space.dimensions}, {}
+        return given, {VALUES: given}
 
     def _try(self, number: int, values: Values) -> tuple[float | None, dict[str, Any]]:
         """The trial's value and what is noted with it; a setting that fails is noted with its reason."""
