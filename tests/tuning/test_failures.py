@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._commands.tune import command
 from salip_exp._reports.study_page import StudyPage
-from salip_exp._tuning.database import Database
+from salip_exp._tuning.database import Database, require_usable
 from salip_exp._tuning.tune import study_in
 from salip_exp._tuning.worker import Workbench
 from salip_exp.cache.store import MemoryStore
@@ -105,6 +106,19 @@ def test_a_storage_that_cannot_be_is_a_wrong_configuration(stubs, url: str) -> N
     with pytest.raises(ConfigError, match=r"tuning.storage=.* cannot be used") as error:
         Database(url, "study", stubs.config().tuning)
     assert "secret" not in str(error.value)
+    with pytest.raises(ConfigError) as sooner:
+        require_usable(stubs.config(storage=url).tuning)
+    assert str(sooner.value) == str(error.value)
+
+
+@pytest.mark.fault("S2")
+def test_a_storage_that_is_no_database_is_refused_before_phantoms_are_drawn(stubs, tmp_path, monkeypatch) -> None:
+    (tmp_path / "study.db").write_bytes(b"not a database" * 100)
+    config = stubs.config(storage=f"sqlite:///{tmp_path / 'study.db'}")
+    monkeypatch.setattr("salip_exp.runs.lab.open_dataset", lambda *_: pytest.fail("phantoms are drawn"))
+    with pytest.raises(EnvironmentFault, match=r"study\.db cannot be used \(file is not a database\)"):
+        command(config, tmp_path / "folder", [])
+    assert require_usable(stubs.config(storage=f"sqlite:///{tmp_path / 'other.db'}").tuning) is None
 
 
 def test_objectives_without_labels_tune_without_targets(stubs, blob_sam, random_clip, tmp_path) -> None:

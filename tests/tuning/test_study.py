@@ -33,6 +33,14 @@ def test_no_group_is_ahead_of_another_by_more_than_one(groups: list[str], seed: 
     assert all(first.count(group) >= max(counts) - 1 for group in left)
 
 
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=30), st.integers(0, 1000))
+def test_no_subject_comes_again_before_all_of_its_group_were_there(subjects: list[str], seed: int) -> None:
+    some = [replace(ref, subject=subject) for ref, subject in zip(refs(["one"] * len(subjects)), subjects, strict=True)]
+    found = [subjects[i] for i in order(some, [seed])]
+    assert sorted(found) == sorted(subjects)
+    assert len(set(found[: len(set(subjects))])) == len(set(subjects))
+
+
 def test_five_images_of_three_groups_by_id_in_the_order_of_the_data(stubs) -> None:
     data = stubs.dataset(stubs.cases())
     drawn = draw(data.refs, 5, [1234], labelled=True)

@@ -24,7 +24,7 @@ VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold
 def tuned_file(stubs, tmp_path: Path) -> Path:
     config = applied(stubs.config(), VALUES)
     path = tmp_path / "tuned.yaml"
-    path.write_text(tuned_yaml(config, list(VALUES), ["case 1"], ["python -m salip_exp tuned=FILE"]))
+    path.write_text(tuned_yaml(config, list(VALUES), ["case 1"], ["1"], ["python -m salip_exp tuned=FILE"]))
     return path
 
 
@@ -96,6 +96,18 @@ def test_tuning_images_leave_the_data_set_with_their_reason(stubs, ran) -> None:
     data = ran(stubs.config(sampler=Sampler.none))
     assert [ref.case_id for ref in data.refs] == [f"case {i}" for i in (0, *range(2, 9))]
     assert list(data.excluded) == [("case 1", "used for tuning")]
+
+
+@pytest.mark.fault("C6")
+def test_other_images_of_their_subjects_leave_it_too(stubs, tuned_file: Path, ran) -> None:
+    some = [replace(case, subject="1") if case.case_id in ("case 5", "case 7") else case for case in stubs.cases()]
+    for text in (tuned_file.read_text(), tuned_file.read_text().replace("  subjects:\n  - '1'\n", "")):
+        tuned_file.write_text(text)
+        data = ran(stubs.config(sampler=Sampler.none), some)
+        assert [ref.case_id for ref in data.refs] == [f"case {i}" for i in (0, 2, 3, 4, 6, 8)]
+        said = "its subject was used for tuning"
+        assert list(data.excluded) == [("case 1", "used for tuning"), ("case 5", said), ("case 7", said)]
+    assert len(ran(stubs.config(sampler=Sampler.none, score_tuning_images=True), some).refs) == 9
 
 
 @pytest.mark.fault("C6")

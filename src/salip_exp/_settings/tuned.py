@@ -1,4 +1,4 @@
-"""`tuned.yaml`: a study's winner as configuration, and the images that it was tuned on."""
+"""`tuned.yaml`: a study's winner as configuration, and the images and subjects that it was tuned on."""
 
 from __future__ import annotations
 
@@ -27,21 +27,26 @@ class Tuned:
         area: threshold and unit; None where the study left it alone.
         dataset: the data set that it was tuned on.
         images: ids of the tuning images.
+        subjects: of these images; empty where 0.1.0 wrote the file.
     """
 
     sam: Mapping[str, Any]
     area: tuple[float, AreaUnit] | None
     dataset: str
     images: tuple[str, ...]
+    subjects: tuple[str, ...] = ()
 
 
-def tuned_yaml(config: Config, names: Sequence[str], images: Sequence[str], said: Sequence[str]) -> str:
+def tuned_yaml(
+    config: Config, names: Sequence[str], images: Sequence[str], subjects: Sequence[str], said: Sequence[str]
+) -> str:
     """The file's text.
 
     Args:
         config: with the winner's setting.
         names: dimensions of the study.
         images: ids of the tuning images.
+        subjects: of these images.
         said: comment lines: where it came from and how good it is.
     """
     values: dict[str, Any] = {"version": VERSION}
@@ -49,7 +54,7 @@ def tuned_yaml(config: Config, names: Sequence[str], images: Sequence[str], said
     values |= {"sam": sam} if sam else {}
     if AREA in names:
         values["area"] = {"threshold": config.area.threshold, "unit": str(config.area.unit)}
-    values["tuned_on"] = {"dataset": config.dataset.name, "images": list(images)}
+    values["tuned_on"] = {"dataset": config.dataset.name, "images": list(images), "subjects": list(subjects)}
     lines = [f"# {line}" for line in said]
     return "\n".join(lines) + "\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
@@ -97,8 +102,14 @@ def _read(values: Any) -> Tuned:
         if name not in GENERATOR or isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
             raise ValueError(f"sam.{name}={value}")
     area = values.get("area")
-    images = values["tuned_on"]["images"]
-    if not isinstance(images, list) or not all(isinstance(each, str) for each in images):
-        raise TypeError("tuned_on.images is no list of ids")
+    images, subjects = (_ids(values["tuned_on"], name) for name in ("images", "subjects"))
     threshold = None if area is None else (float(area["threshold"]), AreaUnit(area["unit"]))
-    return Tuned(sam, threshold, str(values["tuned_on"]["dataset"]), tuple(images))
+    return Tuned(sam, threshold, str(values["tuned_on"]["dataset"]), images, subjects)
+
+
+def _ids(tuned_on: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Those of the images, or of their subjects, which 0.1.0 did not write."""
+    found = tuned_on[name] if name == "images" else tuned_on.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise TypeError(f"tuned_on.{name} is no list of ids")
+    return tuple(found)

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -169,22 +169,9 @@ class Database:
             self.storage, self.study = _opened(url, name, config.lock_wait_s, self.patience)
             self._study_id = self.storage.get_study_id_from_name(name)
 
-    @contextmanager
-    def faults(self) -> Iterator[None]:
+    def faults(self) -> AbstractContextManager[None]:
         """Turn what databases raise into one sentence that names the database."""
-        try:
-            yield
-        except (SQLAlchemyError, StorageInternalError) as error:
-            message = scrubbed(_message(error))
-            raise EnvironmentFault(
-                f"the study's database {shown(self.url)} cannot be used ({message}): {self._what_to_do(message)}"
-            ) from error
-
-    def _what_to_do(self, message: str) -> str:
-        if any(word in message for word in _DAMAGED):
-            return "it is damaged and was left as it is; put a copy back, or move it away and the study begins anew"
-        held = f"others hold it for more than tuning.lock_wait_s={self.wait:g} seconds: " if "locked" in message else ""
-        return f"{held}see who uses it, make room or get access; the same command continues the study"
+        return _faults(self.url, self.wait)
 
     def claim(self, total: int) -> Claim | None:
         """A trial below the total, from now on this process's; None where nothing is left to claim."""
@@ -326,6 +313,41 @@ class Database:
         return now.replace(tzinfo=None) - timedelta(seconds=self.grace)
 
 
+@contextmanager
+def _faults(url: str, wait: float) -> Iterator[None]:
+    """What databases raise becomes one sentence that names the database."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        message = scrubbed(_message(error))
+        raise EnvironmentFault(
+            f"the study's database {shown(url)} cannot be used ({message}): {_what_to_do(message, wait)}"
+        ) from error
+
+
+def _what_to_do(message: str, wait: float) -> str:
+    if any(word in message for word in _DAMAGED):
+        return "it is damaged and was left as it is; put a copy back, or move it away and the study begins anew"
+    held = f"others hold it for more than tuning.lock_wait_s={wait:g} seconds: " if "locked" in message else ""
+    return f"{held}see who uses it, make room or get access; the same command continues the study"
+
+
+def require_usable(config: TuningConfig) -> None:
+    """Prove that `tuning.storage` can be read, where it is set; for who would make much before a study needs it.
+
+    Raises:
+        ConfigError: the URL cannot be read, or needs a package that is not installed.
+        EnvironmentFault: the database cannot be opened or read.
+    """
+    url, wait = config.storage, config.lock_wait_s
+    if url is None:
+        return
+    with _faults(url, wait), _refusing(url):
+        engine = sa.create_engine(_whole(url))
+        Patience(shown(url), wait if url.startswith("sqlite") else 0.0)(lambda: sa.inspect(engine).get_table_names())
+        engine.dispose()
+
+
 def shown(url: str) -> str:
     """A database's URL without its password; of SQLite the file."""
     try:
@@ -362,18 +384,26 @@ def _open(url: str, patience: Patience) -> RDBStorage:
     once = min(_SAY_AFTER_S, patience.seconds)  # SQLite itself waits so long, then it is asked again
     arguments = {"connect_args": {"timeout": once}} if sqlite else {"pool_pre_ping": True}
     try:
-        storage = _PatientStorage(_whole(url), engine_kwargs=arguments)
+        with _refusing(url):
+            storage = _PatientStorage(_whole(url), engine_kwargs=arguments)
         storage.patience = patience
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise ConfigError(
-            f"tuning.storage={shown(url)} cannot be used ({scrubbed(str(error))}): give the URL of an SQL database, "
-            "e.g. sqlite:////tmp/study.db or postgresql+psycopg2://user:password@host/database, and install its driver"
-        ) from error
     except RuntimeError as error:
         raise EnvironmentFault(f"{shown(url)} holds tables of another version of Optuna: {error}") from error
     if sqlite:
         _let_many_write(storage.engine)
     return storage
+
+
+@contextmanager
+def _refusing(url: str) -> Iterator[None]:
+    """A URL that cannot be read, or whose driver is missing, is a wrong configuration."""
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            f"tuning.storage={shown(url)} cannot be used ({scrubbed(str(error))}): give the URL of an SQL database, "
+            "e.g. sqlite:////tmp/study.db or postgresql+psycopg2://user:password@host/database, and install its driver"
+        ) from error
 
 
 def _whole(url: str) -> str:

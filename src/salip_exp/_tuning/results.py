@@ -91,7 +91,7 @@ def _tuned(study: Study, folder: Path, best: TrialRow, report: dict[str, Any]) -
         f"python -m salip_exp dataset={config.dataset.name} tuned={shlex.quote(str(folder / 'tuned.yaml'))}",
         f"The best of {study.total} trials ({report['sampler']}, seed {config.seed}, {report['objective']}): trial "
         f"{best.number}, {best.value:.4f} on the {len(report['images'])} tuning images.",
-        f"Study {study.name}. Runs on the same data set leave its tuning images out of every score.",
+        f"Study {study.name}. Runs on the same data set leave the subjects of its tuning images out of every score.",
         *report["notes"],
     ]
-    return tuned_yaml(config, names, study.image_ids, lines)
+    return tuned_yaml(config, names, study.image_ids, study.subjects, lines)

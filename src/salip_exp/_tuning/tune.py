@@ -31,6 +31,7 @@ class Result:
         code: 0 if it is complete, else of the signal that stopped it.
         config: with the winner's settings; the study's own where it was stopped.
         images: ids of the tuning images.
+        subjects: of these images.
         space: that was searched.
         trials: finished, by number.
         report: what `study.json` holds; empty where it was stopped.
@@ -39,6 +40,7 @@ class Result:
     code: int
     config: Config
     images: tuple[str, ...]
+    subjects: tuple[str, ...]
     space: Space
     trials: Sequence[TrialRow]
     report: Mapping[str, Any]
@@ -97,12 +99,12 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
                 sys.stderr.write(
                     f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
                 )
-                return Result(searched.code, config, study.image_ids, study.space, trials, {})
+                return Result(searched.code, config, study.image_ids, study.subjects, study.space, trials, {})
             best = winner(trials, config)
             report = write_results(study, folder, trials, searched)
         finally:
             database.close()
-    result = Result(0, applied(config, best.values), study.image_ids, study.space, trials, report)
+    result = Result(0, applied(config, best.values), study.image_ids, study.subjects, study.space, trials, report)
     for each in listeners:
         each.finished(folder, result)
     return result

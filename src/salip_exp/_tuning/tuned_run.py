@@ -41,20 +41,33 @@ def tuned_run(
         result = study_in(config, folder / File.own_study, lab, study_listeners)
         if result.code:
             return result.code
-        config, images = result.config, result.images
+        config, images, subjects = result.config, result.images, result.subjects
     else:
         assert config.tuned is not None
         found = read_tuned(Path(config.tuned).expanduser())
         _refuse_both(found, command)
-        images = found.images
+        images, subjects = found.images, found.subjects
         if found.dataset != config.dataset.name:  # nothing was tuned on these images
             config, images = replace(config, tuning=replace(config.tuning, score_tuning_images=False)), ()
+            subjects = ()
 
     def untuned(dataset: Dataset) -> Dataset:
-        ids = () if config.tuning.score_tuning_images else images
-        return without_cases(dataset, ids, "tuning images", "used for tuning", config.dataset.subset, _REMEDY)
+        return dataset if config.tuning.score_tuning_images else _untuned(dataset, images, subjects, config)
 
     return run(config, folder, command, lab, listeners, untuned)
+
+
+def _untuned(dataset: Dataset, images: Sequence[str], subjects: Sequence[str], config: Config) -> Dataset:
+    """The data set without the tuning images, and without all others of their subjects.
+
+    Raises:
+        ConfigError, DataError: as `without_cases` does.
+    """
+    subset = config.dataset.subset
+    left = without_cases(dataset, images, "tuning images", "used for tuning", subset, _REMEDY)
+    known = {*subjects, *(ref.subject for ref in dataset.refs if ref.case_id in images)}
+    others = [ref.case_id for ref in left.refs if ref.subject in known]
+    return without_cases(left, others, "images of tuned subjects", "its subject was used for tuning", subset, _REMEDY)
 
 
 def _refuse_both(found: Tuned, command: Sequence[str]) -> None:
