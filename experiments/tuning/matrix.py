@@ -2,9 +2,9 @@
 
 python experiments/tuning/matrix.py OUT.parquet TRIALS OVERRIDES...
 
-A study chooses among trials by a few images. To see how well it chooses, the trials that a study of five images has are
-scored here on up to IMAGES images; any five of them can then be the tuning images, and the others say what the choice is
-worth. Trials -1 and -2 are bad starts: SAM's own defaults in the embedded SAM, and an area threshold of 0.15.
+A study chooses among trials by a few images. To see how well, the trials of a study of five images are scored here on
+up to IMAGES images: any five of them can then be the tuning images, and the others say what the choice is worth. Trials
+-1 and -2 are bad starts: SAM's own defaults in the embedded SAM, and an area threshold of 0.15.
 """
 
 from __future__ import annotations

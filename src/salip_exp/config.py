@@ -203,6 +203,13 @@ class Sampler(StrEnum):
     grid = "grid"  # every combination of lists, in an order drawn with the seed
 
 
+class Choice(StrEnum):
+    """Which trial of a study is taken."""
+
+    robust = "robust"  # the loosest of those that the tuning images cannot tell from the best
+    highest = "highest"  # the highest mean on the tuning images, as in the paper
+
+
 class Objective(StrEnum):
     """What a study makes as large as it can; all but `dsc` need no target."""
 
@@ -473,6 +480,7 @@ class TuningConfig:
     n_trials: int = key(100, 1, 1_000_000)  # in total: the same command again continues towards it
     images: int = key(5, 1, 10_000)  # drawn with the seed, from every group in turn
     objective: Objective = Objective.dsc
+    choose: Choice = Choice.robust  # the winner among the trials
     configured_first: bool = True  # trial 0 tries the settings as they are configured
     score_tuning_images: bool = False  # the authors score the images that they tuned on
     min_mask_region_area: int | None = key(

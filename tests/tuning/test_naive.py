@@ -10,9 +10,10 @@ from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
 from salip_exp._settings.tuning import AREA
+from salip_exp._tuning.choosing import winner
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.study import make_study
-from salip_exp._tuning.trials import read_trials, winner
+from salip_exp._tuning.trials import read_trials
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import (
     AreaSpace,

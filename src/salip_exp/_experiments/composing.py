@@ -17,7 +17,7 @@ from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Config, Data, MaskAffine, MaskOrder, TrackerConfig, Windowed
+from salip_exp.config import Choice, Config, Data, MaskAffine, MaskOrder, Sampler, TrackerConfig, Windowed
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
@@ -25,6 +25,8 @@ from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, sha256_of
 from salip_exp.runs.records import recipe
 
+_BEFORE = {"configured_first": False, "choose": Choice.highest}
+"""Keys of a search that 0.1.0 did not have, as it searched without them."""
 WAITING = {"n_workers", "grace_s", "lock_wait_s", "storage"}
 """Settings of a search that change no number."""
 
@@ -93,10 +95,18 @@ def _dataset(config: Config) -> dict[str, Any]:
 
 
 def _search(config: Config) -> dict[str, Any]:
-    """Settings of the search, and the images that tuned settings leave out."""
+    """Settings of the search, and the images that tuned settings leave out; as in 0.1.0 where that did the same."""
     settings = {name: value for name, value in asdict(config.tuning).items() if name not in WAITING}
-    images = [] if config.tuned is None else read_tuned(Path(config.tuned).expanduser()).images
-    return {**settings, "images": list(images)}
+    idle = config.tuning.sampler is Sampler.none
+    for name, before in _BEFORE.items():
+        if idle or settings[name] == before:
+            del settings[name]
+    if idle or not config.tuning.space.area.above_targets:
+        del settings["space"]["area"]["above_targets"]
+    if config.tuned is None:
+        return {**settings, "images": []}
+    found = read_tuned(Path(config.tuned).expanduser())  # no other image of their subjects is scored either
+    return {**settings, "images": list(found.images), "subjects": list(found.subjects)}
 
 
 def _unet(config: Config) -> dict[str, Any] | None:

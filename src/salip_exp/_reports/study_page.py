@@ -106,9 +106,33 @@ def table(report: Mapping[str, Any]) -> Table:
     return result
 
 
+def certainty(report: Mapping[str, Any]) -> list[str]:
+    """How sure the choice is, a sentence each; none of a study that says nothing of it."""
+    found = report.get("choice")
+    if found is None:
+        return []
+    equal = f", {found['tied']} trials alike" if found["tied"] > 1 else ""
+    said = [
+        f"chosen by tuning.choose={found['rule']}: trial {report['best']['trial']}; the highest is trial "
+        f"{found['highest']}{equal}, and {found['near']} of {found['of']} lie within one standard error of it"
+    ]
+    if found["expected"] is not None:
+        said.append(
+            f"expected on other images: {report['objective']} {number(found['expected'])} "
+            f"(each of {found['parts']} parts of the tuning images left out in turn)"
+        )
+    if found["keep_default"]:
+        error = "" if found["gain_se"] is None else f" with a standard error of {number(found['gain_se'])}"
+        said.append(
+            f"keep the default: the choice gains {number(found['gain'])}{error} on the tuning images, which is "
+            "nothing clear"
+        )
+    return said
+
+
 def _remarks(report: Mapping[str, Any]) -> list[str]:
-    """Spread over draws, importances, and speed, one line each where they are there."""
-    said = []
+    """Certainty, spread over draws, importances, and speed, one line each where they are there."""
+    said = certainty(report)
     found = report["spread"]
     if found:
         said.append(
@@ -155,7 +179,7 @@ def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, An
         name: figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
     }
     index = address(outputs / File.all_runs, folder)
-    values = {"report": report, "program": program, "fragments": fragments}
+    values = {"report": report, "certainty": certainty(report), "program": program, "fragments": fragments}
     write_html(folder / File.study_page, "tuning.html.j2", index=index, **values)
 
 

@@ -77,7 +77,7 @@ FREE = {"outputs", "resume", "progress", "download", *_CACHE, *TRACKER, *_WORKER
 """Overrides in which a run may differ from the one it continues."""
 UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
 """Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""
-_TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out"}
+_TOTALS = {"tuning.n_trials", "tuning.storage", "tuning.draws", "tuning.held_out", "tuning.choose"}
 """Overrides in which a study may differ from the one it continues."""
 GROUPS = {"ablation", "preset", "method"}
 """Keys whose value says enough by itself."""

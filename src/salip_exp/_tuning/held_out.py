@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from salip_exp._tuning.choosing import choose, winner
 from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.study import Study, draw, labelled, order
-from salip_exp._tuning.trials import TrialRow, best_by, winner
+from salip_exp._tuning.trials import TrialRow
 from salip_exp._tuning.worker import Outcome, applied, tried
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
@@ -63,12 +64,12 @@ class _Scores:
         subjects = [f"{ref.group}/{ref.subject}" for ref in refs]
         return estimate(found, subjects, config.score.resamples, config.score.confidence, config.seed).to_dict()
 
-    def objective(self, trial: TrialRow, cases: Sequence[Case]) -> float:
-        """Mean of the study's objective over images, as the trial would measure it; NaN where none has a score."""
+    def on(self, trial: TrialRow, cases: Sequence[Case]) -> TrialRow:
+        """The trial as it would be with other tuning images: with their scores of the study's objective."""
         config = tried(self.study.config, trial.values)
         name = str(config.tuning.objective)
         found = {case.case_id: {name: self._score(("tried", trial.number), config, name, case)} for case in cases}
-        return Outcome(found).mean(name)
+        return replace(trial, outcome=Outcome(found))
 
     def _score(self, setting: tuple[str, int | None], config: Config, name: str, image: Case | CaseRef) -> float | None:
         key = *setting, image.case_id
@@ -106,7 +107,7 @@ def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[
         return {"trial": number, "tuning_images": scores.dsc(trial, tuned_on), "held_out": scores.dsc(trial, held_out)}
 
     default = both(None)
-    found = {name: both(trial) for name in OBJECTIVES if (trial := _chosen_by(name, trials)) is not None}
+    found = {name: both(trial) for name in OBJECTIVES if (trial := _chosen_by(name, trials, study.config)) is not None}
     return {
         "default": default,
         "winner": both(winner(trials, study.config)),
@@ -114,8 +115,8 @@ def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[
     }
 
 
-def _chosen_by(objective: str, trials: Sequence[TrialRow]) -> TrialRow | None:
-    return best_by(trials, lambda each: each.outcome.mean(objective))
+def _chosen_by(objective: str, trials: Sequence[TrialRow], config: Config) -> TrialRow | None:
+    return choose(trials, objective, config.tuning.choose)
 
 
 def _recovered(name: str, default: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> float | None:
@@ -130,15 +131,15 @@ def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseR
     """What another draw of the tuning images would have chosen among the trials, and how good that is elsewhere."""
     study, config = scores.study, scores.study.config
     cases = draw(study.dataset.refs, config.tuning.images, [config.seed, number], labelled(config))
-    scored = [each for each in trials if each.value is not None]
-    value = {each.number: scores.objective(each, cases) for each in scored}
-    best = best_by(scored, lambda each: value[each.number]) or scored[0]
+    scored = [scores.on(each, cases) for each in trials if each.value is not None]
+    best = choose(scored, config.tuning.objective, config.tuning.choose) or scored[0]
+    value = best.outcome.mean(config.tuning.objective)
     subjects = {case.subject for case in cases}
     return {
         "draw": number,
         "images": sorted(case.case_id for case in cases),
         "trial": best.number,
         "values": best.values,
-        "value": None if math.isnan(value[best.number]) else value[best.number],
+        "value": None if math.isnan(value) else value,
         "held_out": scores.dsc(best, [ref for ref in held_out if ref.subject not in subjects]),
     }

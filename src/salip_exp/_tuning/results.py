@@ -12,10 +12,11 @@ from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuned import tuned_yaml
 from salip_exp._settings.tuning import sampler_of
+from salip_exp._tuning.choosing import Certainty, certainty, winner
 from salip_exp._tuning.held_out import on_held_out
 from salip_exp._tuning.search import Searched
 from salip_exp._tuning.study import VERSION, Study
-from salip_exp._tuning.trials import TrialRow, importances, winner
+from salip_exp._tuning.trials import TrialRow, importances
 from salip_exp._tuning.worker import applied
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
@@ -41,6 +42,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "images": list(study.image_ids),
         "trials": {"total": study.total, "failed": sum(each.value is None for each in trials)},
         "best": {"trial": best.number, "value": best.value, "values": best.values},
+        "choice": asdict(_certainty(study, trials)),
         **judged,
         "importances": importances(trials, study.space),
         "counters": sum((each.work for each in trials), Counters()).to_dict(),
@@ -73,6 +75,11 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
             f"(the first: trial {empty[0].number}); they count as 0"
         )
     return [*lines, *(each.said for each in study.left_out)]
+
+
+def _certainty(study: Study, trials: Sequence[TrialRow]) -> Certainty:
+    tuning, subjects = study.config.tuning, {each.case_id: each.subject for each in study.images}
+    return certainty(trials, tuning.objective, tuning.choose, subjects, tuning.configured_first)
 
 
 def _dashboard_command(url: str) -> str:

@@ -161,9 +161,7 @@ class Planned(BaseSampler):
         return self.values(trial.number)[param_name]
 
 
-def samplers(
-    sampler: Sampler, space: Space, seed: int, first: Values | None = None
-) -> Callable[[int], BaseSampler]:
+def samplers(sampler: Sampler, space: Space, seed: int, first: Values | None = None) -> Callable[[int], BaseSampler]:
     """What gives a trial, by number, the sampler that proposes its setting; resuming a study repeats no random number.
 
     TPE learns from every trial that is finished, and draws with seed and number.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +19,6 @@ from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.space import Space, Values
 from salip_exp._tuning.worker import OUTCOME, REASON, VALUES, WORK, Outcome
 from salip_exp.cascade.work import Counters
-from salip_exp.config import Config
-from salip_exp.errors import TooManyFailures
 
 log = logging.getLogger(__name__)
 
@@ -64,29 +61,6 @@ def _row(trial: FrozenTrial, space: Space) -> TrialRow:
         0.0 if duration is None else duration.total_seconds(),
         Counters(**trial.user_attrs.get(WORK, {})),
     )
-
-
-def winner(trials: Sequence[TrialRow], config: Config) -> TrialRow:
-    """The trial with the highest value, the first of equals.
-
-    Raises:
-        TooManyFailures: none has a value; the reasons are in the message.
-    """
-    best = best_by(trials, lambda each: each.value)
-    if best is None:
-        counts = Counter(each.reason or "unknown" for each in trials)
-        table = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(5))
-        raise TooManyFailures(
-            f"no trial has a value ({config.tuning.objective}), all {len(trials)} failed: {table}; "
-            "change tuning.space, the tuning images (seed) or tuning.objective"
-        )
-    return best
-
-
-def best_by(trials: Sequence[TrialRow], score: Callable[[TrialRow], float | None]) -> TrialRow | None:
-    """The trial with the highest score, the first of equals; None where none has one."""
-    scored = [(value, -each.number, each) for each in trials if (value := score(each)) is not None]
-    return max((each for each in scored if not math.isnan(each[0])), default=(0, 0, None))[-1]
 
 
 @dataclass

@@ -10,12 +10,13 @@ from typing import Any
 
 from salip_exp._files import atomic_write, require_kept
 from salip_exp._settings.folders import File
+from salip_exp._tuning.choosing import winner
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.results import write_results
 from salip_exp._tuning.search import search
 from salip_exp._tuning.space import Space
 from salip_exp._tuning.study import make_study
-from salip_exp._tuning.trials import TrialRow, read_trials, trial_table, winner
+from salip_exp._tuning.trials import TrialRow, read_trials, trial_table
 from salip_exp._tuning.worker import applied
 from salip_exp.config import Config, Task
 from salip_exp.runs.folder import claim

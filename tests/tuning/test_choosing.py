@@ -1,0 +1,92 @@
+"""Which trial is taken, by whose scores, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salip_exp._settings.tuning import AREA
+from salip_exp._tuning.choosing import LOOSER, MARGIN, certainty, choose
+from salip_exp._tuning.trials import TrialRow
+from salip_exp._tuning.worker import Outcome
+from salip_exp.config import Choice
+
+SUBJECTS = {f"image {i}": str(i) for i in range(5)}
+
+
+def trial(number: int, scores: list[float | None], area: float = 0.5, **values: float) -> TrialRow:
+    images = {f"image {i}": {"dsc": score} for i, score in enumerate(scores)}
+    return TrialRow(number, {AREA: area, **values}, 0.0, Outcome(images), None, 0.1)
+
+
+def number_of(trials: list[TrialRow], rule: Choice) -> int:
+    found = choose(trials, "dsc", rule)
+    assert found is not None
+    return found.number
+
+
+tables = st.lists(st.lists(st.floats(0, 1), min_size=5, max_size=5), min_size=1, max_size=12)
+
+
+@given(tables, st.data())
+def test_the_highest_is_the_first_of_the_highest_means_and_the_robust_one_is_near(
+    table: list[list[float]], data: st.DataObject
+) -> None:
+    areas = data.draw(st.lists(st.floats(0.01, 1), min_size=len(table), max_size=len(table)))
+    trials = [trial(i, scores, area) for i, (scores, area) in enumerate(zip(table, areas, strict=True))]
+    means = [round(math.fsum(scores) / 5, 12) for scores in table]
+    assert means[number_of(trials, Choice.highest)] >= max(means) - 1e-11
+    robust = number_of(trials, Choice.robust)
+    near = [i for i, mean in enumerate(means) if mean >= max(means) - MARGIN]
+    assert means[robust] >= max(means) - MARGIN - 1e-11
+    assert areas[robust] >= max(areas[i] for i in near)
+    found = certainty(trials, "dsc", Choice.robust, SUBJECTS, configured_first=True)
+    assert 1 <= found.tied <= found.near <= found.of == len(trials)
+    assert found.keep_default is not False or found.gain > 0
+
+
+def test_of_equals_the_loosest_is_robust_and_the_first_is_the_highest() -> None:
+    same = [0.9] * 5
+    trials = [
+        trial(3, same, 0.4, **{"sam.pred_iou_thresh": 0.9}),
+        trial(5, same, 0.6, **{"sam.pred_iou_thresh": 0.3}),
+        trial(7, [0.2] * 5, 0.9, **{"sam.pred_iou_thresh": 0.1}),
+    ]
+    assert number_of(trials, Choice.highest) == 3
+    assert number_of(trials, Choice.robust) == 5
+    assert LOOSER[AREA] == 1 and LOOSER["sam.pred_iou_thresh"] == -1
+
+
+def test_scores_that_are_missing_are_in_no_mean_and_no_score_at_all_is_no_choice() -> None:
+    trials = [trial(0, [0.5, None, 0.5, 0.5, 0.5]), trial(1, [0.6, 0.1, 0.6, 0.6, 0.6]), trial(2, [None] * 5)]
+    assert number_of(trials, Choice.highest) == 0  # 0.5 on all that it has, the other 0.5 as well: the first
+    assert certainty(trials, "dsc", Choice.highest, SUBJECTS, configured_first=False).of == 2
+    assert choose(trials[2:], "dsc", Choice.robust) is None
+    assert choose([], "dsc", Choice.highest) is None
+
+
+def test_a_clear_gain_is_told_from_one_that_is_not() -> None:
+    bad, good = trial(0, [0.5, 0.6, 0.5, 0.4, 0.5]), trial(1, [0.9, 0.92, 0.9, 0.91, 0.9], 0.6)
+    found = certainty([bad, good], "dsc", Choice.robust, SUBJECTS, configured_first=True)
+    assert (found.highest, found.tied, found.near, found.keep_default) == (1, 1, 1, False)
+    assert found.gain == pytest.approx(0.406)
+    assert found.expected == pytest.approx(0.906)
+    lucky = trial(1, [0.5, 0.6, 0.5, 0.4, 0.9], 0.6)
+    assert certainty([bad, lucky], "dsc", Choice.robust, SUBJECTS, configured_first=True).keep_default is True
+    assert certainty([bad, good], "dsc", Choice.robust, SUBJECTS, configured_first=False).keep_default is None
+    one = [trial(0, [0.5]), trial(1, [0.9])]
+    alone = certainty(one, "dsc", Choice.highest, SUBJECTS, configured_first=True)
+    assert (alone.expected, alone.gain_se, alone.keep_default) == (None, None, True)
+
+
+def test_what_is_expected_of_others_is_scored_on_subjects_that_did_not_choose() -> None:
+    """Trial i fits image i alone: each looks best where it was made, and none is any good elsewhere."""
+    trials = [trial(i, [0.9 if i == j else 0.1 for j in range(4)]) for i in range(4)]
+    apart = certainty(trials, "dsc", Choice.highest, SUBJECTS, configured_first=False)
+    assert apart.expected == pytest.approx(0.1)
+    assert apart.parts == 4
+    pairs = {"image 0": "a", "image 1": "a", "image 2": "b", "image 3": "b"}
+    assert certainty(trials, "dsc", Choice.highest, pairs, configured_first=False).parts == 2
