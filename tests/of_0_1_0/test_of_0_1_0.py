@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 
 from salip_exp import cli
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed as typed_config
+from salip_exp._tuning.tune import study_in
+from salip_exp.errors import EnvironmentFault
+from salip_exp.runs.lab import Lab
 
 QUICK = ("sam=tiny", "clip=tiny", "sam.points_per_side=4", "dataset.resize.side=64", "score.resamples=100",
          "progress=false", "device=cpu", "threads=1", "cache=memory")  # fmt: skip
@@ -107,7 +112,18 @@ def test_a_study_goes_on_from_its_trials(place: Path, typed: Callable[..., str])
     typed(*STUDY, "tuning.n_trials=6")
     after = rows(study / "trials.csv")
     assert after[:4] == before and len(after) == 6
-    assert json.loads((study / "study.json").read_text())["search"]["done"] == 2
+    report = json.loads((study / "study.json").read_text())
+    assert report["search"]["done"] == 2
+    assert any("begun by 0.1.0" in note for note in report["notes"])
+
+
+@pytest.mark.ci
+def test_a_study_of_other_images_is_not_continued(place: Path) -> None:
+    study = one(place, "outputs/hc18/tune/*")
+    before = (study / "study.db").read_bytes()
+    with pytest.raises(EnvironmentFault, match=r"holds another study \(hc18-random-"):
+        study_in(typed_config(compose([*STUDY, "tuning.images=3"])), study, Lab())
+    assert (study / "study.db").read_bytes() == before
 
 
 def test_a_complete_training_is_left_as_it_is_and_its_weights_are_found(place: Path, typed: Callable[..., str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from salip_exp._commands.tune import command
 from salip_exp._reports.study_page import StudyPage
-from salip_exp._tuning.database import Database, require_usable
+from salip_exp._tuning.database import Database, studies_in
 from salip_exp._tuning.tune import study_in
 from salip_exp._tuning.worker import Workbench
 from salip_exp.cache.store import MemoryStore
@@ -107,7 +107,7 @@ def test_a_storage_that_cannot_be_is_a_wrong_configuration(stubs, url: str) -> N
         Database(url, "study", stubs.config().tuning)
     assert "secret" not in str(error.value)
     with pytest.raises(ConfigError) as sooner:
-        require_usable(stubs.config(storage=url).tuning)
+        studies_in(url, 1.0)
     assert str(sooner.value) == str(error.value)
 
 
@@ -118,7 +118,7 @@ def test_a_storage_that_is_no_database_is_refused_before_phantoms_are_drawn(stub
     monkeypatch.setattr("salip_exp.runs.lab.open_dataset", lambda *_: pytest.fail("phantoms are drawn"))
     with pytest.raises(EnvironmentFault, match=r"study\.db cannot be used \(file is not a database\)"):
         command(config, tmp_path / "folder", [])
-    assert require_usable(stubs.config(storage=f"sqlite:///{tmp_path / 'other.db'}").tuning) is None
+    assert studies_in(f"sqlite:///{tmp_path / 'other.db'}", 1.0) == []
 
 
 def test_objectives_without_labels_tune_without_targets(stubs, blob_sam, random_clip, tmp_path) -> None:

@@ -9,7 +9,7 @@ from salip_exp._reports.listeners import tell_left_out
 from salip_exp._reports.study_page import StudyPage, StudyTable
 from salip_exp._tracking.studies import StudyTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
-from salip_exp._tuning.database import require_usable
+from salip_exp._tuning.database import studies_in
 from salip_exp._tuning.tune import StudyListener, study_in
 from salip_exp.config import Config
 from salip_exp.runs.lab import Lab
@@ -23,7 +23,8 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     lab = Lab()
 
     def work() -> int:
-        require_usable(config.tuning)  # before phantoms are drawn
+        if config.tuning.storage is not None:  # a wrong one is said before phantoms are drawn
+            studies_in(config.tuning.storage, config.tuning.lock_wait_s)
         tell_left_out(lab.dataset(config).left_out)
         return study_in(config, folder, lab, listeners).code
 

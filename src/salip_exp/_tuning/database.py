@@ -332,20 +332,30 @@ def _what_to_do(message: str, wait: float) -> str:
     return f"{held}see who uses it, make room or get access; the same command continues the study"
 
 
-def require_usable(config: TuningConfig) -> None:
-    """Prove that `tuning.storage` can be read, where it is set; for who would make much before a study needs it.
+def studies_in(url: str, wait: float) -> list[str]:
+    """Names of the studies in a database, which need not hold any table yet.
+
+    Args:
+        wait: seconds to wait at most for an SQLite file that others hold; a server that is not there is said at once.
 
     Raises:
         ConfigError: the URL cannot be read, or needs a package that is not installed.
         EnvironmentFault: the database cannot be opened or read.
     """
-    url, wait = config.storage, config.lock_wait_s
-    if url is None:
-        return
+    patience = Patience(shown(url), wait if _is_sqlite(url) else 0.0)
     with _faults(url, wait), _refusing(url):
-        engine = sa.create_engine(_whole(url))
-        Patience(shown(url), wait if url.startswith("sqlite") else 0.0)(lambda: sa.inspect(engine).get_table_names())
-        engine.dispose()
+        engine = sa.create_engine(_whole(url), **_arguments(url, patience))
+        try:
+            return patience(lambda: _names(engine))
+        finally:
+            engine.dispose()
+
+
+def _names(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("studies"):
+            return []
+        return list(connection.scalars(sa.select(sa.column("study_name")).select_from(sa.table("studies"))))
 
 
 def shown(url: str) -> str:
@@ -371,7 +381,7 @@ def _opened(url: str, name: str, wait: float, patience: Patience) -> tuple[RDBSt
     begun = time.monotonic()
     for attempt in itertools.count(1):
         try:  # a server that is not there at all may be misspelt: that is said at once
-            return patience(look) if url.startswith("sqlite") else look()
+            return patience(look) if _is_sqlite(url) else look()
         except (SQLAlchemyError, StorageInternalError) as error:
             if (attempt >= _LOOKS and not _was_cut(error)) or time.monotonic() - begun > wait:
                 raise
@@ -380,18 +390,25 @@ def _opened(url: str, name: str, wait: float, patience: Patience) -> tuple[RDBSt
 
 
 def _open(url: str, patience: Patience) -> RDBStorage:
-    sqlite = url.startswith("sqlite")
-    once = min(_SAY_AFTER_S, patience.seconds)  # SQLite itself waits so long, then it is asked again
-    arguments = {"connect_args": {"timeout": once}} if sqlite else {"pool_pre_ping": True}
     try:
         with _refusing(url):
-            storage = _PatientStorage(_whole(url), engine_kwargs=arguments)
+            storage = _PatientStorage(_whole(url), engine_kwargs=_arguments(url, patience))
         storage.patience = patience
     except RuntimeError as error:
         raise EnvironmentFault(f"{shown(url)} holds tables of another version of Optuna: {error}") from error
-    if sqlite:
+    if _is_sqlite(url):
         _let_many_write(storage.engine)
     return storage
+
+
+def _arguments(url: str, patience: Patience) -> dict[str, Any]:
+    """Of an engine; SQLite itself waits for some seconds, then it is asked again."""
+    once = min(_SAY_AFTER_S, patience.seconds)
+    return {"connect_args": {"timeout": once}} if _is_sqlite(url) else {"pool_pre_ping": True}
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
 
 
 @contextmanager

@@ -63,6 +63,10 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     lines += notes_on_text(study.config, study.loaded.sentences)
     if study.config.tuning.score_tuning_images:
         lines.append(f"tuned on {len(study.image_ids)} of the images that runs score (tuning.score_tuning_images)")
+    if study.of_0_1_0:
+        lines.append(
+            "begun by 0.1.0: trial 0 is drawn as the others are, and area thresholds lie below the targets, too"
+        )
     failed = [each for each in trials if each.value is None]
     if failed:
         lines.append(

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +15,14 @@ import numpy as np
 
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuning import sampler_of
-from salip_exp._tuning.database import Database
+from salip_exp._tuning.database import Database, studies_in
 from salip_exp._tuning.space import Space, Values, samplers, space_of
 from salip_exp._tuning.worker import Workbench, Worker, configured
 from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.left_out import LeftOut, by_reason
-from salip_exp.errors import CaseError, DataError
-from salip_exp.runs.identity import Identity
+from salip_exp.errors import CaseError, DataError, EnvironmentFault
+from salip_exp.runs.identity import Identity, read_identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.records import fingerprint, recipe
 
@@ -109,6 +109,7 @@ class Study:
         total: number of trials.
         url: of its database.
         faults: why images could not be read, by id; more may be met when the winner is judged.
+        of_0_1_0: it was begun by 0.1.0, which drew trial 0 too, and area thresholds below the targets.
     """
 
     config: Config
@@ -122,6 +123,7 @@ class Study:
     total: int
     url: str
     faults: dict[str, str] = field(default_factory=dict)
+    of_0_1_0: bool = False
 
     @property
     def left_out(self) -> list[LeftOut]:
@@ -169,6 +171,35 @@ def make_study(config: Config, folder: Path, lab: Lab) -> Study:
     url = config.tuning.storage or f"sqlite:///{(folder / File.database).absolute()}"
     name = study_name(config, loaded, images, space, first)
     return Study(config, workbench, dataset, images, loaded, space, first, name, total, url, faults)
+
+
+def begun_study(config: Config, folder: Path, lab: Lab) -> Study:
+    """The study of a configuration; where its database has it as 0.1.0 began it, that one, to be continued.
+
+    Raises:
+        EnvironmentFault: the folder's own database holds another study alone.
+        DataError, WeightsError, ConfigError: as `make_study` does.
+    """
+    study = make_study(config, folder, lab)
+    known = studies_in(study.url, config.tuning.lock_wait_s)
+    if study.name in known or not known:
+        return study
+    before = make_study(_as_in_0_1_0(config), folder, lab)
+    if before.name in known:
+        return replace(before, of_0_1_0=True)
+    if config.tuning.storage is None and read_identity(folder) is None:  # that would say more
+        raise EnvironmentFault(
+            f"{folder} holds another study ({', '.join(known)}), of other data, settings or tuning images: delete it, "
+            "or tune elsewhere by hydra.run.dir=DIR"
+        )
+    return study
+
+
+def _as_in_0_1_0(config: Config) -> Config:
+    """The same search without what was not there then: all trials are drawn, with thresholds below the targets, too."""
+    tuning = config.tuning
+    area = replace(tuning.space.area, above_targets=False)
+    return replace(config, tuning=replace(tuning, configured_first=False, space=replace(tuning.space, area=area)))
 
 
 def study_name(config: Config, loaded: Loaded, images: Sequence[Case], space: Space, first: Values | None) -> str:

@@ -15,7 +15,7 @@ from salip_exp._tuning.database import Database
 from salip_exp._tuning.results import write_results
 from salip_exp._tuning.search import search
 from salip_exp._tuning.space import Space
-from salip_exp._tuning.study import make_study
+from salip_exp._tuning.study import begun_study
 from salip_exp._tuning.trials import TrialRow, read_trials, trial_table
 from salip_exp._tuning.worker import applied
 from salip_exp.config import Config, Task
@@ -79,7 +79,8 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
         DataError, WeightsError, ConfigError: what is missing or wrong.
     """
     with claim(folder):
-        study = make_study(config, folder, lab)
+        study = begun_study(config, folder, lab)
+        config = study.config
         require_same(folder, study.identity)
         atomic_write(folder / File.tuning_images, "".join(f"{each}\n" for each in study.image_ids))
         database = Database(study.url, study.name, config.tuning)
