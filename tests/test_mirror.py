@@ -15,7 +15,7 @@ BEHAVIOURS = {
     "floors", "methods/against_public_packages", "methods/methods", "methods/oracle", "methods/stages", "mirror",
     "networks/arithmetic", "networks/embedded/files", "packaging", "runs/of_0_1_0", "runs/outside_score",
     "settings/conf", "tracking/faults", "tracking/settings", "tracking/typed", "training/checkpoint",
-    "tuning/failures", "tuning/naive", "tuning/resuming",
+    "tuning/failures", "tuning/naive", "tuning/paper", "tuning/resuming",
 }  # fmt: skip
 
 
