@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 MARK = "***"
 _SCHEME = r"[A-Za-z][\w+.-]*://"
-_WORD = re.compile(rf"({_SCHEME}[^\s/'\"@:]*:)[^\s'\"]*(?=@)")
+_WORD = re.compile(r"(://(?<=[\w+.-]://)[^\s/'\"@:]*:)[^\s'\"]*(?=@)")  # "://" first: it is looked for in pages of 5 MB
 _WHOLE = re.compile(rf"({_SCHEME}[^/@:]*:)(.*)(@[^@]*)", re.DOTALL)
 _QUERY = re.compile(r"(?i)([?&;][\w-]*(?:passw|pwd|passphrase|secret|token|api_?key)[\w-]*=)([^&;\s'\"#]+)")
 _SHORTEST = 4  # characters of a password that is looked for in a message: shorter ones are parts of words
