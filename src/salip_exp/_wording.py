@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ Style = Literal["mean", "interval", "spread", "counted", "counted spread"]
 
 MISSING = "missing"
 _NAMED = 5  # of many
+_CHOICE = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
 _LONGEST = 2000  # letters of a message
 
 
@@ -27,6 +29,12 @@ def brief(text: str) -> str:
 def some(names: Sequence[str]) -> str:
     """Names of cases or images, the first few of many."""
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def many(n: int, words: str) -> str:
+    """A number and what agrees with it: `1 image`, `2 images` of `image`, `1 mask has` of `[mask has|masks have]`."""
+    words = words if "[" in words or n == 1 else f"{words}s"
+    return f"{n} {_CHOICE.sub(lambda found: found[1] if n == 1 else found[2], words)}"
 
 
 def interval(estimate: Mapping[str, Any], digits: int = 3) -> str:
@@ -71,7 +79,7 @@ def counted(part: Mapping[str, Any]) -> str:
     """
     n, cases, subjects = part["dsc"]["n"], part["cases"], part.get("subjects")
     said = str(n) if n == cases else f"{n} of {cases}"
-    return said if subjects in (None, cases) else f"{said} ({subjects} {'subject' if subjects == 1 else 'subjects'})"
+    return said if subjects in (None, cases) else f"{said} ({many(subjects, 'subject')})"
 
 
 def between_groups(gap: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def test_where_nothing_is_wrong_the_run_can_start(config: Make, capsys: pytest.C
     chosen = config()
     assert check.command(chosen, Path(), []) == 0
     said = capsys.readouterr().out
-    assert "0 errors, 1 warnings: the run can start" in said  # embedded weights on real images
+    assert "0 errors, 1 warning: the run can start" in said  # embedded weights on real images
     assert "2 of 2 images found can be used" in said
     assert not Path(chosen.outputs).exists()
     assert not Path(str(chosen.cache.folder)).exists()

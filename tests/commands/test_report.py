@@ -157,7 +157,7 @@ def test_with_strict_what_cannot_be_read_is_exit_5_after_all_pages(fakes, copy, 
     change(copy)
     outputs = copy.parents[2]
     (copy / "report.html").unlink()
-    with pytest.raises(TooManyFailures, match="1 of 1 runs cannot be read whole") as fault:
+    with pytest.raises(TooManyFailures, match="1 of 1 run cannot be read whole") as fault:
         report.command(fakes.config(outputs=str(outputs), report=ReportConfig(strict=True)), Path(), [])
     assert fault.value.exit_code == 5
     assert (copy / "report.html").exists() and (outputs / "index.html").exists()

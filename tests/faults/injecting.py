@@ -323,7 +323,7 @@ if __name__ == "__main__":
     from salip_exp._settings.folders import is_complete, is_unfinished
 
     torch.set_num_threads(1)
-    Figure(layout={"width": 1})  # it reads what it validates by, a second's work, once
+    Figure(layout={"width": 100})  # it reads what it validates by, a second's work, once
     COMPOSED = Composed()
     COMPOSED.install()
     sys.exit(main())

@@ -107,4 +107,5 @@ ROWS = {
     "B4": "pages served: slow connections, odd requests",
     "B5": "pictures and volumes: directories, chunks, archives without end",
     "B6": "what takes more than its share of time as things grow",
+    "B7": "a hundred thousand images that are left out",
 }

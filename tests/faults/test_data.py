@@ -151,7 +151,7 @@ def test_a_missing_mask_ends_with_3_where_that_is_wanted(typed: Any, data: Path,
     for task in ("run", "check"):
         ended = typed(*folder, f"dataset.root={data}", "dataset.missing_masks=error", f"task={task}")
         assert ended.code == 3
-        assert "1 images have no mask (good_1)" in " ".join((ended.out + ended.err).split())
+        assert "1 image has no mask (good_1)" in " ".join((ended.out + ended.err).split())
 
 
 @pytest.mark.fault("D5", "R7")

@@ -72,7 +72,7 @@ def test_a_target_that_vanishes_fails_and_is_never_empty(
         "5 of 512 x 512 pixels, vanishes when they are resized to 64 x 64: set dataset.resize.side=" in row["message"]
     )
     assert helpers.summary(tmp_path / "run")["overall"]["statuses"]["failed(E_VANISHED)"] == 1
-    told = "1 targets vanish at working size (lesion)"
+    told = "1 target vanishes at working size (lesion)"
     assert any(note.startswith(told) for note in helpers.summary(tmp_path / "run")["notes"])
     assert ended.out.count(told) == 1
     assert any(
@@ -119,7 +119,7 @@ def test_slices_of_a_volume_vanish_alone(typed: Any, tmp_path: Path, folder: tup
     assert {name: row["status"] for name, row in helpers.rows(tmp_path / "run").items()} == {
         "v/sagittal_000": "ok", "v/sagittal_001": "failed(E_VANISHED)", "v/sagittal_002": "ok"
     }  # fmt: skip
-    assert "1 targets vanish at working size (v/sagittal_001)" in " ".join(ended.out.split())
+    assert "1 target vanishes at working size (v/sagittal_001)" in " ".join(ended.out.split())
     found = json.loads(typed(*arguments, "task=check", "check.json=true").out)["findings"]
     assert [each["said"].partition(":")[0] for each in found if "E_VANISHED" in each["said"]] == ["v/sagittal_001"]
     assert any("2 of 3 images found can be used" in each["said"] for each in found)
@@ -188,12 +188,12 @@ def test_a_side_that_vanishes_is_no_missing_organ(
 NOT_READ = {
     "8 DICOM files are not read (images/IM0000.dcm, ": "dcm2niix",
     "2 DICOM files": "dcm2niix",
-    "1 WebP pictures are not read (images/b.webp)": "PNG",
-    "1 GIF pictures are not read (images/c.gif)": "PNG",
+    "1 WebP picture is not read (images/b.webp)": "PNG",
+    "1 GIF picture is not read (images/c.gif)": "PNG",
     "3 volumes of other kinds are not read (images/v.mgz, images/v.mha, images/v.nrrd)": ".nii.gz",
-    "1 arrays are not read (masks/m.npy)": "nibabel",
-    "1 .xyz files are not read (images/d.xyz)": "NIfTI",
-    "1 masks have no image of their name (orphan)": "",
+    "1 array is not read (masks/m.npy)": "nibabel",
+    "1 .xyz file is not read (images/d.xyz)": "NIfTI",
+    "1 mask has no image of its name (orphan)": "",
     "2 hidden files and folders are not read (images/._good_1.png, images/.old)": "dot",
 }
 
@@ -264,7 +264,7 @@ def test_images_without_a_mask_are_told_at_the_start(
     (data / "masks" / "good_1_mask.png").unlink()
     arguments = (*folder, f"dataset.root={data}", "method=unprompted_sam")
     ended = typed(*arguments)
-    assert "1 images have no mask (good_1): predicted, not scored" in " ".join(ended.out.partition("┏")[0].split())
+    assert "1 image has no mask (good_1): predicted, not scored" in " ".join(ended.out.partition("┏")[0].split())
     ended = typed(*arguments, "dataset.missing_masks=exclude", "hydra.run.dir=run")
     everywhere(ended, tmp_path / "run", "good_1 is left out: no mask")
 
@@ -295,7 +295,7 @@ def test_volumes_and_slices_that_are_left_out_are_told_everywhere(
     sentences = (
         "2 images are left out (small_1, small_2): no slice is left: dataset.volume.trim_mm=20",
         "void is left out: no slice is left: its target is empty",
-        "2 of 64 slices of 1 volumes are run on (large 2 of 64); left out are 4 without target "
+        "2 of 64 slices of 1 volume are run on (large 2 of 64); left out are 4 without target "
         "(dataset.volume.skip_empty), 40 at its ends (dataset.volume.trim_mm=20), 18 between others "
         "(dataset.volume.per_volume=2)",
     )
@@ -346,10 +346,10 @@ def xray(root: Path) -> None:
         (
             "cc359",
             cc359,
-            ["someone is left out: its name", "1 masks have no image of their name (CC0002", "1 volumes of", "4 of 8"],
+            ["someone is left out: its name", "1 mask has no image of its name (CC0002", "1 volume of", "4 of 8"],
         ),
-        ("hc18", hc18, ["1 masks have no image of their name (002_HC)", "1 DICOM files"]),
-        ("xray", xray, ["1 masks have no image of their name (b)", "1 WebP pictures"]),
+        ("hc18", hc18, ["1 mask has no image of its name (002_HC)", "1 DICOM file"]),
+        ("xray", xray, ["1 mask has no image of its name (b)", "1 WebP picture"]),
     ],
 )
 def test_every_reader_tells(tmp_path: Path, name: str, make: Callable[[Path], None], said: list[str]) -> None:

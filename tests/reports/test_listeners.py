@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from salip_exp._reports.listeners import next_command, show
-from salip_exp._wording import WORK, number, spread, tally, work
+from salip_exp._wording import WORK, many, number, spread, tally, work
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT
 from salip_exp.runs.folder import read_pictures
@@ -128,6 +128,20 @@ def test_head_circumference_has_a_column_with_its_n_where_it_was_measured(fakes,
 )
 def test_the_next_command_can_be_typed(command, outputs, expected):
     assert next_command(command, outputs) == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "words", "said"),
+    [
+        (1, "case file", "1 case file"),
+        (2, "case file", "2 case files"),
+        (0, "case", "0 cases"),
+        (1, "[mask has no image of its|masks have no image of their] name", "1 mask has no image of its name"),
+        (3, "[study|studies]", "3 studies"),
+    ],
+)
+def test_what_is_counted_agrees_with_its_number(n, words, said):
+    assert many(n, words) == said
 
 
 def test_wording_never_makes_up_a_number():

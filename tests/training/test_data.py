@@ -138,7 +138,7 @@ def test_cases_without_a_mask_are_left_out_by_name(half) -> None:
 
 
 def test_nothing_labelled_is_an_error() -> None:
-    with pytest.raises(DataError, match="none of 1 images has a target"):
+    with pytest.raises(DataError, match="none of 1 image has a target"):
         read_examples([ref_of(case_of("a", None))], 16, 0.0)
 
 

@@ -106,7 +106,7 @@ def test_images_that_cannot_be_read_are_listed_where_some_may_fail(stubs, tmp_pa
         stubs.train(root, tmp_path / "strict")
     assert stubs.train(root, tmp_path / "lenient", max_failed=0.1, epochs=1) == 0
     excluded = json.loads((tmp_path / "lenient" / "split.json").read_text())["excluded"]
-    assert [case_id for case_id, _ in excluded] == ["004_HC"]
+    assert [each["case_id"] for each in excluded] == ["004_HC"]
 
 
 def test_one_side_of_a_pair_is_never_mirrored(stubs, discs, tmp_path, monkeypatch) -> None:

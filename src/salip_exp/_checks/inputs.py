@@ -12,7 +12,7 @@ from pathlib import Path
 
 from salip_exp._checks.finding import Finding, Level, failure, fine, warning
 from salip_exp._console import progress
-from salip_exp._wording import some
+from salip_exp._wording import many, some
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, Dataset
@@ -49,7 +49,10 @@ def text_findings(config: Config) -> Iterator[Finding]:
     except SalipError as error:
         yield failure(TEXT, error)
         return
-    yield fine(TEXT, f"vdt={config.vdt.name}: {len(sentences)} sentences, each within the {TOKENS} tokens of CLIP")
+    yield fine(
+        TEXT,
+        f"vdt={config.vdt.name}: {many(len(sentences), 'sentence')}, each within the {TOKENS} tokens of CLIP",
+    )
 
 
 def _require_short(sentence: str, number: int) -> None:
@@ -203,27 +206,26 @@ class _Seen:
 
     def findings(self) -> Iterator[Finding]:
         for name, error in self.broken.items():
-            more = f" (and {self.untried[name]} further slices)" if self.untried[name] else ""
+            more = f" (and {many(self.untried[name], 'further slice')})" if self.untried[name] else ""
             yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
         if self.vanished:
             yield failure(_DATA, DataError(_vanishing(self.vanished)))
         if self.empty:
-            whose = f"{self.empty[0]}: its target is" if len(self.empty) == 1 else _many(self.empty, "targets are")
+            whose = f"{self.empty[0]}: its target is" if len(self.empty) == 1 else _named(self.empty, "targets are")
             policy = self.config.score.empty_target
             yield warning(_DATA, f"{whose} empty, scored by score.empty_target={policy}; look at the mask")
         if self.untargeted:
-            yield warning(
-                _DATA, f"{len(self.untargeted)} images have no target and get no score: {some(self.untargeted)}"
-            )
+            what = "[image has no target and gets|images have no target and get] no score"
+            yield warning(_DATA, f"{many(len(self.untargeted), what)}: {some(self.untargeted)}")
         for ids in self.same.values():
             if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
                 yield warning(_DATA, f"{some(ids)} hold the very same pixels: remove the copies, which count twice")
         for note, ids in self.notes.items():
             if ids:
-                yield Finding(_level(note), _DATA, f"{len(ids)} images: {note} ({some(ids)})")
+                yield Finding(_level(note), _DATA, f"{many(len(ids), 'image')}: {note} ({some(ids)})")
 
 
-def _many(names: Sequence[str], what: str) -> str:
+def _named(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what} ({some(names)})"
 
 
@@ -234,7 +236,7 @@ def _vanishing(found: Mapping[str, VanishedTarget]) -> str:
     if len(found) == 1:
         return said
     remedy = "mode=native" if None in sides else f"side={max(side or 0 for side in sides)}"
-    return f"{said} {_many(list(found), 'targets vanish')}: dataset.resize.{remedy} keeps all of them"
+    return f"{said} {_named(list(found), 'targets vanish')}: dataset.resize.{remedy} keeps all of them"
 
 
 def _level(note: str) -> Level:
@@ -259,7 +261,7 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
 
 def _counted(dataset: Dataset, seen: _Seen) -> Finding:
     out = len(dataset.excluded)
-    said = f"{dataset.name}: {seen.cases} of {dataset.found} images found can be used, {out} are left out"
+    said = f"{dataset.name}: {seen.cases} of {dataset.found} images found can be used, {many(out, '[is|are] left out')}"
     if seen.cases:
         return fine(_DATA, said)
     return failure(_DATA, DataError(f"{said}: no case is left to run on"))

@@ -12,6 +12,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from salip_exp._console import wide_console
+from salip_exp._wording import many
 from salip_exp.cache._base import Stage
 from salip_exp.cache._files import CacheFile, Removed, clean_up, entries, leftovers, stages_folder
 from salip_exp.cache.store import folder_of
@@ -94,7 +95,7 @@ def _cells(name: str, items: list[CacheFile]) -> list[str]:
 
 
 def _removed(removed: Removed) -> str:
-    return f"{removed.n} {'file' if removed.n == 1 else 'files'}, {_bytes(removed.size)}"
+    return f"{many(removed.n, 'file')}, {_bytes(removed.size)}"
 
 
 def _moment(seconds: float) -> str:

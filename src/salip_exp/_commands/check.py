@@ -14,6 +14,7 @@ from salip_exp._checks.inputs import look, text_findings, weights_findings
 from salip_exp._checks.machine import device_findings, disk_findings, folder_findings
 from salip_exp._checks.settings import settings_findings, tracker_findings
 from salip_exp._console import wide_console
+from salip_exp._wording import many
 from salip_exp.config import Config
 
 VERSION = 1
@@ -69,5 +70,5 @@ def _show(found: Sequence[Finding], code: int) -> None:
 
 def _verdict(found: Sequence[Finding], code: int) -> str:
     errors, warnings = (sum(each.level is level for each in found) for level in (Level.error, Level.warn))
-    counted = f"{errors} errors, {warnings} warnings"
+    counted = f"{many(errors, 'error')}, {many(warnings, 'warning')}"
     return f"{counted}: the run can start" if not code else f"{counted}: mend the errors first (exit code {code})"

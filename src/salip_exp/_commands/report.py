@@ -12,6 +12,7 @@ from salip_exp._reports.index_page import Row
 from salip_exp._reports.serve import watch
 from salip_exp._reports.upkeep import Pages
 from salip_exp._settings.folders import File
+from salip_exp._wording import many
 from salip_exp.config import Config
 from salip_exp.errors import DataError, TooManyFailures
 from salip_exp.runs.folder import State, find_studies, run_folders
@@ -40,7 +41,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     pages.refresh()
     labels, n = [row.label for row in pages.rows.values()], len(pages.studies)
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
-    found = [f"{len(labels)} runs ({counts})"] * bool(labels) + [f"{n} {'study' if n == 1 else 'studies'}"] * bool(n)
+    found = [f"{many(len(labels), 'run')} ({counts})"] * bool(labels) + [many(n, "[study|studies]")] * bool(n)
     wide_console().print(Text(f"{', '.join(found)}: {shown(outputs / File.all_runs)}"))
     if config.report.strict:
         _refuse_damage(pages.rows)
@@ -51,8 +52,9 @@ def _refuse_damage(rows: Mapping[Path, Row]) -> None:
     damaged = [(folder, row) for folder, row in rows.items() if row.unreadable or row.label == State.damaged]
     if damaged:
         folder, first = damaged[0]
+        unreadable = f"{many(first.unreadable, 'case file')} cannot be read"
         raise TooManyFailures(
-            f"{len(damaged)} of {len(rows)} runs cannot be read whole, the first being {folder} "
-            f"({first.why or f'{first.unreadable} case files cannot be read'}): run them again, or remove them; "
+            f"{len(damaged)} of {many(len(rows), 'run')} cannot be read whole, the first being {folder} "
+            f"({first.why or unreadable}): run them again, or remove them; "
             "all pages are written"
         )

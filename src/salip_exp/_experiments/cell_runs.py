@@ -18,7 +18,7 @@ from salip_exp._experiments.cells import Cell, Finished
 from salip_exp._experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
 from salip_exp._files import require_kept
 from salip_exp._settings.folders import File, label
-from salip_exp._wording import number, some
+from salip_exp._wording import many, number, some
 from salip_exp.config import Config
 from salip_exp.errors import DataError, SalipError, TooManyFailures, WeightsError
 from salip_exp.runs._process import Stop
@@ -208,7 +208,7 @@ def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop, home: Path)
                 raise _Stopped(stop.code)
             outcome = runner.outcome(cell)
         except _Stopped as stopped:
-            sys.stderr.write(f"stopped after {len(done)} of {len(cells)} cells; the same command continues\n")
+            sys.stderr.write(f"stopped after {len(done)} of {many(len(cells), 'cell')}; the same command continues\n")
             return done, stopped.code
         done[cell.dataset, cell.column] = outcome
         console.print(f"{position}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")

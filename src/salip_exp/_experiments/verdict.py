@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from salip_exp._experiments.results import Entry, Result, comparison
 from salip_exp._paper import Row
+from salip_exp._wording import many
 from salip_exp.config import Config
 from salip_exp.evaluation.statistics import Comparison
 
@@ -85,7 +86,7 @@ def _told(result: Result, low: str, high: str, pair: Pair) -> str:
     n = len(pair.holds) + len(pair.fails)
     if not n:
         return f"{name}: not told, a score is missing."
-    said = f"{name} in {len(pair.holds)} of {n} {'row' if n == 1 else 'rows'}, clearly in {len(pair.clear)}"
+    said = f"{name} in {len(pair.holds)} of {many(n, 'row')}, clearly in {len(pair.clear)}"
     said += f"; not in {', '.join(pair.fails)}" if pair.fails else ""
     said += f"; not told for {', '.join(pair.untold)}" if pair.untold else ""
     return f"{said}."

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salip_exp._wording import many
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import without_cases
@@ -182,11 +183,11 @@ def read_examples(refs: Sequence[CaseRef], side: int, max_failed: float) -> _Exa
         prints.append(fingerprint(case))
     if len(failed) > max_failed * len(refs):
         raise TooManyFailures(
-            f"{len(failed)} of {len(refs)} images cannot be read for training, more than max_failed={max_failed} "
-            f"allows, the first being: {failed[0]}"
+            f"{len(failed)} of {many(len(refs), 'image')} cannot be read for training, more than "
+            f"max_failed={max_failed} allows, the first being: {failed[0]}"
         )
     if not used:
-        raise DataError(f"none of {len(refs)} images has a target to learn from")
+        raise DataError(f"none of {many(len(refs), 'image')} has a target to learn from")
     return _Examples(torch.stack(images), torch.stack(targets), used, left_out, data_hash(prints))
 
 

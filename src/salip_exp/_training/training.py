@@ -20,6 +20,7 @@ from salip_exp._settings.folders import File
 from salip_exp._training.data import TrainingData
 from salip_exp._training.fit import Progress, Row, fit
 from salip_exp.config import Config, Task
+from salip_exp.data.left_out import listed
 from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.device import arithmetic_of, pick_device, use_threads
 from salip_exp.networks.unet import Trained, weights_file
@@ -118,8 +119,8 @@ def _train(
     use_threads(config.threads)
     device = pick_device(config.device)
     split = data.split
-    excluded, left_out = [list(each) for each in data.excluded], [each.to_dict() for each in data.left_out]
-    write_json(folder / File.parts, split.to_dict() | {"excluded": excluded, "left_out": left_out})
+    left_out = {"left_out": [each.to_dict() for each in data.left_out]}
+    write_json(folder / File.parts, split.to_dict() | listed(data.excluded) | left_out)
     parts = data.examples.part(split.train), data.examples.part(split.val)
 
     def on_epoch(state: Progress) -> None:

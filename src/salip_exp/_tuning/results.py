@@ -18,6 +18,7 @@ from salip_exp._tuning.search import Searched
 from salip_exp._tuning.study import VERSION, Study
 from salip_exp._tuning.trials import TrialRow, importances
 from salip_exp._tuning.worker import applied
+from salip_exp._wording import many
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.runs._manifest import write_config
@@ -70,12 +71,13 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     failed = [each for each in trials if each.value is None]
     if failed:
         lines.append(
-            f"{len(failed)} of {len(trials)} trials failed, the first (trial {failed[0].number}): {failed[0].reason}"
+            f"{len(failed)} of {many(len(trials), 'trial')} failed, the first (trial {failed[0].number}): "
+            f"{failed[0].reason}"
         )
     empty = [each for each in trials if set(each.outcome.statuses) == {"no_masks"}]
     if empty:
         lines.append(
-            f"{len(empty)} of {len(trials)} settings leave no candidate in any tuning image "
+            f"{len(empty)} of {many(len(trials), 'setting')} leave no candidate in any tuning image "
             f"(the first: trial {empty[0].number}); they count as 0"
         )
     return [*lines, *(each.said for each in study.left_out)]

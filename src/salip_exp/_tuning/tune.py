@@ -18,6 +18,7 @@ from salip_exp._tuning.space import Space
 from salip_exp._tuning.study import begun_study
 from salip_exp._tuning.trials import TrialRow, read_trials, trial_table
 from salip_exp._tuning.worker import applied
+from salip_exp._wording import many
 from salip_exp.config import Config, Task
 from salip_exp.runs.folder import claim
 from salip_exp.runs.identity import require_same
@@ -99,7 +100,7 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
             if searched.code:
                 how = "" if config.task is Task.tune else " with resume=true"
                 sys.stderr.write(
-                    f"stopped after {len(trials)} of {study.total} trials; the same command{how} continues\n"
+                    f"stopped after {len(trials)} of {many(study.total, 'trial')}; the same command{how} continues\n"
                 )
                 return Result(searched.code, config, study.image_ids, study.subjects, study.space, trials, {})
             best = winner(trials, config)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from salip_exp._files import read_small
-from salip_exp._wording import some
+from salip_exp._wording import many, some
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import CaseRef, Dataset, SliceRefs
@@ -75,7 +75,11 @@ def gather(
         else:
             found.add(name, refs_of(name, image, mask), mask is not None)
     orphans = [name for name in masks if name not in images]
-    beside = [left_out("orphans", orphans, "masks have no image of their name", "")] if orphans else []
+    beside = (
+        [left_out("orphans", orphans, "[mask has no image of its|masks have no image of their] name", "")]
+        if orphans
+        else []
+    )
     beside += unread(root, {*images.values(), *masks.values(), *others}, (*PICTURES, *VOLUMES), links)
     beside += of_slices(found.parts, config.volume)
     return Listing(found.refs, found.unmasked, found.excluded, beside, len(names) - found.opened)
@@ -133,13 +137,17 @@ def choose(listing: Listing, config: DatasetConfig, seed: int) -> Dataset:
     without = list(dict.fromkeys(ref.volume or ref.case_id for ref in listing.unmasked))
     if config.missing_masks is MissingMasks.predict:
         refs += listing.unmasked
-        beside += [left_out(UNSCORED, without, "images have no mask", ": predicted, not scored")] if without else []
+        beside += (
+            [left_out(UNSCORED, without, "[image has|images have] no mask", ": predicted, not scored")]
+            if without
+            else []
+        )
     elif config.missing_masks is MissingMasks.exclude:
         excluded += [(name, "no mask") for name in without]
     elif without:
         raise DataError(
-            f"{config.name}: {len(without)} images have no mask ({some(without)}): add the masks, or leave the "
-            "images out with dataset.missing_masks=exclude."
+            f"{config.name}: {many(len(without), '[image has|images have] no mask')} ({some(without)}): add the masks, "
+            "or leave the images out with dataset.missing_masks=exclude."
         )
     refs.sort(key=lambda ref: natural(ref.case_id))
     candidates = len(refs)
@@ -156,11 +164,17 @@ def _passed(listing: Listing, config: DatasetConfig, chosen: int, candidates: in
     """The cases that subset, sample and limit pass over, and images that were not looked into for the limit's sake."""
     keys = {"subset": config.subset, "sample": config.sample, "limit": config.limit}
     said = " ".join(f"dataset.{key}={value}" for key, value in keys.items() if value is not None)
-    more = f", and {listing.unopened} more images are not looked into" if listing.unopened else ""
+    more = f", and {many(listing.unopened, 'more [image is|images are] not looked into')}" if listing.unopened else ""
     passed = candidates - chosen
     if not passed and not more:
         return []
-    return [LeftOut("choice", passed + listing.unopened, f"{chosen} of {candidates} cases are run on ({said}){more}")]
+    return [
+        LeftOut(
+            "choice",
+            passed + listing.unopened,
+            f"{chosen} of {many(candidates, '[case is|cases are]')} run on ({said}){more}",
+        )
+    ]
 
 
 def without_cases(

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salip_exp._wording import some
+from salip_exp._wording import many, some
 from salip_exp.config import Volume
 from salip_exp.data.paths import natural
 
 NAMED = 20
 """Names that are kept of each kind."""
+LISTED = 1000
+"""Images that are listed with the reason why they are left out; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class LeftOut:
 
 
 def left_out(kind: str, names: Sequence[str], what: str, why: str) -> LeftOut:
-    """The account of some things by name; `what` they are is said before the names, `why` after them."""
-    return LeftOut(kind, len(names), f"{len(names)} {what}", why, tuple(names))
+    """The account of some things by name; `what` they are (as in `many`) is said before the names, `why` after them."""
+    return LeftOut(kind, len(names), many(len(names), what), why, tuple(names))
 
 
 UNSCORED, VANISHED = "unscored", "vanished"
@@ -71,7 +73,13 @@ def told_of(kept: Sequence[Mapping[str, Any]]) -> list[str]:
 def vanished_targets(names: Sequence[str]) -> LeftOut:
     """Cases that failed with E_VANISHED."""
     why = ": such a case fails and is in no mean; a larger dataset.resize.side or dataset.resize.mode=native keeps it"
-    return left_out(VANISHED, names, "targets vanish at working size", why)
+    return left_out(VANISHED, names, "[target vanishes|targets vanish] at working size", why)
+
+
+def listed(excluded: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The first LISTED images that are left out, each with its reason, and how many more there are."""
+    first = [{"case_id": name, "reason": reason} for name, reason in excluded[:LISTED]]
+    return {"n_excluded": len(excluded), "excluded": first, "excluded_more": len(excluded) - len(first)}
 
 
 def by_reason(excluded: Iterable[tuple[str, str]]) -> list[LeftOut]:
@@ -86,7 +94,7 @@ def _of_reason(names: Sequence[str], reason: str) -> LeftOut:
     kind = "refused" if reason.startswith("E_") else "excluded"
     if len(names) == 1:
         return LeftOut(kind, 1, f"{names[0]} is left out", f": {reason}", tuple(names), listed=False)
-    return left_out(kind, names, "images are left out", f": {reason}")
+    return left_out(kind, names, "[image is|images are] left out", f": {reason}")
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def of_slices(volumes: Sequence[tuple[str, Taken]], config: Volume) -> list[Left
     )
     whys = ", ".join(f"{n} {why}" for n, why in counts if n)
     names = [f"{name} {len(each.numbers)} of {each.slices}" for name, each in parts]
-    what = f"{taken} of {slices} slices of {len(parts)} volumes are run on"
+    what = f"{taken} of {slices} slices of {many(len(parts), 'volume')} are run on"
     return [LeftOut("slices", slices - taken, what, f"; left out are {whys}", tuple(names))]
 
 
@@ -147,28 +155,31 @@ def _trimmed_by(config: Volume) -> str:
 
 _PILLOW, _ITK = "Pillow or ImageMagick saves them as PNG", "SimpleITK or nibabel saves them as .nii.gz"
 _EVERYWHERE = {
-    "DICOM files": ("dcm2niix makes NIfTI of them", ".dcm .dicom .ima .dic"),
-    "WebP pictures": (_PILLOW, ".webp"),
-    "GIF pictures": (_PILLOW, ".gif"),
-    "pictures of other kinds": (
+    "DICOM [file|files]": ("dcm2niix makes NIfTI of them", ".dcm .dicom .ima .dic"),
+    "WebP [picture|pictures]": (_PILLOW, ".webp"),
+    "GIF [picture|pictures]": (_PILLOW, ".gif"),
+    "[picture of another kind|pictures of other kinds]": (
         _PILLOW,
         ".heic .heif .avif .jp2 .j2k .jpx .jpf .jxl .jfif .ppm .pgm .pbm .pnm .tga .ico .svg .psd .eps .dib .pcx .exr",
     ),
-    "volumes of other kinds": (_ITK, ".mha .mhd .nrrd .nhdr .mgz .mgh .mnc .gipl .gipl.gz .img.gz .nia .vti"),
-    "scanned slides": (
+    "[volume of another kind|volumes of other kinds]": (
+        _ITK,
+        ".mha .mhd .nrrd .nhdr .mgz .mgh .mnc .gipl .gipl.gz .img.gz .nia .vti",
+    ),
+    "scanned [slide|slides]": (
         "OpenSlide or Bio-Formats exports them as TIFF",
         ".svs .ndpi .mrxs .scn .czi .lif .nd2 .vsi .oib .oif .bif .lsm .qptiff",
     ),
 }
 """Kinds that hold images and nothing else: what they are, what makes files of them that are read, their endings."""
 _BESIDE_IMAGES = {
-    "arrays": (
+    "[array|arrays]": (
         "Pillow saves pictures as PNG, and nibabel volumes as .nii.gz, which needs their affine",
         ".npy .npz .mat .h5 .hdf5 .zarr .pkl .pt .pth .tfrecord",
     ),
-    "volumes of other kinds": (_ITK, ".hdr .img .par .rec .vtk .raw .bin"),
-    "videos": ("ffmpeg writes their frames as PNG", ".avi .mp4 .mov .mkv .wmv .mpg .mpeg .webm .m4v"),
-    "archives": ("unpack them", ".zip .tar .tgz .gz .bz2 .xz .zst .7z .rar"),
+    "[volume of another kind|volumes of other kinds]": (_ITK, ".hdr .img .par .rec .vtk .raw .bin"),
+    "[video|videos]": ("ffmpeg writes their frames as PNG", ".avi .mp4 .mov .mkv .wmv .mpg .mpeg .webm .m4v"),
+    "[archive|archives]": ("unpack them", ".zip .tar .tgz .gz .bz2 .xz .zst .7z .rar"),
 }
 """Kinds that may hold anything: they count where images lie."""
 _NO_IMAGES = re.compile(
@@ -184,15 +195,15 @@ _Kind = tuple[str, str, str]
 
 def _kinds(table: Mapping[str, tuple[str, str]]) -> dict[str, _Kind]:
     rows = ((what, how, ending) for what, (how, endings) in table.items() for ending in endings.split())
-    return {ending: ("unread", f"{what} are not read", f": {how}") for what, how, ending in rows}
+    return {ending: ("unread", f"{what} [is|are] not read", f": {how}") for what, how, ending in rows}
 
 
 _SURE, _LIKELY = _kinds(_EVERYWHERE), _kinds(_BESIDE_IMAGES)
 _DOUBLE = (".nii.gz", *(each for each in _SURE if each.count(".") > 1))
 
 
-_HIDDEN = "hidden", "hidden files and folders are not read", ": names of data begin without a dot"
-_UNMATCHED = "unmatched", "files are not read", ": neither images nor masks by their place and name"
+_HIDDEN = "hidden", "hidden [file or folder is|files and folders are] not read", ": names of data begin without a dot"
+_UNMATCHED = "unmatched", "[file is|files are] not read", ": neither image nor mask by place and name"
 
 
 def unread(root: Path, used: Iterable[Path], readable: Iterable[str], follow_links: bool) -> list[LeftOut]:
@@ -280,9 +291,9 @@ def _kind_of(entry: os.DirEntry[str], readable: Collection[str], home: bool) -> 
         return None
     if ending in readable:
         return _UNMATCHED
-    what = f"{ending} files" if ending else "files without an ending"
+    what = f"{ending} [file|files]" if ending else "[file|files] without an ending"
     return _LIKELY.get(
-        ending, ("unread", f"{what} are not read", ": pictures are PNG, JPEG, TIFF or BMP, volumes NIfTI")
+        ending, ("unread", f"{what} [is|are] not read", ": pictures are PNG, JPEG, TIFF or BMP, volumes NIfTI")
     )
 
 

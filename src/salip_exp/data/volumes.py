@@ -20,6 +20,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from salip_exp._files import TooLarge, open_file
+from salip_exp._wording import many
 from salip_exp.config import Axis, NonFinite, Volume, Windowed
 from salip_exp.data.images import short
 from salip_exp.data.labels import finite, target
@@ -283,10 +284,10 @@ def _windowed(path: Path, modified: int, low: float, high: float, non_finite: st
     if count and non_finite == NonFinite.fail:
         raise CaseError(
             "E_NONFINITE",
-            f"{path} holds {count} NaN or infinite voxels: mend it, or set dataset.volume.non_finite=replace.",
+            f"{path} holds {many(count, 'NaN or infinite voxel')}: mend it, or set dataset.volume.non_finite=replace.",
         )
     values[bad] = 0
-    notes = (f"{count} NaN or infinite voxels of the volume replaced by 0",) if count else ()
+    notes = (f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0",) if count else ()
     if along is None:
         grey = window(values, low, high)
     else:

@@ -24,7 +24,7 @@ from salip_exp._timing import Parts
 from salip_exp.cache.store import Store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.data.left_out import vanished_targets
+from salip_exp.data.left_out import listed, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.runs.lab import Loaded
 from salip_exp.runs.listener import Run
@@ -143,8 +143,7 @@ def opening(config: Config, command: Sequence[str], dataset: Dataset, loaded: Lo
             "root": config.dataset.root,
             "n_found": dataset.found,
             "n_used": len(dataset.refs),
-            "n_excluded": len(dataset.excluded),
-            "excluded": [{"case_id": case_id, "reason": reason} for case_id, reason in dataset.excluded],
+            **listed(dataset.excluded),
             "left_out": [each.to_dict() for each in dataset.left_out],
         },
     }

@@ -30,6 +30,7 @@ from salip_exp._files import (
     sync_chain,
 )
 from salip_exp._settings.folders import File, is_complete, is_part, is_unfinished, way_on
+from salip_exp._wording import many
 from salip_exp.config import Task
 from salip_exp.errors import EnvironmentFault
 from salip_exp.runs.identity import Identity, read_identity
@@ -298,7 +299,7 @@ def read_run(folder: Path) -> RunFolder:
     records, unreadable, missing = _records(folder)
     label, why = _label(folder, summary, manifest)
     if unreadable and label in (State.finished, State.killed, State.interrupted):
-        label, why = State.damaged, f"{unreadable} case files cannot be read"
+        label, why = State.damaged, f"{many(unreadable, 'case file')} cannot be read"
     elif missing and label is State.finished:
         label, why = State.damaged, f"{missing} of its cases are missing, or were made from something else"
     elif label is State.finished and records and all(each.failed for each in records):

@@ -15,7 +15,7 @@ import numpy as np
 from salip_exp._files import keep, png, require_kept
 from salip_exp._settings.folders import PAGES_LEFT, File, way_on
 from salip_exp._timing import Parts
-from salip_exp._wording import brief
+from salip_exp._wording import brief, many
 from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
 from salip_exp.config import Config, Task
@@ -343,7 +343,7 @@ def _verdict(run: Run) -> int:
     failed = [record for record in run.records if record.failed]
     if len(failed) > run.config.max_failed * len(run.records):
         raise TooManyFailures(
-            f"{len(failed)} of {len(run.records)} cases failed, more than max_failed={run.config.max_failed} allows, "
-            f"the first being {failed[0].case_id} ({failed[0].message}); all results are in {run.folder}"
+            f"{len(failed)} of {many(len(run.records), 'case')} failed, more than max_failed={run.config.max_failed} "
+            f"allows, the first being {failed[0].case_id} ({failed[0].message}); all results are in {run.folder}"
         )
     return 0

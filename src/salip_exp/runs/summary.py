@@ -18,7 +18,7 @@ import pyarrow as pa
 from salip_exp._files import atomic_write
 from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
-from salip_exp._wording import between_groups
+from salip_exp._wording import between_groups, many
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.data.left_out import vanished_targets
 from salip_exp.errors import VanishedTarget
@@ -98,12 +98,12 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
         said.append(f"supervised: trained on {networks['unet']}, scored on cases that it was not trained on")
     unscored = sum(record.pixels_target is None and not record.failed for record in records)
     if unscored:
-        said.append(f"{unscored} of {len(records)} images have no target: predicted, not scored")
+        said.append(f"{unscored} of {many(len(records), '[image has|images have]')} no target: predicted, not scored")
     empty = sum(record.status == "empty_gt" for record in records)
     if empty:
         rule = {EmptyTarget.skip: "left out of every mean", EmptyTarget.one: "scored 1", EmptyTarget.zero: "scored 0"}
         said.append(
-            f"{empty} of {len(records)} targets are empty: an empty prediction is "
+            f"{empty} of {many(len(records), '[target is|targets are]')} empty: an empty prediction is "
             f"{rule[config.score.empty_target]}, any other scores 0"
         )
     vanished = [record.case_id for record in records if record.status == f"failed({VanishedTarget.CODE})"]
@@ -111,7 +111,7 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
         said.append(vanished_targets(vanished).said)
     failed = sum(record.failed for record in records)
     if failed:
-        said.append(f"{failed} of {len(records)} cases failed and are in no mean")
+        said.append(f"{failed} of {many(len(records), 'case')} failed and are in no mean")
     return said
 
 

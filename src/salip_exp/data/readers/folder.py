@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from salip_exp._wording import many
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
@@ -72,8 +73,8 @@ def _unpaired(root: Path, images: Mapping[str, Path], masks: Mapping[str, Path],
     """
     image, mask = next(iter(images)), next(iter(masks))
     said = (
-        f"{root}: no mask has the name of an image. The first of {len(masks)} masks is {mask!r} "
-        f"({masks[mask].relative_to(root)}), the first of {len(images)} images {image!r} "
+        f"{root}: no mask has the name of an image. The first of {many(len(masks), 'mask')} is {mask!r} "
+        f"({masks[mask].relative_to(root)}), the first of {many(len(images), 'image')} {image!r} "
         f"({images[image].relative_to(root)})"
     )
     suffix, pairs = _best(images, raw)
