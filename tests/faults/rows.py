@@ -51,6 +51,7 @@ ROWS = {
     "E7": "a shared configuration folder that tries to run or to read something",
     "E8": "code in an archive of weights",
     "E10": "variables and settings of others: WANDB_MODE, hydra.job.chdir; errors of a hundred thousand letters",
+    "E11": "variables of the user's in the processes that are started",
     "E9": "weights saved with a module. prefix",
     "E4": "Hydra's own logging presets",
     "P1": "SAM proposes nothing",

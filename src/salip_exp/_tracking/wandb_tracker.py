@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import queue
 import subprocess
@@ -109,8 +108,9 @@ def environment(folder: Path) -> dict[str, str]:
         "WANDB_CACHE_DIR": str(folder / "cache"),
         "WANDB_ERROR_REPORTING": "false",
     }
-    # The service of a wandb run around this one would outlive the process.
-    return {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | own
+    found = environment_of_children(PYTHON, NETWORK, ("WANDB_*", "NETRC"))
+    found.pop("WANDB_SERVICE", None)  # the service of a wandb run around this one would outlive the process
+    return found | own
 
 
 log = logging.getLogger(__name__)

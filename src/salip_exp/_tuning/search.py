@@ -21,7 +21,7 @@ from salip_exp._tuning.trials import Best, read_trials
 from salip_exp._tuning.worker import OnTrial
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
-from salip_exp.runs._process import stoppable
+from salip_exp.runs._process import COMPUTING, PYTHON, environment_of_children, handing_on, stoppable
 from salip_exp.runs.identity import require_same
 from salip_exp.runs.lab import Lab
 
@@ -91,8 +91,9 @@ def _workers(config: Config, folder: Path) -> Iterator[list[BaseProcess]]:
         context.Process(target=_work, args=(alone, folder, number, handed_over()), name=f"worker-{number}", daemon=True)
         for number in range(1, config.tuning.n_workers)
     ]
-    for each in started:
-        each.start()
+    with handing_on(environment_of_children(PYTHON, COMPUTING, ("PG*", "KRB5*"))):
+        for each in started:
+            each.start()
     try:
         yield list(started)
     finally:

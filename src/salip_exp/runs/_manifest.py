@@ -26,6 +26,7 @@ from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.data.left_out import listed, vanished_targets
 from salip_exp.errors import VanishedTarget
+from salip_exp.runs._process import environment_of_children
 from salip_exp.runs.lab import Loaded
 from salip_exp.runs.listener import Run
 from salip_exp.runs.records import RECORD_VERSION, data_hash
@@ -103,7 +104,7 @@ def _gpu() -> str | None:
 
 
 _GITS = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
-"""The environment of git, with what finds it and the user's settings: no GIT_* of this process is passed on."""
+"""What git is told beside what any program is: no GIT_* of this process is passed on."""
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -114,7 +115,7 @@ def _git(folder: Path, *arguments: str) -> str:
             text=True,
             timeout=10,
             check=True,
-            env=_GITS | {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ},
+            env=environment_of_children() | _GITS,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
