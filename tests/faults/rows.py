@@ -109,4 +109,5 @@ ROWS = {
     "B5": "pictures and volumes: directories, chunks, archives without end",
     "B6": "what takes more than its share of time as things grow",
     "B7": "a hundred thousand images that are left out",
+    "B8": "more tags, extensions, rows, texts or tensors than anybody has",
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from salip_exp.cascade.options import MAX_CANDIDATES, most_candidates
 
@@ -270,3 +271,51 @@ def test_a_number_of_four_hundred_digits_is_a_wrong_configuration(typed: Any, tm
         (tmp_path / "tuned.yaml").write_text(f"version: 1\n{line}\ntuned_on: {{dataset: x, images: []}}\n")
         ended = typed("tuned=tuned.yaml")
         assert ended.code == 2 and "is no tuned.yaml" in ended.complaint
+
+
+@pytest.mark.fault("B8")
+def test_a_volume_of_more_extensions_than_the_limit_is_refused_by_their_bytes(tmp_path: Path) -> None:
+    path = nifti(tmp_path, "v.nii", (2, 2, 2), 64 + (1 << 23))
+    data = bytearray(path.read_bytes())
+    data[108:112] = np.float32(352 + (1 << 23)).tobytes()  # where the voxels begin
+    data[348:352] = bytes([1, 0, 0, 0])
+    data[352 : 352 + (1 << 23)] = (b"\x10\0\0\0" + bytes(12)) * (1 << 19)
+    path.write_bytes(data)
+    said = read("salip_exp.data.volumes", "read_volume", path)
+    assert said.startswith("CaseError E_SIZE") and "8,388,960 bytes before its voxels: the limit is 4,194,304" in said
+
+
+@pytest.mark.fault("B8", "D17")
+def test_a_table_of_more_rows_than_the_limit_is_refused_by_their_number(tmp_path: Path) -> None:
+    from salip_exp.data.readers.hc18 import TABLE, _read_measures
+    from salip_exp.errors import DataError
+
+    (tmp_path / TABLE).write_text("a\n" * 200_001)
+    with pytest.raises(DataError, match="200,001 rows, and 200,000 is the limit"):
+        _read_measures(tmp_path, tmp_path)
+
+
+@pytest.mark.fault("B8", "C4")
+def test_texts_of_all_parts_together_are_bounded() -> None:
+    from salip_exp.cascade.sentences import read_texts
+    from salip_exp.config import TextConfig, VdtConfig
+    from salip_exp.errors import ConfigError
+
+    parts = {name: TextConfig(sentences=["a bright oval"] * 501) for name in ("left", "right")}
+    with pytest.raises(ConfigError, match=r"vdt\.parts have 1,002 sentences in all .* at most 1,000"):
+        read_texts(VdtConfig(parts=parts))
+
+
+@pytest.mark.fault("B8", "W4")
+def test_a_table_of_contents_of_gigabytes_is_refused_by_its_bytes(tmp_path: Path) -> None:
+    from salip_exp.errors import WeightsError
+    from salip_exp.networks._embedded.networks import read_clip
+    from salip_exp.networks.unet import load_unet
+
+    path = tmp_path / "w.safetensors"
+    with path.open("wb") as stream:
+        stream.write((80 << 20).to_bytes(8, "little"))
+        stream.truncate(90 << 20)
+    for reader in (read_clip, lambda file: load_unet(str(file), torch.device("cpu"))):
+        with pytest.raises(WeightsError, match="83,886,080 bytes, and 4,194,304 is the limit"):
+            reader(path)

@@ -24,6 +24,7 @@ from salip_exp import _paper as definitions
 from salip_exp._secrets import keep
 from salip_exp._settings import tuning as tuning
 from salip_exp._settings.tuned import with_tuned
+from salip_exp._wording import some
 from salip_exp.cascade.options import VIEWS, no_point, too_many
 from salip_exp.config import AreaUnit, CacheMode, Config, MissingMasks, Side, Task, TrackerMode, TrackerName
 from salip_exp.data._phantoms.store import GROUPS, WRITERS
@@ -296,12 +297,12 @@ def _text_contradictions(config: Config) -> Iterator[str]:
         return
     if parts and (vdt.sentences or vdt.file is not None):
         yield (
-            f"separate texts ({', '.join(parts)}) and one text for all (vdt={vdt.name}) exclude each other: "
+            f"separate texts ({some(list(parts))}) and one text for all (vdt={vdt.name}) exclude each other: "
             "leave one out, e.g. +ablation=separate_lungs"
         )
     if parts and len(parts) != k:
         yield (
-            f"vdt={vdt.name} has a text for each of {len(parts)} organs ({', '.join(parts)}), and an image of "
+            f"vdt={vdt.name} has a text for each of {len(parts)} organs ({some(list(parts))}), and an image of "
             f"{config.dataset.name} holds dataset.k={k}: separate texts are for pairs such as lungs (dataset=xray)"
         )
     if not parts and not vdt.sentences and vdt.file is None:

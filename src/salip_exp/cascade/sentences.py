@@ -11,7 +11,7 @@ from salip_exp.config import TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
 
 MOST = 1000
-"""Sentences of one set: all go through CLIP in one forward."""
+"""Sentences of one set, and of all of vdt.parts together: all go through CLIP in one forward."""
 LONGEST = 10_000
 """Characters of one sentence; CLIP reads 77 tokens, which are some 400 characters."""
 
@@ -32,7 +32,13 @@ def read_texts(config: VdtConfig) -> list[list[str]]:
     """
     if not config.parts:
         return [_read_set(config, "vdt")]
-    return [_read_set(part, f"vdt.parts.{name}") for name, part in config.parts.items()]
+    texts = [_read_set(part, f"vdt.parts.{name}") for name, part in config.parts.items()]
+    if sum(map(len, texts)) > MOST:
+        raise ConfigError(
+            f"vdt.parts have {sum(map(len, texts)):,} sentences in all and CLIP is given at most {MOST:,}: take "
+            "the best."
+        )
+    return texts
 
 
 def _read_set(config: TextConfig, key: str) -> list[str]:

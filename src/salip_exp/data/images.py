@@ -6,6 +6,7 @@ docs/data.md has the table.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import warnings
@@ -21,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.data.labels import finite, target
+from salip_exp.data.tiff import require_fair_directory, silence_libtiff
 from salip_exp.errors import CaseError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -33,6 +35,8 @@ _COLOURED = 16
 _SAMPLES, _PHOTOMETRIC, _BITS, _COMPRESSION = 277, 262, 258, 259
 _PLANES, _FORMAT, _DEPTH, _SAID = 284, 339, 32997, 270
 """Tags of TIFF."""
+_EXIF = b"Exif\0\0"
+"""What stands before EXIF data, which are a TIFF without pixels."""
 _ORIENTATION = 274
 """Tag of TIFF and of EXIF."""
 _SIGNED, _FLOAT = 2, 3
@@ -153,10 +157,12 @@ def _is_coloured(colours: NDArray[Any]) -> bool:
 
 def _decoded(path: Path) -> _Pixels:
     """The one place where a picture file becomes numbers."""
+    silence_libtiff()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
             with open_file(path, PICTURE) as stream:
+                require_fair_directory(stream)
                 with Image.open(stream, formats=_FORMATS) as image:
                     _require_one_of_fair_size(image, path)
                     if image.format != "PNG":
@@ -217,6 +223,7 @@ def _upright(image: Image.Image, path: Path) -> _Pixels:
     if deep and image.mode not in _SIXTEEN_BIT:
         return _deep_colours(image, tags, path)
     image.load()
+    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(_EXIF)))
     image = ImageOps.exif_transpose(image)
     if image.mode == "La":  # grey, multiplied with its alpha
         image = image.convert("LA")
@@ -259,6 +266,7 @@ def _deep_colours(image: Image.Image, tags: dict[int, Any], path: Path) -> _Pixe
     if pixels is None or pixels.ndim != 3:
         raise ValueError("16-bit colours that OpenCV does not decode")
     image.load()  # what a PNG says may stand behind its pixels
+    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(_EXIF)))
     if _ORIENTATION not in tags:  # which OpenCV obeys itself; it leaves EXIF data alone
         pixels = _turned(pixels, image.getexif().get(_ORIENTATION, 1))
     opaque = pixels[:, :, 3] >= 1 << 15 if pixels.shape[2] == 4 else None

@@ -38,6 +38,8 @@ _APART = 0.25
 _AXES = {Axis.sagittal: 0, Axis.coronal: 1, Axis.axial: 2}
 MAX_BYTES = 4 << 30
 """Of a volume's file: twice what the voxels below can take."""
+MAX_EXTENSIONS = 4 << 20
+"""Of header and extensions, which programs keep notes in; each of them becomes an object."""
 _MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
 _MAX_ZOOM = 1e4
@@ -202,6 +204,11 @@ def _voxels(header: Any, start: bytes, stream: BinaryIO, path: Path) -> bytes:
     dimensions = " x ".join(map(str, shape))
     if size > MAX_BYTES:
         raise CaseError("E_SIZE", f"{path} promises {size} bytes: the limit is {MAX_BYTES}.")
+    if int(header["vox_offset"]) > MAX_EXTENSIONS:
+        raise CaseError(
+            "E_SIZE",
+            f"{path} has {int(header['vox_offset']):,} bytes before its voxels: the limit is {MAX_EXTENSIONS:,}.",
+        )
     content = start + stream.read(size - len(start)) + stream.read(1)
     if len(content) < size:
         raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")

@@ -7,6 +7,7 @@ registered gives its tensors only.
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,12 +16,30 @@ from typing import Any, TypeVar
 
 import torch
 
+from salip_exp._files import TooLarge, open_file
 from salip_exp.errors import WeightsError
 from salip_exp.networks._torchscript import read_tensors
 from salip_exp.networks.registry import Entry, named_by_hash, named_by_shape
 
 State = dict[str, torch.Tensor]
 Net = TypeVar("Net", bound=torch.nn.Module)
+
+
+HEADER = 4 << 20
+"""Bytes of the table of contents of a safetensors file; that of a thousand tensors has 100,000."""
+
+
+def require_small_header(path: Path) -> None:
+    """Look at how long a safetensors file says that its table of contents is, before that is read.
+
+    Raises:
+        TooLarge: longer than HEADER.
+        OSError: the file cannot be read, or is none.
+    """
+    with open_file(path, sys.maxsize) as stream:
+        size = int.from_bytes(stream.read(8), "little")
+    if size > HEADER:
+        raise TooLarge(f"its table of contents has {size:,} bytes, and {HEADER:,} is the limit")
 
 
 def is_torchscript(path: Path) -> bool:

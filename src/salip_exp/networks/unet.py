@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from salip_exp.errors import CaseError, EnvironmentFault, WeightsError
-from salip_exp.networks.checkpoint import require_finite
+from salip_exp.networks.checkpoint import require_finite, require_small_header
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
@@ -146,6 +146,7 @@ def load_unet(file: str | None, device: torch.device) -> LoadedUnet:
 
 def _read(path: Path) -> tuple[Trained, dict[str, Tensor]]:
     try:
+        require_small_header(path)
         with safetensors.safe_open(path, framework="pt") as stream:
             facts = json.loads((stream.metadata() or {})[METADATA])
             state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (it is no mapping)

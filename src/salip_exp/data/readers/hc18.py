@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from salip_exp._files import read_small
+from salip_exp._files import TooLarge, read_small
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.datasets import Listing, Reader, gather
@@ -23,6 +23,8 @@ LAYOUT = (
     "training_set_pixel_size_and_HC.csv below dataset.root."
 )
 TABLE = "training_set_pixel_size_and_HC.csv"
+MAX_ROWS = 200_000
+"""Of the table; it has 1,334 for all of HC18."""
 _ANNOTATION = "_Annotation"
 _SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
 """Millimetres that a pixel and a head's circumference can have."""
@@ -93,6 +95,8 @@ def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:
         return {}
     try:
         lines = read_small(found).decode("utf-8-sig").splitlines()
+        if len(lines) > MAX_ROWS:
+            raise TooLarge(f"it has {len(lines):,} rows, and {MAX_ROWS:,} is the limit")
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
         return {row[0]: _measure(row) for row in rows[1:]}
     except (OSError, ValueError, IndexError, csv.Error) as error:

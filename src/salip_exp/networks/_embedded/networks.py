@@ -9,7 +9,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from salip_exp._files import TooLarge
 from salip_exp.errors import WeightsError
+from salip_exp.networks.checkpoint import require_small_header
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 
 _SIDE = 256
@@ -101,6 +103,7 @@ def read_clip(path: Path, vocabulary: int = 49408) -> State:
 
 def _read(path: Path) -> State:
     try:
+        require_small_header(path)
         return load_file(path)
-    except (SafetensorError, OSError) as fault:
+    except (SafetensorError, TooLarge, OSError) as fault:
         raise WeightsError(f"{path} cannot be read as safetensors ({fault}); get the file again") from fault
