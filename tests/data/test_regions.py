@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from salip_exp.config import Fill, Side
-from salip_exp.data.regions import components, filled, fit_ellipse, one_side, regions
+from salip_exp.config import Fill, Resize, Side
+from salip_exp.data.loading import resize_mask
+from salip_exp.data.regions import components, filled, fit_ellipse, loses_regions, one_side, regions
 
 
 def block(x0: int, x1: int, y0: int = 2, y1: int = 6) -> np.ndarray:
@@ -142,3 +143,19 @@ def test_the_fitted_ellipse_has_the_axes_it_was_drawn_with() -> None:
     fitted = fit_ellipse(drawn((90.0, 60.0), (50, 30), 25, 1))
     assert fitted is not None
     assert fitted[0] == pytest.approx((90, 60), abs=0.5) and sorted(fitted[1]) == pytest.approx([60, 100], abs=1)
+
+
+@pytest.mark.fault("T8")
+@pytest.mark.parametrize(
+    ("spots", "lost"),
+    [((), False), (((60, 60, 1),), True), (((60, 60, 8),), False), (((39, 20, 1),), False)],
+    ids=["one region", "a speck far off", "two that stay", "a speck that is swallowed"],
+)
+def test_a_region_is_lost_where_nothing_of_it_is_left(spots: tuple[tuple[int, int, int], ...], lost: bool) -> None:
+    target = np.zeros((80, 64), bool)
+    target[10:38, 10:40] = True
+    for row, column, size in spots:
+        target[row : row + size, column : column + size] = True
+    resized = resize_mask(target, Resize(side=20))
+    assert loses_regions(target, resized) is lost
+    assert not loses_regions(target, target)

@@ -80,6 +80,7 @@ ROWS = {
     "T4": "masks without an image, images without a mask",
     "T5": "volumes and slices left out by trimming, emptiness, per_volume, limit",
     "T6": "layouts that no setting pairs",
+    "T8": "target that loses some of its regions at working size",
     "T7": "many files in a folder",
     "R1": "files are whole or absent",
     "R2": "a case is resumed only from what made it",

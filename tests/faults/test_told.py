@@ -80,6 +80,26 @@ def test_a_target_that_vanishes_fails_and_is_never_empty(
     )
 
 
+@pytest.mark.fault("T8")
+def test_a_target_that_loses_some_of_its_regions_is_told(
+    typed: Any, data: Path, folder: tuple[str, ...], tmp_path: Path, helpers: Any
+) -> None:
+    spot(data, "two", radius=60)
+    mask = np.asarray(Image.open(data / "masks" / "two_mask.png")).copy()
+    mask[500, 20] = 190
+    Image.fromarray(mask).save(data / "masks" / "two_mask.png")
+    arguments = (*folder, f"dataset.root={data}")
+    ended = typed(*arguments, "hydra.run.dir=run")
+    assert ended.code == 0 and helpers.rows(tmp_path / "run")["two"]["status"] == "ok"
+    told = "1 target loses regions at working size (two): they are scored without them"
+    assert any(note.startswith(told) for note in helpers.summary(tmp_path / "run")["notes"])
+    assert [each["names"] for each in manifest(tmp_path / "run")["left_out"] if each["kind"] == "regions"] == [["two"]]
+    assert " ".join(ended.out.split()).count(told) == 1
+    assert told in (tmp_path / "run" / "report.html").read_text()
+    found = finding(typed(*arguments, "task=check", "check.json=true").out, "regions of the target vanish")
+    assert (found["level"], found["said"]) == ("warn", "1 image: regions of the target vanish at working size (two)")
+
+
 @pytest.mark.fault("T1")
 def test_the_check_finds_it_with_a_setting_that_helps(typed: Any, data: Path, folder: tuple[str, ...]) -> None:
     spot(data, "lesion")

@@ -120,6 +120,16 @@ def test_absent_weights_name_the_command_that_makes_them(absent) -> None:
         load_unet(absent, CPU)
 
 
+@pytest.mark.fault("I11")
+def test_a_file_that_torch_cannot_map_is_a_fault_of_the_machine(monkeypatch, file) -> None:
+    def refused(*_, **__):
+        raise RuntimeError("unable to open file <unet.safetensors> in read-only mode: Permission denied (13)")
+
+    monkeypatch.setattr("safetensors.safe_open", refused)
+    with pytest.raises(EnvironmentFault, match=r"cannot be read \(unable to open file .*: get access to it"):
+        load_unet(str(file), torch.device("cpu"))
+
+
 def test_without_monai_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     with pytest.raises(EnvironmentFault, match=r"needs MONAI, which is not installed: pip install 'salip_exp\[unet\]'"):

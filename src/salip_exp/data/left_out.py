@@ -61,19 +61,29 @@ def left_out(kind: str, names: Sequence[str], what: str, why: str) -> LeftOut:
     return LeftOut(kind, len(names), many(len(names), what), why, tuple(names))
 
 
-UNSCORED, VANISHED = "unscored", "vanished"
-"""Kinds that every summary has a note of its own on: images without a target, and targets gone at working size."""
+UNSCORED, VANISHED, REGIONS = "unscored", "vanished", "regions"
+"""Kinds that every summary has a note of its own on: images without a target, targets gone at working size, and those
+of which regions are gone.
+"""
+LOST_REGIONS = "regions of the target vanish at working size"
+"""The note of a case whose target has fewer regions than its file."""
 
 
 def told_of(kept: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a manifest's `left_out` says, but for what the summary beside it says already."""
-    return [str(each["said"]) for each in kept if each["kind"] not in (UNSCORED, VANISHED)]
+    return [str(each["said"]) for each in kept if each["kind"] not in (UNSCORED, VANISHED, REGIONS)]
 
 
 def vanished_targets(names: Sequence[str]) -> LeftOut:
     """Cases that failed with E_VANISHED."""
     why = ": such a case fails and is in no mean; a larger dataset.resize.side or dataset.resize.mode=native keeps it"
     return left_out(VANISHED, names, "[target vanishes|targets vanish] at working size", why)
+
+
+def shrunk_targets(names: Sequence[str]) -> LeftOut:
+    """Cases with LOST_REGIONS."""
+    why = ": they are scored without them; a larger dataset.resize.side or dataset.resize.mode=native keeps them"
+    return left_out(REGIONS, names, "[target loses|targets lose] regions at working size", why)
 
 
 def listed(excluded: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from salip_exp.config import (
 )
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
 from salip_exp.data.images import read_levels, read_mask, read_picture
-from salip_exp.data.regions import one_side
+from salip_exp.data.left_out import LOST_REGIONS
+from salip_exp.data.regions import loses_regions, one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
 
@@ -196,13 +197,17 @@ def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mas
     Raises:
         VanishedTarget: the organ that is asked for is there, and resizing leaves nothing of it.
     """
+    held = np.asarray(mask > _HALF if mask.dtype == np.uint8 else mask)
     if config.side is Side.both:
-        return resize_target(mask, config.resize, str(path)), ()
-    asked = one_side(np.asarray(mask > _HALF if mask.dtype == np.uint8 else mask), config.side)
+        target = resize_target(mask, config.resize, str(path))
+        return target, (LOST_REGIONS,) * loses_regions(held, target)
+    asked = one_side(held, config.side)
     target = one_side(resize_mask(mask, config.resize), config.side)
     if asked.any() and not (target.any() and resize_mask(asked, config.resize).any()):
         raise vanished(asked, config.resize, str(path))
-    return target, (f"{NOT_ON_SIDE} {config.side} side",) if mask.any() and not target.any() else ()
+    if mask.any() and not target.any():
+        return target, (f"{NOT_ON_SIDE} {config.side} side",)
+    return target, (LOST_REGIONS,) * loses_regions(asked, target)
 
 
 def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> CaseRef:

@@ -26,6 +26,15 @@ def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
     return target[None] if k == 1 else components(target, k)
 
 
+def loses_regions(target: NDArray[np.bool_], resized: NDArray[np.bool_]) -> bool:
+    """Whether some 8-connected components of a target (H, W), but not all, have no pixel left in it at (h, w)."""
+    if target.shape == resized.shape or not resized.any():
+        return False
+    n, labels = cv2.connectedComponents(target.astype(np.uint8), connectivity=8)
+    places = (np.arange(was) * now // was for was, now in zip(target.shape, resized.shape, strict=True))
+    return len(np.unique(labels[target & resized[np.ix_(*places)]])) < n - 1
+
+
 MOST = 256
 
 """Components that are looked at, the largest; what is left beyond them are specks of no side."""

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from salip_exp._wording import brief
 from salip_exp.errors import CaseError, EnvironmentFault, WeightsError
 from salip_exp.networks.checkpoint import require_finite, require_small_header
 from salip_exp.networks.weights import sha256_of
@@ -154,8 +155,9 @@ def _read(path: Path) -> tuple[Trained, dict[str, Tensor]]:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise WeightsError(f"unet.weights={path} is damaged or no U-Net of salip_exp ({reason}): {_TRAIN}") from error
-    except OSError as error:
-        raise EnvironmentFault(f"unet.weights={path} cannot be read ({error.strerror}): get access to it") from error
+    except (OSError, RuntimeError) as error:  # torch maps the file, and says in its own way that it cannot
+        why = error.strerror if isinstance(error, OSError) else brief(str(error))
+        raise EnvironmentFault(f"unet.weights={path} cannot be read ({why}): get access to it") from error
 
 
 def _trained(facts: Any) -> Trained:

@@ -24,7 +24,7 @@ from salip_exp._timing import Parts
 from salip_exp.cache.store import Store
 from salip_exp.config import Config
 from salip_exp.data.case import Dataset
-from salip_exp.data.left_out import listed, vanished_targets
+from salip_exp.data.left_out import LOST_REGIONS, listed, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.runs._process import environment_of_children
 from salip_exp.runs.lab import Loaded
@@ -166,7 +166,8 @@ def closing(run: Run, built: Mapping[str, int], parts: Parts, store: Store) -> d
         seconds.update(record.seconds)
     vanished = [each.case_id for each in run.records if each.status == f"failed({VanishedTarget.CODE})"]
     data = run.manifest["data"]
-    more = [vanished_targets(vanished).to_dict()] if vanished else []
+    shrunk = [each.case_id for each in run.records if LOST_REGIONS in each.notes]
+    more = [told(names).to_dict() for told, names in ((vanished_targets, vanished), (shrunk_targets, shrunk)) if names]
     return {
         "data": data | {"left_out": [*data["left_out"], *more]},
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),

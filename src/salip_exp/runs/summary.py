@@ -20,7 +20,7 @@ from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
 from salip_exp.config import Config, EmptyTarget, Sampler
-from salip_exp.data.left_out import vanished_targets
+from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
@@ -109,6 +109,9 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     vanished = [record.case_id for record in records if record.status == f"failed({VanishedTarget.CODE})"]
     if vanished:
         said.append(vanished_targets(vanished).said)
+    shrunk = [record.case_id for record in records if LOST_REGIONS in record.notes]
+    if shrunk:
+        said.append(shrunk_targets(shrunk).said)
     failed = sum(record.failed for record in records)
     if failed:
         said.append(f"{failed} of {many(len(records), 'case')} failed and are in no mean")

@@ -105,5 +105,5 @@ def _read(path: Path) -> State:
     try:
         require_small_header(path)
         return load_file(path)
-    except (SafetensorError, TooLarge, OSError) as fault:
+    except (SafetensorError, TooLarge, OSError, RuntimeError) as fault:
         raise WeightsError(f"{path} cannot be read as safetensors ({fault}); get the file again") from fault
