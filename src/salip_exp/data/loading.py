@@ -197,7 +197,7 @@ def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mas
     Raises:
         VanishedTarget: the organ that is asked for is there, and resizing leaves nothing of it.
     """
-    held = np.asarray(mask > _HALF if mask.dtype == np.uint8 else mask)
+    held = np.asarray(mask > _HALF if mask.dtype == np.uint8 else mask, bool)
     if config.side is Side.both:
         target = resize_target(mask, config.resize, str(path))
         return target, (LOST_REGIONS,) * loses_regions(held, target)
