@@ -115,6 +115,18 @@ class MissingMasks(StrEnum):
     predict = "predict"  # predicted without a score
 
 
+class Layout(StrEnum):
+    """Trees that data sets come in; their patterns stand in `data.readers._layouts`."""
+
+    nnunet = "nnunet"
+    decathlon = "decathlon"
+    bids = "bids"
+    brats = "brats"
+    totalsegmentator = "totalsegmentator"
+    medsam_npz = "medsam_npz"
+    coco = "coco"
+
+
 class NonFinite(StrEnum):
     """What happens to NaN and infinite voxels."""
 
@@ -270,12 +282,15 @@ class Volume:
 
 @dataclass
 class Files:
-    """Which files `dataset=folder` takes; globs are relative to the root."""
+    """Which files `dataset=folder` takes; globs and patterns with {id}, {subject}, {group} are relative to the root."""
 
     images: str = "images/**/*"
     masks: str | None = "masks/**/*"
-    mask_suffix: str = "_mask"  # removed from a mask's stem before it is matched to an image's
-    label: int | None = None  # of a mask with several labels: the one to segment, any whole number
+    mask_suffix: str = "_mask"  # of globs: removed from a mask's stem before it is matched to an image's
+    layout: Layout | None = None  # in place of images and masks: the patterns of a well-known tree
+    channel: str | None = None  # of a layout whose images come in several; None: its first
+    table: str | None = None  # in place of all of these: a CSV with the columns image, mask, group, subject
+    label: int | str | None = None  # of a mask with several: the one to segment, by number, or by name where files tell
     follow_links: bool = False  # follow symbolic links that leave the root
 
 

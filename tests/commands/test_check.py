@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,6 +112,18 @@ def test_phantoms_are_in_order(name: str, tmp_path: Path) -> None:
     )
     said = [each.said for each in findings(chosen) if each.level is not Level.ok]
     assert all(each.endswith("no mask") for each in said)  # one x-ray phantom has none, on purpose
+
+
+def test_what_belongs_together_is_shown_and_what_would_pair_is_proposed(config: Make, tmp_path: Path) -> None:
+    said = [each.said for each in look(config()).findings]
+    assert "2 images have a mask: images/0.png with masks/0_mask.png, images/1.png with masks/1_mask.png" in said
+    (tmp_path / "data" / "masks").rename(tmp_path / "data" / "truth")
+    (found,) = [each.said for each in look(config()).findings if "no mask is found" in each.said]
+    assert found.startswith("no mask is found at dataset.files.masks=masks/**/*: ")
+    assert found.endswith(" pairs 2 of them")
+    proposed = shlex.split(found.partition(": ")[2])[:2]
+    again = [each.said for each in look(config(*(each.replace("=", "='", 1) + "'" for each in proposed))).findings]
+    assert "2 images have a mask: images/0.png with truth/0_mask.png, images/1.png with truth/1_mask.png" in again
 
 
 def test_copies_and_empty_masks_are_named(config: Make, tmp_path: Path) -> None:

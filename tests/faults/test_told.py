@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -437,29 +438,31 @@ def test_four_times_the_images_take_four_times_the_work_to_check(tmp_path: Path,
 
 
 LAYOUTS = {
-    "nnunet": ("imagesTr/la_1_0000", "labelsTr/la_1", "imagesTr/*", "labelsTr/*", "'_0000', cannot be taken off"),
-    "totalseg": ("s1/ct", "s1/segmentations/liver", "*/ct.png", "*/segmentations/*.png", "in the same sub-folder"),
-    "brats": ("B1/B1_flair", "B1/B1_seg", "*/*_flair.png", "*/*_seg.png", "no setting pairs them"),
-    "suffix": ("images/a", "masks/a_seg", "images/*", "masks/*", "dataset.files.mask_suffix=_seg pairs 1"),
-    "none": ("images/a_mask", "masks/a_mask", "images/*", "masks/*", "dataset.files.mask_suffix='' pairs 1"),
+    "nnunet": ("imagesTr/la_1_0000", "labelsTr/la_1", "imagesTr/*", "labelsTr/*", "dataset.files.layout=nnunet"),
+    "totalseg": ("s1/ct", "s1/segmentations/liver", "*/ct.png", "*/segmentations/*.png", "images='{id}/ct.png'"),
+    "brats": ("B1/B1_flair", "B1/B1_seg", "*/*_flair.png", "*/*_seg.png", "masks='{id}/{id}_seg.png'"),
+    "suffix": ("images/a", "masks/a_seg", "images/*", "masks/*", "dataset.files.mask_suffix=_seg"),
+    "none": ("images/a_mask", "masks/a_mask", "images/*", "masks/*", "dataset.files.mask_suffix=''"),
 }
 
 
 @pytest.mark.fault("T6")
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_hint_for_another_layout_names_what_helps_or_that_nothing_does(
+def test_the_hint_for_another_layout_names_what_helps(
     typed: Any, tmp_path: Path, folder: tuple[str, ...], helpers: Any, name: str
 ) -> None:
     image, mask, images, masks, hint = LAYOUTS[name]
     for path, pixels in zip((image, mask), helpers.oval(0), strict=True):
         helpers.save(tmp_path / "data" / f"{path}.png", pixels)
-    arguments = (*folder, "dataset.root=data", GT, f"dataset.files.images='{images}'", f"dataset.files.masks='{masks}'")
-    said = typed(*arguments).complaint
-    assert hint in said
+    rest, globs = (*folder, "dataset.root=data", GT), (f"dataset.files.images={images}", f"dataset.files.masks={masks}")
+    said = typed(*rest, *globs).complaint
+    assert f"{hint}" in said
     assert f"{mask}.png" in said
     assert f"{image}.png" in said
-    if "pairs 1" in hint:
-        assert typed(*arguments, hint.split()[0]).code == 0
+    proposed = [each for each in shlex.split(said.rpartition(": ")[2]) if each.startswith("dataset.")]
+    kept = globs if "mask_suffix" in hint else ()
+    assert said.endswith(" pairs 1 of them.\n")
+    assert typed(*rest, *kept, *proposed).code == 0
 
 
 @pytest.mark.fault("T1")

@@ -177,6 +177,7 @@ class _Seen:
         self.untargeted: list[str] = []
         self.notes: dict[str, list[str]] = {"constant image": []}
         self.same: dict[bytes, list[str]] = defaultdict(list)
+        self.pairs: dict[Path, Path] = {}
 
     def read(self, ref: CaseRef) -> None:
         """Read a case as a run does. A volume is one file: where one slice cannot be read, none is tried after it."""
@@ -201,10 +202,14 @@ class _Seen:
             self.untargeted.append(case.case_id)
         elif not case.mask.any() and not any(note.startswith(NOT_ON_SIDE) for note in case.notes):
             self.empty.append(case.case_id)
+        if case.source is not None and case.source.mask is not None:
+            self.pairs[case.source.image] = case.source.mask
         for note in case.notes:
             self.notes.setdefault(note, []).append(case.case_id)
 
     def findings(self) -> Iterator[Finding]:
+        if self.pairs:
+            yield fine(_DATA, f"{len(self.pairs)} images have a mask: {some(list(self._paired()))}")
         for name, error in self.broken.items():
             more = f" (and {many(self.untried[name], 'further slice')})" if self.untried[name] else ""
             yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
@@ -223,6 +228,12 @@ class _Seen:
         for note, ids in self.notes.items():
             if ids:
                 yield Finding(_level(note), _DATA, f"{many(len(ids), 'image')}: {note} ({some(ids)})")
+
+    def _paired(self) -> Iterator[str]:
+        """What belongs together, each by its path below the root."""
+        root = Path(self.config.dataset.root or ".").expanduser()
+        for pair in self.pairs.items():
+            yield " with ".join(str(each.relative_to(root) if each.is_relative_to(root) else each) for each in pair)
 
 
 def _named(names: Sequence[str], what: str) -> str:

@@ -75,6 +75,9 @@ def _entries(config: Config) -> list[Entry]:
 
 
 _LATER = {
+    "files.channel": None,
+    "files.layout": None,
+    "files.table": None,
     "resize.masks": MaskOrder.threshold_first,
     "volume.mask_affine": MaskAffine.check,
     "volume.resize": True,

@@ -26,7 +26,18 @@ from salip_exp._settings import tuning as tuning
 from salip_exp._settings.tuned import with_tuned
 from salip_exp._wording import some
 from salip_exp.cascade.options import VIEWS, no_point, too_many
-from salip_exp.config import AreaUnit, CacheMode, Config, MissingMasks, Side, Task, TrackerMode, TrackerName
+from salip_exp.config import (
+    AreaUnit,
+    CacheMode,
+    Config,
+    DatasetConfig,
+    Files,
+    MissingMasks,
+    Side,
+    Task,
+    TrackerMode,
+    TrackerName,
+)
 from salip_exp.data._phantoms.store import GROUPS, WRITERS
 from salip_exp.data.datasets import READERS
 from salip_exp.errors import ConfigError
@@ -251,6 +262,7 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
         yield "dataset.limit and dataset.sample exclude each other: the first N cases, or N drawn with the seed"
     if data.phantom is not None and data.layout not in WRITERS:
         yield f"dataset.phantom has no layout {data.layout}: use dataset=phantom_cc359, phantom_hc18 or phantom_xray"
+    yield from _files_contradictions(data)
     groups = GROUPS.get(data.layout, 1)
     if data.phantom is not None and data.phantom.n % groups:
         yield (
@@ -271,6 +283,24 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
         yield f"dataset.side={data.side} leaves one organ, but dataset.k={data.k}: add dataset.k=1"
     if METHODS[config.method].target and data.missing_masks is MissingMasks.predict and data.files.masks is None:
         yield f"method={config.method} cannot do without masks, but dataset.files.masks=null: use method=salip"
+
+
+def _files_contradictions(data: DatasetConfig) -> Iterator[str]:
+    files, usual = data.files, Files()
+    if isinstance(files.label, str) and data.layout != "folder":
+        yield f"dataset.files.label={files.label} is no number: names of labels are looked up by dataset=folder alone"
+    if files.layout is None and files.channel is not None:
+        yield f"dataset.files.channel={files.channel} is that of a layout: add dataset.files.layout=nnunet, or another"
+    if files.table is not None and files.layout is not None:
+        yield f"dataset.files.table and dataset.files.layout={files.layout} both say what the files are: drop one"
+    if files.layout is not None and (files.images, files.masks) not in (
+        (usual.images, usual.masks),
+        (usual.images, None),
+    ):
+        yield (
+            f"dataset.files.layout={files.layout} says where images and masks lie: drop dataset.files.images and "
+            "dataset.files.masks, or the layout"
+        )
 
 
 def _cascade_contradictions(config: Config) -> Iterator[str]:

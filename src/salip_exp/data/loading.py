@@ -210,6 +210,13 @@ def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mas
     return target, (LOST_REGIONS,) * loses_regions(asked, target)
 
 
+def _label(config: DatasetConfig) -> int | None:
+    """The number of the target in masks; readers of folders have made one of a name."""
+    label = config.files.label
+    assert label is None or isinstance(label, int)
+    return label
+
+
 def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> CaseRef:
     """Reference to the case of one picture; its name is its subject too."""
     return CaseRef(name, config.group, name, partial(_load_picture, name, image, mask, config))
@@ -221,7 +228,7 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     target: Mask | Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
-        target, said = read(mask, config.files.label)
+        target, said = read(mask, _label(config))
         notes += said
     return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes, mask_path=mask)
 
@@ -249,7 +256,7 @@ def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: Da
 def _read_target(image: Path, mask: Path, config: DatasetConfig) -> Slices:
     """The mask of a volume, placed by its own affine or by the image's."""
     ignored = config.volume.mask_affine is MaskAffine.ignore
-    return read_target(mask, config.files.label, image if ignored else None)
+    return read_target(mask, _label(config), image if ignored else None)
 
 
 def _load_slice(

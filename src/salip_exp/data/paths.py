@@ -102,8 +102,13 @@ def safe(path: Path, root: Path, follow_links: bool = False, real: Path | None =
     return path
 
 
-def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+def by_name(
+    paths: Iterable[Path], name: Callable[[Path], str], todo: str = "rename or remove one of them"
+) -> dict[str, Path]:
     """Paths by the name that cases get from them, composed (NFC) however the file system spells it, in their order.
+
+    Args:
+        todo: about two of one name.
 
     Raises:
         DataError: two have one name; upper and lower case do not tell names apart, as not every file system does.
@@ -114,7 +119,7 @@ def by_name(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Pat
         key = composed(name(path))
         other = seen.setdefault(key.casefold(), path)
         if other is not path:
-            raise DataError(f"{other} and {path} have one name, {key!r}: rename or remove one of them.")
+            raise DataError(f"{other} and {path} have one name, {key!r}: {todo}.")
         named[key] = path
     return named
 

@@ -2,39 +2,99 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from salip_exp._wording import many
 from salip_exp.config import DatasetConfig
-from salip_exp.data.case import CaseRef, failing
+from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
+from salip_exp.data.left_out import LeftOut
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_below, require_folder, stem
+from salip_exp.data.readers._layouts import placed
+from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
+from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
+from salip_exp.data.readers._table import from_table
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
 
 LAYOUT = (
     "dataset=folder wants images/ and, where there are masks, masks/ below dataset.root, "
-    "or globs of its own in dataset.files.images and dataset.files.masks."
+    "or dataset.files.images and dataset.files.masks that say where they lie, such as 'scans/{id}.png' and "
+    "'labels/{id}_seg.png'."
 )
 
 
 def _read_folder(root: Path, config: DatasetConfig) -> Listing:
-    """Pictures and volumes that match the image glob, with the masks of their names.
+    """Pictures and volumes, with their masks: by a table, by patterns or by globs.
+
+    Raises:
+        ConfigError: a glob or a pattern leads out of the root, or names what it cannot.
+        DataError: two files have one name, or there are masks and none has the name of an image.
+    """
+    require_folder(root, LAYOUT)
+    files = placed(root, config.files)
+    config = replace(config, files=files)
+    if files.table is not None:
+        found = from_table(Path(files.table).expanduser(), root)
+    elif "{" in files.images or "{" in (files.masks or ""):
+        found = _by_patterns(root, config)
+    else:
+        found = _by_globs(root, config)
+    listing = gather(found.images, found.masks, root, config, partial(_refs, found.parts, config))
+    proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
+    if proposal is None:
+        return listing
+    if not found.images:
+        raise DataError(
+            f"{root} holds no images at dataset.files.images={files.images}, but elsewhere: {proposal.said}."
+        )
+    said = f"no mask is found at dataset.files.masks={files.masks}: {proposal.said}"
+    return replace(listing, beside=[*listing.beside, LeftOut("unpaired", proposal.pairs, said)])
+
+
+def _proposal(root: Path, config: DatasetConfig) -> Proposal | None:
+    """The settings that would pair what lies anywhere below the root."""
+    there = files_below(root, "**/*", (*PICTURES, *VOLUMES), config.files.follow_links)
+    masks = likely_masks(root, there)
+    known = set(masks)
+    return propose(root, [path for path in there if path not in known], masks) if masks else None
+
+
+def _by_patterns(root: Path, config: DatasetConfig) -> Paired:
+    """What two patterns pair; where they are one, a file holds image and mask."""
+    files = config.files
+    images = _pattern("images", files.images)
+    masks = None if files.masks is None else _pattern("masks", files.masks)
+    marks = [] if masks is None else _files(root, masks.glob, "masks", config)
+    known = {path for path in marks if masks and masks != images and masks.read(relative(path, root)) is not None}
+    pictures = [path for path in _files(root, images.glob, "images", config) if path not in known]
+    found = pair(root, images, masks, pictures, marks)
+    if found.images and found.masks and not found.both:
+        raise DataError(unpaired(root, found.images, found.masks))
+    return found
+
+
+def _pattern(key: str, text: str) -> Pattern:
+    pattern = Pattern(text)
+    if wrong := pattern.unknown():
+        raise ConfigError(
+            f"dataset.files.{key}={text} names {{{wrong}}}: a pattern knows {{id}}, {{subject}}, {{group}}."
+        )
+    if not pattern.named:
+        raise ConfigError(f"dataset.files.{key}={text} needs {{id}}, as the other pattern has: {{id}} pairs the two.")
+    return pattern
+
+
+def _by_globs(root: Path, config: DatasetConfig) -> Paired:
+    """What globs pair.
 
     A mask belongs to the image of the same name, less `mask_suffix`, in the same sub-folder below each glob's fixed
     part. Ids are paths without endings, so that equal names in two sub-folders stay apart. Where one glob stands for
     both, masks are what has the suffix.
-
-    Raises:
-        ConfigError: a glob leads out of the root.
-        DataError: two files have one name, or there are masks and none has the name of an image.
     """
-    require_folder(root, LAYOUT)
     files = config.files
     marks = [] if files.masks is None else _files(root, files.masks, "masks", config)
     if files.masks == files.images:
@@ -44,8 +104,8 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(composed(files.mask_suffix)))
     images = by_name(pictures, lambda path: _name(path, root, files.images))
     if images and masks and not masks.keys() & images.keys():
-        raise DataError(_unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
-    return gather(images, masks, root, config, partial(_refs, config=config))
+        raise DataError(unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
+    return Paired(images, masks, {})
 
 
 def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Path]:
@@ -64,40 +124,25 @@ def _name(path: Path, root: Path, pattern: str) -> str:
     return PurePosixPath(*path.relative_to(root).parts[fixed:-1], stem(path)).as_posix()
 
 
-def _unpaired(root: Path, images: Mapping[str, Path], masks: Mapping[str, Path], raw: Sequence[str]) -> str:
-    """What to say where no mask has the name of an image: which setting pairs them, or that none does.
-
-    Args:
-        images, masks: by the names that they are matched by.
-        raw: names of the masks before `mask_suffix` is taken off.
-    """
-    image, mask = next(iter(images)), next(iter(masks))
-    said = (
-        f"{root}: no mask has the name of an image. The first of {many(len(masks), 'mask')} is {mask!r} "
-        f"({masks[mask].relative_to(root)}), the first of {many(len(images), 'image')} {image!r} "
-        f"({images[image].relative_to(root)})"
-    )
-    suffix, pairs = _best(images, raw)
-    if pairs:
-        return f"{said}: dataset.files.mask_suffix={shlex.quote(suffix)} pairs {pairs} of them."
-    rest, pairs = _best(masks, list(images))
-    why = (
-        f"what images have at the end of their names, {rest!r}, cannot be taken off yet"
-        if pairs
-        else "a mask must have its image's name, less dataset.files.mask_suffix, in the same sub-folder"
-    )
-    return f"{said}: no setting pairs them, {why}. Copy, link or rename the masks to the names of their images."
+def _refs(
+    parts: Mapping[str, Mapping[str, str]], config: DatasetConfig, name: str, image: Path, mask: Path | None
+) -> Sequence[CaseRef]:
+    """The cases of an image, of the group and the subject that its pattern or table names."""
+    refs = _read(name, image, mask, config)
+    told = parts.get(name, {})
+    group, subject = told.get("group"), told.get("subject")
+    if group or subject:
+        for place, ref in enumerate(refs):
+            who = group or ref.group, subject or ref.subject
+            refs[place] = replace(ref, group=who[0], subject=who[1], load=partial(_told, ref.load, *who))
+    return refs
 
 
-def _best(names: Mapping[str, Path], longer: Sequence[str]) -> tuple[str, int]:
-    """The ending that makes names, as they are, of the most of some longer ones, and of how many."""
-    counts: Counter[str] = Counter()
-    for each in longer:
-        counts.update(each[end:] for end in range(1, len(each) + 1) if each[:end] in names)
-    return max(counts.items(), key=lambda found: (found[1], -len(found[0])), default=("", 0))
+def _told(load: Callable[[], Case], group: str, subject: str) -> Case:
+    return replace(load(), group=group, subject=subject)
 
 
-def _refs(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
+def _read(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
     if mask is not None and is_volume(mask) != is_volume(image):
         error = CaseError("E_SHAPE", f"{image} and its mask {mask} must both be pictures or both be NIfTI.")
         return [CaseRef(name, config.group, name, failing(error))]

@@ -1,0 +1,58 @@
+"""Images and masks by a table: `dataset.files.table`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from salip_exp._files import read_small
+from salip_exp.data.paths import composed, stem
+from salip_exp.data.readers._patterns import PARTS, Paired
+from salip_exp.errors import DataError
+
+_COLUMNS = ("image", "mask", *PARTS)
+
+
+def from_table(path: Path, root: Path) -> Paired:
+    """The pairs of a CSV file with a line of names above: `image`, and `mask`, `group`, `subject`, `id` where wanted.
+
+    Paths are relative to the root. A case is named by `id`, or else by its image's path without ending.
+
+    Raises:
+        DataError: the table cannot be read, has no column `image` or one of another name, names a file that is not
+            there, or two cases alike.
+    """
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    parts: dict[str, dict[str, str]] = {}
+    lines: dict[str, int] = {}
+    for line, row in enumerate(_rows(path), 2):
+        where = f"dataset.files.table={path}, line {line}"
+        if not row["image"]:
+            raise DataError(f"{where}: it names no image.")
+        for each in filter(None, (row["image"], row.get("mask"))):
+            if not (root / each).exists():
+                raise DataError(f"{where}: {root / each} is not there.")
+        image = Path(row["image"])
+        name = composed(row.get("id") or (image.parent / stem(image)).as_posix())
+        if (other := lines.setdefault(name.casefold(), line)) != line:
+            raise DataError(f"{where}: its case has the name of that of line {other}, {name!r}: add a column id.")
+        images[name], parts[name] = root / image, row
+        if row.get("mask"):
+            masks[name] = root / row["mask"]
+    return Paired(images, masks, parts)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        lines = read_small(path).decode("utf-8-sig").splitlines()
+        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
+    except (OSError, ValueError, csv.Error, AttributeError) as error:
+        raise DataError(f"dataset.files.table={path} cannot be read ({error}): give a CSV file.") from error
+    columns = list(rows[0]) if rows else []
+    if "image" not in columns or set(columns) - set(_COLUMNS):
+        raise DataError(
+            f"dataset.files.table={path} has the columns {', '.join(columns) or 'of no row'}: it wants image, and "
+            f"knows {', '.join(_COLUMNS[1:])}."
+        )
+    return rows
