@@ -26,7 +26,7 @@ class Task(StrEnum):
 
 
 class Side(StrEnum):
-    """Which of a pair of organs is the target; the patient's right lies on the left of a frontal picture."""
+    """Which of a pair of organs is the target: the patient's, who faces us in a picture; slices know."""
 
     both = "both"
     right = "right"
@@ -90,6 +90,13 @@ class Axis(StrEnum):
     sagittal = "sagittal"
     coronal = "coronal"
     axial = "axial"
+
+
+class Display(StrEnum):
+    """On which side of an axial or coronal picture the patient's left lies."""
+
+    neurological = "neurological"  # on the left
+    radiological = "radiological"  # on the right: the patient faces us
 
 
 class Windowed(StrEnum):
@@ -240,9 +247,9 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-def key(default: Any, low: float | None = None, high: float | None = None) -> Any:
-    """A schema field whose numbers must lie in [low, high]; None leaves an end open."""
-    metadata = {"low": low, "high": high}
+def key(default: Any, low: float | None = None, high: float | None = None, hint: str = "") -> Any:
+    """A schema field whose numbers must lie in [low, high]; None leaves an end open. A hint ends the complaint."""
+    metadata = {"low": low, "high": high, "hint": hint}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -251,6 +258,9 @@ def key(default: Any, low: float | None = None, high: float | None = None) -> An
 def secret() -> Any:
     """A schema field of an address that may hold a password, None by default; it is hidden wherever it is told."""
     return field(default=None, metadata={"low": None, "high": None, "secret": True})
+
+
+_UNITS = ", a percentile; numbers in the image's own units are dataset.volume.window=[LOW,HIGH]"
 
 
 @dataclass
@@ -273,9 +283,11 @@ class Volume:
     trim_mm: float = key(20.0, 0, 200)  # left out at each end of the target's extent
     trim_slices: int = key(0, 0, 10_000)  # the same as a number of the slices that are taken
     per_volume: int | None = key(None, 1, None)  # this many slices, evenly spaced; None: all
-    window_low: float = key(0.5, 0, 50)  # percentiles of the voxels that become 0 and 255
-    window_high: float = key(99.5, 50, 100)
+    display: Display = Display.neurological
+    window_low: float = key(0.5, 0, 50, _UNITS)  # percentiles of the voxels that become 0 and 255
+    window_high: float = key(99.5, 50, 100, _UNITS)
     window_of: Windowed = Windowed.volume
+    window: Any = None  # in their place: soft_tissue, lung, bone, brain, header, or [low, high] in the image's units
     non_finite: NonFinite = NonFinite.fail
     mask_affine: MaskAffine = MaskAffine.check
 

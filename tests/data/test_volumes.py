@@ -18,7 +18,7 @@ from salip_exp.config import Axis, DatasetConfig, NonFinite, Volume
 from salip_exp.data import volumes
 from salip_exp.data.case import Case, Source
 from salip_exp.data.loading import slice_refs
-from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, take_slices, window
+from salip_exp.data.volumes import Slices, read_grid, read_target, read_volume, read_windowed, take_slices
 from salip_exp.errors import CaseError
 
 Save = Callable[..., Path]
@@ -180,8 +180,10 @@ def test_slices_go_back_to_where_the_file_has_them(tmp_path: Path, volume: Save,
     read, file = read_volume(path), nib.load(path)
     mask = replace(read, values=read.values > 500)
     numbers = range(mask.values.shape[list(Axis).index(axis)])
-    whole = read_grid(path).uncut(axis, {number: mask.cut(axis, number) for number in numbers})
-    assert (whole == (file.get_fdata() > 500)).all() and (read.file_affine == file.affine).all()
+    for mirrored in (False, True):
+        slices = {number: mask.cut(axis, number, mirrored) for number in numbers}
+        assert (read_grid(path).uncut(axis, slices, mirrored) == (file.get_fdata() > 500)).all()
+    assert (read.file_affine == file.affine).all()
     assert not read.uncut(axis, {}).any()
 
 
@@ -252,27 +254,6 @@ def test_d9_a_constant_volume_is_black_and_noted(tmp_path: Path, volume: Save, c
     path = volume(tmp_path / "i.nii", np.full((6, 6, 6), value, np.int16))
     case = slice_refs("v", "g", path, None, config("cc359", "volume.trim_mm=0"))[0].load()
     assert not case.image.any() and "constant image" in case.notes
-
-
-def test_a_volume_of_two_values_keeps_both() -> None:
-    values = np.zeros((5, 5, 5))
-    values[1:4] = 9
-    assert (window(values, 0.5, 99.5) == np.where(values > 0, 255, 0)).all()
-
-
-@given(st.floats(1e-3, 1e3), st.integers(0, 1000))
-def test_the_window_does_not_depend_on_the_scale(scale: float, seed: int) -> None:
-    values = np.random.default_rng(seed).gamma(2, 100, (8, 8, 8))
-    assert np.abs(window(values, 0.5, 99.5).astype(int) - window(values * scale, 0.5, 99.5)).max() <= 1
-
-
-def test_the_window_is_robust_against_outliers_and_empty_background() -> None:
-    values = np.zeros((20, 20, 20))
-    values[5:15, 5:15, 5:15] = np.random.default_rng(0).uniform(100, 200, (10, 10, 10))
-    plain = window(values, 0.5, 99.5)
-    values[7, 7, 7] = 1e9
-    assert np.abs(plain.astype(int) - window(values, 0.5, 99.5))[values < 1e9].max() <= 2
-    assert plain[0, 0, 0] == 0 and 100 < np.median(plain[5:15, 5:15, 5:15]) < 155
 
 
 def slices_of(shape: tuple[int, int, int], marked: slice, zoom: float = 1.0) -> Slices:

@@ -65,6 +65,8 @@ def test_the_command_that_opens_a_yaml_composes_and_uses_it(path: str) -> None:
         assert any(each.lstrip("+") == f"{group}={name}" for each in overrides)
     elif group == "cache":
         assert chosen.cache.mode == name
+    elif group == "of_data":
+        assert name == f"{chosen.preset}_{chosen.dataset.name}"
     elif group == "unet":
         assert name == "default" or f"unet={name}" in overrides
     elif group == "tuning":
@@ -215,6 +217,15 @@ def test_a_preset_sets_every_open_choice(preset: str) -> None:
     missing = {row: sorted(set(wanted) - set(written)) for row, wanted in OPEN.items()}
     assert not {row: left for row, left in missing.items() if left}
     assert config(f"preset={preset}").preset == preset
+
+
+def test_nothing_of_a_folders_volumes_is_left_out_unless_asked() -> None:
+    own = config("dataset=folder", "vdt=brain").dataset.volume
+    assert (own.skip_empty, own.trim_mm, own.trim_slices, own.per_volume) == (False, 0, 0, None)
+    assert config("dataset=folder", "vdt=brain", "dataset.volume.trim_mm=7").dataset.volume.trim_mm == 7
+    paper = config("dataset=folder", "vdt=brain", "preset=paper").dataset.volume
+    assert (paper.skip_empty, paper.trim_slices) == (True, 20)
+    assert config("dataset=cc359").dataset.volume.trim_mm == 20
 
 
 def test_the_paper_preset_is_the_authors_code() -> None:

@@ -17,7 +17,7 @@ from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Choice, Config, Data, MaskAffine, MaskOrder, Sampler, TrackerConfig, Windowed
+from salip_exp.config import Choice, Config, Data, Display, MaskAffine, MaskOrder, Sampler, TrackerConfig, Windowed
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
@@ -79,9 +79,11 @@ _LATER = {
     "files.layout": None,
     "files.table": None,
     "resize.masks": MaskOrder.threshold_first,
+    "volume.display": Display.neurological,
     "volume.mask_affine": MaskAffine.check,
     "volume.resize": True,
     "volume.trim_slices": 0,
+    "volume.window": None,
     "volume.window_of": Windowed.volume,
 }
 """Keys of the data set's section that 0.1.0 did not have, each with what it did."""

@@ -37,9 +37,11 @@ from salip_exp.config import (
     Task,
     TrackerMode,
     TrackerName,
+    Volume,
 )
 from salip_exp.data._phantoms.store import GROUPS, WRITERS
 from salip_exp.data.datasets import READERS
+from salip_exp.data.windows import limits
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import Catalogue
@@ -98,6 +100,8 @@ def expected(hint: Any) -> str:
     if get_origin(hint) is dict:
         inner = ", ".join(each.name for each in fields(get_args(hint)[1]))
         return f"names with the keys {inner} each"
+    if hint is Any:
+        return "a name, or two numbers in brackets"
     if type(None) in get_args(hint):
         return f"{expected(options[0])}, or null"
     return f"a list, each entry {expected(options[0])}"
@@ -217,7 +221,8 @@ def _out_of_range(node: Any, prefix: str) -> Iterator[str]:
         low, high = each.metadata.get("low"), each.metadata.get("high")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not _inside(number, low, high):
-                yield f"{prefix}{each.name}={number} is out of range: allowed is {_range(low, high)}"
+                hint = each.metadata.get("hint", "")
+                yield f"{prefix}{each.name}={number} is out of range: allowed is {_range(low, high)}{hint}"
 
 
 def _inside(number: float, low: float | None, high: float | None) -> bool:
@@ -253,11 +258,7 @@ def _contradictions(config: Config) -> Iterator[str]:
 
 def _dataset_contradictions(config: Config) -> Iterator[str]:
     data = config.dataset
-    if data.volume.window_low >= data.volume.window_high:
-        yield (
-            f"dataset.volume.window_low={data.volume.window_low} must lie below "
-            f"dataset.volume.window_high={data.volume.window_high}"
-        )
+    yield from _window_contradictions(data.volume)
     if data.limit is not None and data.sample is not None:
         yield "dataset.limit and dataset.sample exclude each other: the first N cases, or N drawn with the seed"
     if data.phantom is not None and data.layout not in WRITERS:
@@ -283,6 +284,16 @@ def _dataset_contradictions(config: Config) -> Iterator[str]:
         yield f"dataset.side={data.side} leaves one organ, but dataset.k={data.k}: add dataset.k=1"
     if METHODS[config.method].target and data.missing_masks is MissingMasks.predict and data.files.masks is None:
         yield f"method={config.method} cannot do without masks, but dataset.files.masks=null: use method=salip"
+
+
+def _window_contradictions(volume: Volume) -> Iterator[str]:
+    low, high = volume.window_low, volume.window_high
+    if low >= high:
+        yield f"dataset.volume.window_low={low} must lie below dataset.volume.window_high={high}"
+    try:
+        limits(volume.window)
+    except ValueError as error:
+        yield str(error)
 
 
 def _files_contradictions(data: DatasetConfig) -> Iterator[str]:

@@ -29,12 +29,14 @@ class Source:
         mask: the file, or None where there is none.
         size: rows and columns of the upright picture or slice before resizing.
         axis: plane that the volume was cut in, or None for a picture.
+        mirrored: the slice was (dataset.volume.display=radiological), and `uncut` is to be told.
     """
 
     image: Path
     mask: Path | None
     size: tuple[int, int]
     axis: Axis | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from salip_exp.config import (
     Axis,
     Channels,
     DatasetConfig,
+    Display,
     Interpolation,
     MaskAffine,
     MaskOrder,
@@ -170,9 +171,10 @@ def make_case(
         resized = np.ascontiguousarray(resized[:, :, ::-1])
     if image.min() == image.max():
         notes = (*notes, "constant image")
-    target = None
+    target = touched = None
     if mask is not None:
-        target, more = _target(mask, config, path)
+        shown = replace(config, side=_shown_side(axis, config, path))
+        (target, more), touched = _target(mask, shown, path), _touched(mask, shown)
         notes = (*notes, *more)
     return Case(
         case_id=ref.case_id,
@@ -186,9 +188,31 @@ def make_case(
         slice=ref.slice,
         facts=dict(facts or {}),
         notes=notes,
-        source=Source(path, mask_path, (image.shape[0], image.shape[1]), axis),
-        touched=None if mask is None else _touched(mask, config),
+        source=Source(path, mask_path, (image.shape[0], image.shape[1]), axis, is_mirrored(axis, config)),
+        touched=touched,
     )
+
+
+def is_mirrored(axis: Axis | None, config: DatasetConfig) -> bool:
+    """Whether a slice is shown as radiologists look at it; in a sagittal one nothing changes."""
+    return axis in (Axis.axial, Axis.coronal) and config.volume.display is Display.radiological
+
+
+def _shown_side(axis: Axis | None, config: DatasetConfig, path: Path) -> Side:
+    """The side as `one_side` takes it, to which the patient faces us, which is not so in a slice shown otherwise.
+
+    Raises:
+        CaseError: E_AXIS, sagittal slices show one side at a time.
+    """
+    if axis is None or config.side is Side.both or is_mirrored(axis, config):
+        return config.side
+    if axis is Axis.sagittal:
+        raise CaseError(
+            "E_AXIS",
+            f"{path}: dataset.side={config.side} is no part of a sagittal slice: set dataset.volume.axis=axial or "
+            "coronal.",
+        )
+    return Side.left if config.side is Side.right else Side.right
 
 
 def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[str, ...]]:
@@ -265,12 +289,13 @@ def _load_slice(
     """One slice with its target, if there is one; the volume is read once for all its slices in a row."""
     volume = read_windowed(image, config.volume)
     axis = volume.axis(config.volume.axis)
+    mirrored = is_mirrored(axis, config)
     target, notes = None, volume.notes
     if mask is not None:
         grid = _read_target(image, mask, config)
         require_same_grid(volume, grid, mask)
-        target, notes = np.ascontiguousarray(grid.cut(axis, number)), (*notes, *grid.notes)
-    picture = np.repeat(volume.cut(axis, number)[:, :, None], 3, axis=2)
+        target, notes = np.ascontiguousarray(grid.cut(axis, number, mirrored)), (*notes, *grid.notes)
+    picture = np.repeat(volume.cut(axis, number, mirrored)[:, :, None], 3, axis=2)
     load = partial(_load_slice, case_id, name, group, number, image, mask, config)
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
     if not config.volume.resize:

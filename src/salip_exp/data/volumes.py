@@ -1,4 +1,4 @@
-"""NIfTI volumes to slices: canonical orientation, one window for the whole volume, pictures the right way up."""
+"""NIfTI volumes to slices: canonical orientation, one window, pictures the right way up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
-import cv2
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
@@ -26,6 +25,7 @@ from salip_exp.data.images import short
 from salip_exp.data.labels import finite, target
 from salip_exp.data.left_out import Taken
 from salip_exp.data.paths import VOLUMES
+from salip_exp.data.windows import HEADER, between, by_percentiles, limits, of_slice
 from salip_exp.errors import CaseError
 
 _KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
@@ -58,6 +58,7 @@ class Slices:
         affine: float64 (4, 4).
         notes: what was done to the values that a user should know.
         file_affine: float64 (4, 4) of the axes as the file has them, in millimetres; None: they are canonical.
+        header_window: numbers that the header wants to be black and white; None where it names none.
     """
 
     values: NDArray[Any]
@@ -65,24 +66,30 @@ class Slices:
     affine: NDArray[np.float64]
     notes: tuple[str, ...] = ()
     file_affine: NDArray[np.float64] | None = None
+    header_window: tuple[float, float] | None = None
 
     def axis(self, wanted: Axis) -> Axis:
         """The axis to cut along: the wanted one, but a volume that is one slice is never cut across."""
         thin = [axis for axis, number in _AXES.items() if self.values.shape[number] == 1]
         return thin[0] if len(thin) == 1 else wanted
 
-    def cut(self, axis: Axis, index: int) -> NDArray[Any]:
-        """A slice the right way up: superior on top; axial, anterior on top."""
-        return np.rot90(self.values.take(index, _AXES[axis]))
+    def cut(self, axis: Axis, index: int, mirrored: bool = False) -> NDArray[Any]:
+        """A slice the right way up: superior on top; axial, anterior on top.
 
-    def uncut(self, axis: Axis, slices: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        Args:
+            mirrored: the patient's left lies on the right, as radiologists look at axial and coronal slices.
+        """
+        upright: NDArray[Any] = np.rot90(self.values.take(index, _AXES[axis]))
+        return upright[:, ::-1] if mirrored else upright
+
+    def uncut(self, axis: Axis, slices: Mapping[int, NDArray[np.bool_]], mirrored: bool = False) -> NDArray[np.bool_]:
         """Masks of slices (H, W), as `cut` gives them, by their index, as one volume in the axes of the file.
 
         Slices that are not given are empty. Its affine is `file_affine`.
         """
         whole = np.zeros(self.values.shape, bool)
         for index, mask in slices.items():
-            np.moveaxis(whole, _AXES[axis], 0)[index] = np.rot90(mask, -1)
+            np.moveaxis(whole, _AXES[axis], 0)[index] = np.rot90(mask[:, ::-1] if mirrored else mask, -1)
         own = orientations.io_orientation(self.affine if self.file_affine is None else self.file_affine)
         canonical = np.array([[0, 1], [1, 1], [2, 1]])
         return np.ascontiguousarray(
@@ -248,7 +255,8 @@ def _canonical(values: NDArray[Any], header: Any, path: Path) -> Slices:
     x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
     if not all(1 / _MAX_ZOOM <= zoom <= _MAX_ZOOM for zoom in (x, y, z)):
         raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
-    return Slices(turned, (x, y, z), affine, notes, stored)
+    shown = float(header["cal_min"]), float(header["cal_max"])
+    return Slices(turned, (x, y, z), affine, notes, stored, shown if -np.inf < shown[0] < shown[1] < np.inf else None)
 
 
 def read_target(path: Path, label: int | None, like: Path | None = None) -> Slices:
@@ -272,18 +280,40 @@ def _target(path: Path, modified: int, label: int | None, like: Path | None) -> 
 
 
 def read_windowed(path: Path, config: Volume) -> Slices:
-    """A volume whose voxels are uint8, by percentiles of its own or of each slice's voxels; the last one is kept.
+    """A volume whose voxels are uint8, as its window shows them (`windows`); the last one is kept.
 
     Raises:
-        CaseError: E_NONFINITE, or from `read_volume`.
+        CaseError: E_NONFINITE, E_WINDOW where the header is to name a window and does not, or from `read_volume`.
     """
-    along = config.axis if config.window_of is Windowed.slice else None
-    key = (config.window_low, config.window_high, str(config.non_finite), along)
-    return _windowed(path, _modified(path), *key)
+    sliced = config.axis if config.window_of is Windowed.slice else None
+    how = _How(config.window_low, config.window_high, limits(config.window), config.window == HEADER, sliced)
+    return _windowed(path, _modified(path), how, str(config.non_finite))
+
+
+class _How(NamedTuple):
+    """The window of a volume: percentiles, of each slice along an axis if one is given, or numbers, or the header's."""
+
+    low: float
+    high: float
+    limits: tuple[float, float] | None
+    header: bool
+    sliced: Axis | None
+
+    def show(self, volume: Slices, values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
+        """Values of a volume as uint8."""
+        found = volume.header_window if self.header else self.limits
+        if self.header and found is None:
+            raise CaseError("E_WINDOW", f"{path}: its header names no window: set dataset.volume.window=[LOW,HIGH].")
+        if found is not None:
+            return between(values, *found)
+        if self.sliced is None:
+            return by_percentiles(values, self.low, self.high)
+        axis = _AXES[volume.axis(self.sliced)]
+        return np.stack([of_slice(each, self.low, self.high) for each in np.moveaxis(values, axis, 0)], axis)
 
 
 @lru_cache(maxsize=1)
-def _windowed(path: Path, modified: int, low: float, high: float, non_finite: str, along: Axis | None) -> Slices:
+def _windowed(path: Path, modified: int, how: _How, non_finite: str) -> Slices:
     volume = read_volume(path)
     values = np.array(volume.values, np.float64)
     bad = ~finite(values)
@@ -295,12 +325,7 @@ def _windowed(path: Path, modified: int, low: float, high: float, non_finite: st
         )
     values[bad] = 0
     notes = (f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0",) if count else ()
-    if along is None:
-        grey = window(values, low, high)
-    else:
-        axis = _AXES[volume.axis(along)]
-        grey = np.stack([window_slice(each, low, high) for each in np.moveaxis(values, axis, 0)], axis)
-    return replace(volume, values=grey, notes=(*volume.notes, *notes))
+    return replace(volume, values=how.show(volume, values, path), notes=(*volume.notes, *notes))
 
 
 def _modified(path: Path) -> int:
@@ -309,34 +334,6 @@ def _modified(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError as error:
         raise CaseError("E_READ", f"{path} cannot be read ({error.strerror}): get the file again.") from error
-
-
-def window(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """Values between two percentiles of the non-zero ones as 0 to 255; a constant volume is black.
-
-    Where the percentiles coincide, as in a volume of two values, it is from minimum to maximum.
-    """
-    seen = values[values != 0]
-    if not seen.size:
-        return np.zeros(values.shape, np.uint8)
-    bottom, top = (float(each) for each in np.percentile(seen, [low, high]))
-    if seen.min() < 0:
-        bottom = min(bottom, 0.0)
-    if top <= bottom:
-        bottom, top = float(values.min()), float(values.max())
-    if top <= bottom:
-        return np.zeros(values.shape, np.uint8)
-    return np.round(np.clip((values - bottom) / (top - bottom), 0, 1) * 255).astype(np.uint8)
-
-
-def window_slice(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """A slice (H, W) between two percentiles of all its voxels as 0 to 255; a constant slice is black.
-
-    Rounded in float32 as `cv2.normalize` does it, which the authors call.
-    """
-    bottom, top = np.percentile(values, [low, high])
-    clipped = values.clip(bottom, top).astype(np.float32)
-    return np.asarray(cv2.normalize(clipped, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U), np.uint8)  # type: ignore[call-overload]
 
 
 def require_same_grid(image: Slices, mask: Slices, path: Path) -> None:
