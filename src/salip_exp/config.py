@@ -130,8 +130,6 @@ class Layout(StrEnum):
     bids = "bids"
     brats = "brats"
     totalsegmentator = "totalsegmentator"
-    medsam_npz = "medsam_npz"
-    coco = "coco"
 
 
 class NonFinite(StrEnum):

@@ -71,7 +71,7 @@ def test_numbers_are_read_as_they_are_typed() -> None:
 
 
 def two_kidneys(tmp_path: Path, volume: Save, settings: DatasetConfig) -> Case:
-    """The axial slice of a volume with a bright organ on the patient's left (x high) and a dark one on his right."""
+    """The axial slice of a volume with a bright organ on the patient's right (x high) and a dark one on his left."""
     image, target = np.full((20, 10, 3), 50, np.int16), np.zeros((20, 10, 3), np.uint8)
     image[14:18, 3:7], image[2:6, 3:7] = 100, 20
     target[14:18, 3:7] = target[2:6, 3:7] = 1
@@ -88,7 +88,7 @@ def test_the_side_of_a_patient_is_his_however_he_is_shown(
     keys = ("resize.mode=native", f"volume.display={display}", f"volume.axis={axis}", f"side={side}")
     case = two_kidneys(tmp_path, volume, config("folder", *keys, "volume.skip_empty=true"))
     assert case.mask is not None and case.source is not None
-    assert {int(grey) for grey in case.image[case.mask][:, 0]} == {255 if side is Side.left else 0}
+    assert {int(grey) for grey in case.image[case.mask][:, 0]} == {255 if side is Side.right else 0}
     on_the_left_of_the_picture = (side is Side.left) is (display is Display.neurological)
     assert case.mask[:, :10].any() == on_the_left_of_the_picture != case.mask[:, 10:].any()
     assert case.source.mirrored is (display is Display.radiological)

@@ -310,7 +310,8 @@ def volumes(tmp_path: Path) -> Path:
 def test_volumes_and_slices_that_are_left_out_are_told_everywhere(
     typed: Any, volumes: Path, folder: tuple[str, ...], tmp_path: Path
 ) -> None:
-    arguments = (*folder, f"dataset.root={volumes}", GT, "dataset.volume.per_volume=2")
+    cut = ("dataset.volume.skip_empty=true", "dataset.volume.trim_mm=20", "dataset.volume.per_volume=2")
+    arguments = (*folder, f"dataset.root={volumes}", GT, *cut)
     ended = typed(*arguments, "hydra.run.dir=run")
     assert ended.code == 0, ended.err
     sentences = (
