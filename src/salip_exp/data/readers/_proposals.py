@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from salip_exp._wording import many
 from salip_exp.data.paths import stem
 from salip_exp.data.readers._layouts import TREES
 from salip_exp.data.readers._patterns import Pattern, pair, relative
@@ -129,8 +130,8 @@ def unpaired(root: Path, images: Mapping[str, Path], masks: Mapping[str, Path], 
     """
     image, mask = next(iter(images)), next(iter(masks))
     said = (
-        f"{root}: no mask has the name of an image. The first of {len(masks)} masks is {mask!r} "
-        f"({masks[mask].relative_to(root)}), the first of {len(images)} images {image!r} "
+        f"{root}: no mask has the name of an image. The first of {many(len(masks), 'mask')} is {mask!r} "
+        f"({masks[mask].relative_to(root)}), the first of {many(len(images), 'image')} {image!r} "
         f"({images[image].relative_to(root)})"
     )
     suffix, pairs = _best(images, raw)
