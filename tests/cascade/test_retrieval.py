@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from salip_exp.cascade.pool import mask_iou
-from salip_exp.cascade.retrieval import embed_views, preprocess, retrieve, similarities, text_prototype
+from salip_exp.cascade.retrieval import embed_views, preprocess, read_by, retrieve, similarities
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError
@@ -38,7 +38,7 @@ def test_scores_equal_the_clip_package(random_clip, pictures):
         text = text / text.norm()
         image = random_clip.encode_image(torch.stack([transform(Image.fromarray(each)) for each in pictures]))
         expected = (image / image.norm(dim=-1, keepdim=True)) @ text
-    prototype = text_prototype(random_clip, SENTENCES, Prototype.normalise_first, Counters())
+    prototype = read_by(random_clip, SENTENCES, Prototype.normalise_first, Counters()).prototype
     scores = similarities(embed_views(random_clip, pictures, ViewFit.center_crop, 3, Counters()), prototype)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected.numpy(), atol=1e-4)
@@ -92,13 +92,13 @@ def test_orders_of_averaging_differ_as_documented(random_clip):
         raw = random_clip.encode_text(clip.tokenize(SENTENCES)).numpy()
     unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     for order, mean in [(Prototype.normalise_first, unit.mean(axis=0)), (Prototype.mean_first, raw.mean(axis=0))]:
-        prototype = text_prototype(random_clip, SENTENCES, order, Counters())
+        prototype = read_by(random_clip, SENTENCES, order, Counters()).prototype
         np.testing.assert_allclose(prototype, mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_forwards_are_counted(random_clip, pictures):
     counters = Counters()
-    text_prototype(random_clip, SENTENCES, Prototype.mean_first, counters)
+    read_by(random_clip, SENTENCES, Prototype.mean_first, counters)
     embed_views(random_clip, pictures, ViewFit.pad, 3, counters)
     assert embed_views(random_clip, [], ViewFit.pad, 3, counters).shape == (0, 128)
     assert counters == Counters(clip_text_forwards=1, clip_image_forwards=2, clip_images=4)
@@ -115,9 +115,9 @@ def test_an_embedding_does_not_depend_on_what_is_computed_beside_it(random_clip,
 def test_long_sentences_are_named_not_cut(random_clip):
     long = "a very long description " * 30
     with pytest.raises(ConfigError, match=r"a very long description .* 77 tokens"):
-        text_prototype(random_clip, ["short", long], Prototype.normalise_first, Counters())
+        read_by(random_clip, ["short", long], Prototype.normalise_first, Counters())
     with pytest.raises(ConfigError, match="no sentences"):
-        text_prototype(random_clip, [], Prototype.normalise_first, Counters())
+        read_by(random_clip, [], Prototype.normalise_first, Counters())
 
 
 def stripes(*spans: tuple[int, int]) -> np.ndarray:

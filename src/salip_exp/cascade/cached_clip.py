@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import blake2b
 
 import numpy as np
@@ -15,7 +16,7 @@ from salip_exp.cache.fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.pool import DIGEST_BYTES, Pool
-from salip_exp.cascade.retrieval import Embedding, embed_views, similarities, text_prototype
+from salip_exp.cascade.retrieval import Embedding, Text, embed_views, read_by, similarities
 from salip_exp.cascade.views import settings_of, views
 from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import Prototype, ViewConfig
@@ -43,29 +44,30 @@ class ClipStages:
             self.key = content_key(self.key, "normalised in float16")
         self._limits = Limits()
 
-    def prototype(self, sentences: Sequence[str], order: Prototype) -> Embedding:
-        """The one embedding that the sentences are averaged to, (D,).
+    def text(self, sentences: Sequence[str], order: Prototype) -> Text:
+        """The sentences, and the one embedding that they are averaged to, as CLIP reads them.
 
         Raises:
             ConfigError: there is no sentence, or one is longer than CLIP reads.
         """
 
-        def encode() -> Arrays:
-            return {"prototype": text_prototype(self.net, sentences, order, self.counters)}
+        @cache
+        def encoded() -> Text:
+            return read_by(self.net, sentences, order, self.counters)
 
-        key = content_key("text", self.key, list(sentences), str(order))
-        prototype: Embedding = fetch(self.store, Stage.text, key, encode)["prototype"]
-        return prototype
+        # Two entries: caches of earlier versions hold the first.
+        key, of_each = (content_key(name, self.key, list(sentences), str(order)) for name in ("text", "sentences"))
+        prototype = fetch(self.store, Stage.text, key, lambda: {"prototype": encoded().prototype})["prototype"]
+        each = fetch(self.store, Stage.text, of_each, lambda: {"sentences": encoded().sentences})["sentences"]
+        return Text(prototype, each)
 
     def scores(
-        self,
-        picture: Picture,
-        pool: Pool,
-        config: ViewConfig,
-        prototypes: Sequence[Embedding],
-        watch: Stopwatch,
-    ) -> NDArray[np.float32]:
-        """Similarity of every candidate's view with each prototype, float32 (P, N); the pool must be `viewable`."""
+        self, picture: Picture, pool: Pool, config: ViewConfig, texts: Sequence[Text], watch: Stopwatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Similarity of every candidate's view with each prototype, float32 (P, N), and with every sentence, (S, N).
+
+        The pool must be `viewable`; sentences of several texts follow each other.
+        """
 
         def encode(missing: NDArray[np.int64]) -> Arrays:
             starts = range(0, len(missing), self.batch)  # no more views are held than one forward takes
@@ -73,10 +75,13 @@ class ClipStages:
             return {"embedding": np.concatenate([self._embedded(picture, part, config, watch) for part in parts])}
 
         if not len(pool):
-            return np.zeros((len(prototypes), 0), np.float32)
+            sentences = sum(len(text.sentences) for text in texts)
+            return np.zeros((len(texts), 0), np.float32), np.zeros((sentences, 0), np.float32)
         key = content_key("view", self.key, picture.key, settings_of(config))
         found = fetch_rows(self.store, Stage.view, key, _shown(pool), encode)
-        return np.stack([similarities(found["embedding"], prototype) for prototype in prototypes])
+        prototypes, each = [text.prototype for text in texts], [row for text in texts for row in text.sentences]
+        scores = np.stack([similarities(found["embedding"], one) for one in (*prototypes, *each)])
+        return scores[: len(texts)], scores[len(texts) :]
 
     def _embedded(self, picture: Picture, pool: Pool, config: ViewConfig, watch: Stopwatch) -> Embedding:
         with watch.stage("views"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from textwrap import shorten
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +25,21 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
+class Text(NamedTuple):
+    """A set of sentences as CLIP reads it; every embedding is of length 1.
+
+    Attributes:
+        prototype: (D,), the one embedding that the sentences are averaged to.
+        sentences: (S, D), that of each of them.
+    """
+
+    prototype: Embedding
+    sentences: Embedding
+
+
 @torch.no_grad()
-def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> Embedding:
-    """The one embedding, of length 1, that an ensemble of sentences is averaged to, (D,).
+def read_by(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> Text:
+    """An ensemble of sentences, read in one forward.
 
     Args:
         order: normalise each sentence before averaging (OpenAI's recipe), or average first (the authors').
@@ -40,14 +53,14 @@ def text_prototype(net: CLIP, sentences: Sequence[str], order: Prototype, counte
     tokens = torch.cat([_tokens(sentence, net.context_length) for sentence in sentences])
     embeddings = net.encode_text(tokens.to(_device(net)))
     counters.clip_text_forwards += 1
-    if order == Prototype.normalise_first:
-        embeddings = _normalised(embeddings)
-    prototype: Embedding = _normalised(embeddings.mean(dim=0)).cpu().numpy()
+    each = _normalised(embeddings)
+    averaged = (each if order == Prototype.normalise_first else embeddings).mean(dim=0)
+    prototype: Embedding = _normalised(averaged).cpu().numpy()
     if not np.isfinite(prototype).all():  # the same for every case, so that no case is to blame
         raise WeightsError(
             "CLIP's embedding of the text is not finite: check clip.weights, and take clip.precision=float32."
         )
-    return prototype
+    return Text(prototype, each.cpu().numpy())
 
 
 @torch.no_grad()

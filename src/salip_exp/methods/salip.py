@@ -27,6 +27,7 @@ class Found:
         pool: all candidates.
         kept: those that CLIP scored.
         scores: float32, one per candidate of `kept`: similarity with the text, or with the set that it is most like.
+        by_sentence: float32 (S, M), similarity of each with every sentence.
         rows: positions in `kept` of the retrieved candidates, best first.
         status: ok, no_masks, all_filtered or k_short.
     """
@@ -34,6 +35,7 @@ class Found:
     pool: Pool
     kept: Pool
     scores: NDArray[np.float32]
+    by_sentence: NDArray[np.float32]
     rows: NDArray[np.int64]
     status: Status
 
@@ -51,6 +53,7 @@ class Found:
             pool=self.pool,
             kept_ids=self.kept.ids,
             kept_scores=self.scores,
+            sentence_scores=self.by_sentence,
             selected_ids=selected.ids.tolist(),
             selected_scores=self.scores[self.rows].tolist(),
             boxes=selected.boxes,
@@ -70,7 +73,7 @@ class _Finder:
         self.sam = networks.sam
         self.clip = networks.clip
         texts = read_texts(config.vdt) if config.vdt.parts else [networks.sentences]
-        self.prototypes = [self.clip.prototype(text, config.retrieval.prototype) for text in texts]
+        self.texts = [self.clip.text(text, config.retrieval.prototype) for text in texts]
 
     def find(self, picture: Picture, watch: Stopwatch) -> Found:
         """The candidates most like the text.
@@ -82,11 +85,11 @@ class _Finder:
             pool = self.sam.pool(picture, self.config.sam)
         with watch.stage("area"):
             kept = viewable(keep_small(pool, self.config.area), self.config.view)
-        by_text = self.clip.scores(picture, kept, self.config.view, self.prototypes, watch)
+        by_text, by_sentence = self.clip.scores(picture, kept, self.config.view, self.texts, watch)
         with watch.stage("retrieval"):
             scores = by_text.max(axis=0)
             rows = self._one_set(kept, scores) if len(by_text) == 1 else self._one_each(kept, by_text)
-        return Found(pool, kept, scores, rows, _status(pool, kept, rows, self.config.dataset.k))
+        return Found(pool, kept, scores, by_sentence, rows, _status(pool, kept, rows, self.config.dataset.k))
 
     def _one_set(self, kept: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         retrieval = self.config.retrieval
