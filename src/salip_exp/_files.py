@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -106,12 +106,16 @@ def acquire(lock: BaseFileLock, what: str, most_s: float, poll_s: float = 0.05) 
         lock.acquire(timeout=most_s - SAY_AFTER_S, poll_interval=poll_s)
 
 
-def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -> None:
+Fill = Callable[[BinaryIO], object]
+"""Writes what a file is to hold."""
+
+
+def write_bytes(path: Path, data: bytes | Sequence[Buffer] | Fill, sync: bool = True) -> None:
     """Write a file under a name of its own in the same folder, then give it its final name in one step.
 
     Args:
         path: of the file; folders that are missing are made.
-        data: what it holds then, whole or in pieces.
+        data: what it holds then, whole or in pieces, or what writes that.
         sync: whether it must outlast a power cut from here on; without, it may be damaged after one.
 
     Raises:
@@ -122,7 +126,10 @@ def write_bytes(path: Path, data: bytes | Sequence[Buffer], sync: bool = True) -
     draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
     try:
         with draft.open("wb") as stream:
-            stream.writelines([data] if isinstance(data, bytes) else data)
+            if callable(data):
+                data(stream)
+            else:
+                stream.writelines([data] if isinstance(data, bytes) else data)
             if sync:
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -360,7 +367,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def atomic_write(path: Path, content: bytes | str) -> None:
+def atomic_write(path: Path, content: bytes | str | Fill) -> None:
     """Give the file its new content in one step; text is written as UTF-8, what UTF-8 lacks as escapes.
 
     A reader, or the next run after a crash, sees the old content or the new one, never a part.

@@ -34,10 +34,12 @@ class File(StrEnum):
     manifest = "manifest.json"  # where and with what it was made
     cases = "cases"  # a record each
     predictions = "predictions"  # a mask each
+    candidates = "candidates"  # a table each
     figures = "figures"
     pictures = "pictures.json"  # which case is shown in which file of figures/, and why
     case_table = "cases.csv"
     case_columns = "cases.parquet"
+    candidate_table = "candidates.parquet"  # those of all cases
     summary = "summary.json"  # written last: a run that has it is finished
     report = "report.html"
     case_script = "cases.js"  # what compare.html needs of the run

@@ -42,12 +42,12 @@ class Prediction:
         pool: all candidates, before any filter; None for methods without a pool.
         kept_ids: int64 (M,), ids of the candidates that CLIP scored (or the oracle).
         kept_scores: float32 (M,), similarity with the text (oracle: IoU of what their boxes prompt with the target).
-        sentence_scores: float32 (S, M), similarity of each with every sentence; no rows where CLIP was not asked.
         selected_ids: ids of the retrieved candidates, best first.
         selected_scores: their scores.
         boxes: float32 (n, 4), x0 y0 x1 y1 with inclusive far edges: of the retrieved candidates or, for gt_sam, the
             prompts. Those without extent are listed too, though SAM never sees them.
         seconds: by stage.
+        sentence_scores: float32 (S, M), similarity of each with every sentence; no rows where CLIP was not asked.
     """
 
     mask: NDArray[np.bool_]
@@ -55,11 +55,11 @@ class Prediction:
     pool: Pool | None = None
     kept_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     kept_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    sentence_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     selected_ids: list[int] = field(default_factory=list)
     selected_scores: list[float] = field(default_factory=list)
     boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     seconds: dict[str, float] = field(default_factory=dict)
+    sentence_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def target_of(case: Case, method: str) -> NDArray[np.bool_]:

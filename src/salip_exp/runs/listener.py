@@ -32,6 +32,7 @@ class Run:
         redone: (id, reason) of records that were on disk and could not be used.
         gone: ids of cases that the run had when it began, and that the data set has no longer.
         summary: what `summary.json` holds; empty until all cases are finished.
+        sentences: as CLIP reads them.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class Run:
     redone: list[tuple[str, str]] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    sentences: Sequence[str] = ()
 
 
 class Listener:

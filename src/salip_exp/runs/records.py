@@ -1,7 +1,7 @@
 """The record of one case, on disk from the moment the case is finished: the unit in which a run is resumed.
 
-`cases/<name>.json` is written after `predictions/<name>.png`, so a record that can be read has its picture. It is known
-again by hashes of all that it depends on.
+`cases/<name>.json` is written after `candidates/<name>.npy` and `predictions/<name>.png`, so a record that can be read
+has both. It is known again by hashes of all that it depends on.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ def _digest(*parts: bytes) -> str:
     return whole.hexdigest()
 
 
-RECORD_VERSION = 5
-"""Version of a case file's form; those of the version before are read too."""
+RECORD_VERSION = 6
+"""Version of a case file's form; those from 4 on, which 0.1.0 wrote, are read too."""
+_NEW_IN_6 = ("candidates_sha256",)
 _SCORES_OF_4 = ("dsc", "iou", "hd95", "nsd", "hc_mm", "hc_error_mm")
 
 
@@ -151,6 +152,7 @@ class CaseRecord:
         work: what the networks did for this case, by counter.
         notes: what the reader did to the case, and which scores of other packages could not be computed.
         png_sha256: of the prediction's file; None for failed cases.
+        candidates_sha256: of the candidates' file; None where there are none, and in records before version 6.
         version: of this form.
     """
 
@@ -180,6 +182,7 @@ class CaseRecord:
     work: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     png_sha256: str | None = None
+    candidates_sha256: str | None = None
     version: int = RECORD_VERSION
 
     @property
@@ -218,22 +221,31 @@ def prediction_path(folder: Path, case_id: str) -> Path:
     return folder / File.predictions / f"{safe_name(case_id)}.png"
 
 
+def candidates_path(folder: Path, case_id: str) -> Path:
+    """Where the candidates of a case lie in a run folder."""
+    return folder / File.candidates / f"{safe_name(case_id)}.npy"
+
+
 def sha256(content: bytes) -> str:
     """SHA-256, hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def write_record(folder: Path, record: CaseRecord, picture: bytes | None) -> None:
-    """Put a finished case on disk: first the prediction's PNG, if there is one, then the record.
+def write_record(folder: Path, record: CaseRecord, picture: bytes | None, candidates: bytes | None = None) -> None:
+    """Put a finished case on disk: first its candidates and the prediction's PNG, if there are any, then the record.
 
     Raises:
         EnvironmentFault: the disk is full, the folder cannot be written, or is not there any more.
     """
     require_kept(folder)
-    if picture is not None:
-        atomic_write(prediction_path(folder, record.case_id), picture)
-    else:
-        prediction_path(folder, record.case_id).unlink(missing_ok=True)
+    for path, content in (
+        (candidates_path(folder, record.case_id), candidates),
+        (prediction_path(folder, record.case_id), picture),
+    ):
+        if content is not None:
+            atomic_write(path, content)
+        else:
+            path.unlink(missing_ok=True)
     atomic_write(record_path(folder, record.case_id), json.dumps(asdict(record), allow_nan=False, indent=1))
 
 
@@ -249,6 +261,8 @@ def read_record(path: Path) -> CaseRecord:
         raise StaleRecord(f"cannot be read ({error})") from error
     if isinstance(values, dict) and values.get("version") == 4:
         values = _from_4(values)
+    if isinstance(values, dict) and values.get("version") == 5:
+        values = values | dict.fromkeys(_NEW_IN_6) | {"version": RECORD_VERSION}
     if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:
         raise StaleRecord("is of another version")
     wrong = _wrong_fields(values)
@@ -274,7 +288,25 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
         raise StaleRecord("lacks its prediction") from error
     if sha256(picture) != record.png_sha256:
         raise StaleRecord("has a damaged prediction")
+    read_candidates(folder, record)
     return record
+
+
+def read_candidates(folder: Path, record: CaseRecord) -> bytes | None:
+    """The file of a record's candidates; None where it has none, as records of earlier versions.
+
+    Raises:
+        StaleRecord: it is gone, or is not what was written.
+    """
+    if record.candidates_sha256 is None:
+        return None
+    try:
+        content = read_file(candidates_path(folder, record.case_id), PICTURE)
+    except (OSError, TooLarge) as error:
+        raise StaleRecord("lacks its candidates") from error
+    if sha256(content) != record.candidates_sha256:
+        raise StaleRecord("has damaged candidates")
+    return content
 
 
 def scored_case(ref: CaseRef, record: CaseRecord) -> Case:
@@ -306,10 +338,10 @@ def scored_mask(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
 
 
 def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of 0.1.0, whose scores were fields of their own, in today's form."""
+    """A record of 0.1.0, whose scores were fields of their own, in the form of version 5."""
     rest = {name: value for name, value in values.items() if name not in _SCORES_OF_4}
     scores = {name: values[name] for name in _SCORES_OF_4 if name in values}
-    return rest | {"subject": None, "scores": scores, "similarities": values.get("scores"), "version": RECORD_VERSION}
+    return rest | {"subject": None, "scores": scores, "similarities": values.get("scores"), "version": 5}
 
 
 def _wrong_fields(values: Mapping[str, Any]) -> list[str]:

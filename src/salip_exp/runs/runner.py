@@ -29,6 +29,7 @@ from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import Stop, stoppable
+from salip_exp.runs.candidates import table_of, to_bytes, write_candidates
 from salip_exp.runs.folder import State, claim, write_json, write_status
 from salip_exp.runs.identity import differences, read_identity, without, write_identity
 from salip_exp.runs.lab import Lab, Loaded
@@ -103,6 +104,8 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     after = run.method.counters.to_dict()
     record = _scored(run.config, loaded.case, prediction)
     picture = png(prediction.mask.astype(np.uint8) * 255)
+    table = table_of(prediction)
+    candidates = None if table is None else to_bytes(table)
     seconds = {"load": loaded.seconds, **record.seconds, "total": time.perf_counter() - start}
     record = replace(
         record,
@@ -110,9 +113,10 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
         fingerprint=case_hash,
         work={name: after[name] - before[name] for name in after},
         png_sha256=sha256(picture),
+        candidates_sha256=None if candidates is None else sha256(candidates),
         seconds={name: round(value, 6) for name, value in seconds.items()},
     )
-    write_record(run.folder, record, picture)
+    write_record(run.folder, record, picture, candidates)
     return record
 
 
@@ -262,6 +266,7 @@ def _conduct(
         with parts("results"):
             run.summary = summarise(run.records, config, loaded.names, loaded.sentences)
             write_tables(folder, run.records)
+            write_candidates(folder, run.records, run.sentences)
             for each in listeners:
                 each.scored(run)
         _finish(run)
@@ -290,6 +295,7 @@ def _begun(
     mixture = recipe(config, loaded.hashes, loaded.sentences, loaded.device)
     identity = run_identity(mixture, [ref.case_id for ref in dataset.refs])
     run = Run(config, folder, command, dataset, method, identity, opening(config, command, dataset, loaded))
+    run.sentences = loaded.sentences
     _settle(run)
     return run, loaded
 
@@ -298,7 +304,7 @@ def _settle(run: Run) -> None:
     """Say in the folder what the run is of; a run that continues says what has changed since it began."""
     before = read_identity(run.folder)
     write_config(run.folder, run.config)
-    for place in (File.cases, File.predictions):
+    for place in (File.cases, File.predictions, File.candidates):
         keep(run.folder / place)
     (run.folder / File.summary).unlink(missing_ok=True)  # of what it was until now
     write_identity(run.folder, run.identity)

@@ -253,15 +253,15 @@ def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
 def _row(record: CaseRecord) -> dict[str, Any]:
     values = asdict(record) | record.scores | {"scores": record.similarities}
     seconds = {f"seconds_{stage}": taken for stage, taken in record.seconds.items()}
-    return {name: _utf8(value) for name, value in (values | seconds).items()}
+    return {name: utf8(value) for name, value in (values | seconds).items()}
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _utf8(value: Any) -> Any:
+def utf8(value: Any) -> Any:
     """Text as UTF-8 can hold it: file names need not be valid text, Parquet's strings must."""
     if isinstance(value, list):
-        return [_utf8(each) for each in value]
+        return [utf8(each) for each in value]
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
