@@ -30,7 +30,7 @@ FLOORS = (
     "runs",
     "_training",
     "_tuning",
-    "_execute",
+    "_execute api",
     "_experiments _seeds",
     "_reports _tracking",
     "_checks",

@@ -58,7 +58,7 @@ def test_scores_in_float16_equal_the_clip_package_and_its_ties(random_clip, pict
         image = net.encode_image(torch.stack([transform(Image.fromarray(each)) for each in pictures]))
         image /= image.norm(dim=-1, keepdim=True)
         logits = (100.0 * image).double() @ text.double()
-    prototype = text_prototype(net, SENTENCES, order, Counters())
+    prototype = read_by(net, SENTENCES, order, Counters()).prototype
     embeddings = embed_views(net, pictures, ViewFit.center_crop, 3, Counters())
     assert embeddings.dtype == prototype.dtype == np.float16
     assert embed_views(net, [], ViewFit.pad, 3, Counters()).dtype == np.float16

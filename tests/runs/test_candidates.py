@@ -83,7 +83,7 @@ def test_a_case_whose_candidates_are_gone_or_damaged_is_done_again(tmp_path, pre
     path.unlink() if damage == "gone" else path.write_bytes(content[:-1] + b"x")
     with pytest.raises(Exception, match="candidates"):
         reusable(tmp_path, "a", "k")
-    with pytest.raises(EnvironmentFault, match="case a .*candidates"):
+    with pytest.raises(EnvironmentFault, match=r"case a .*candidates"):
         write_candidates(tmp_path, [whole], SENTENCES)
 
 

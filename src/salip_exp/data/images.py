@@ -68,7 +68,21 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         CaseError: E_READ, E_SIZE, E_DIMS for several frames, E_FORMAT for kinds of pixels that are not read, or
             E_NONFINITE.
     """
-    read = _decoded(path)
+    return _shown(_decoded(path), path)
+
+
+def picture_of(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """The same of a picture that is open: to the bit what its file gives, while nothing was done to it.
+
+    Raises:
+        CaseError: as from `read_picture`.
+    """
+    path = Path(str(getattr(image, "filename", "")) or "the picture")
+    _require_one_of_fair_size(image, path)
+    return _shown(_upright(image, path), path)
+
+
+def _shown(read: _Pixels, path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     pixels, notes = read.values, () if read.opaque is None else ("alpha dropped",)
     if pixels.dtype != np.uint8:
         deep = "signed numbers" if pixels.dtype == np.int8 else "16 bit"

@@ -85,6 +85,17 @@ def _touched(mask: Mask | Levels, config: DatasetConfig) -> Mask | None:
 
 
 def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
+def native_mask(mask: Mask, size: tuple[int, int], config: Resize) -> Mask:
+    """A mask (H, W) at working size on the grid of `size` rows and columns that its image had before.
+
+    A pixel belongs to it where half of what it covers does.
+    """
+    if mask.shape == size:
+        return mask
+    return np.asarray(_resampled(mask.astype(np.float32), *size, config) >= 0.5)
+
+
+def resize_target(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
     """A target (H, W) at working size; one that is empty stays so.
 
     Args:

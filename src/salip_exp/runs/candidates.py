@@ -1,7 +1,7 @@
 """All candidates of a case with every score that they were given, kept beside its record; of all cases in one table.
 
-`candidates/<name>.npy` is one array, a row for each candidate of the pool, written before the case's record, which knows
-it by its hash. `candidates.parquet` is made of these files when the last case is finished.
+`candidates/<name>.npy` is one array, a row for each candidate of the pool, written before the case's record, which
+knows it by its hash. `candidates.parquet` is made of these files when the last case is finished.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from salip_exp._files import atomic_write
 from salip_exp._paper import other_text
@@ -232,22 +232,28 @@ def columns() -> dict[str, pa.DataType]:
     return IDENTITY | {score.name: pa.float64() for score in scores()} | REST
 
 
-def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
-    """Write both files, rows in the given order; after `columns()` comes `seconds_<stage>` for every stage that ran.
+def case_table(records: Sequence[CaseRecord]) -> pa.Table:
+    """A row per case in the given order: `columns()`, then `seconds_<stage>` for every stage that ran.
 
-    A figure that was not computed is an empty cell of the CSV and null in Parquet; lists are JSON in the CSV.
+    A figure that was not computed is null.
+    """
+    stages = dict.fromkeys(f"seconds_{stage}" for record in records for stage in record.seconds)
+    schema = pa.schema(columns() | dict.fromkeys(stages, pa.float64()))
+    frame = pd.DataFrame([_row(record) for record in records], columns=schema.names, dtype=object)
+    return pa.Table.from_pandas(frame, schema, preserve_index=False)
+
+
+def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
+    """Write the table of cases as `cases.csv`, where lists are JSON and null is an empty cell, and `cases.parquet`.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    stages = dict.fromkeys(f"seconds_{stage}" for record in records for stage in record.seconds)
-    schema = pa.schema(columns() | dict.fromkeys(stages, pa.float64()))
-    table = pd.DataFrame([_row(record) for record in records], columns=schema.names, dtype=object)
-    stream = io.BytesIO()
-    table.to_parquet(stream, index=False, schema=schema)
-    atomic_write(folder / File.case_columns, stream.getvalue())
-    lists = {name: table[name].map(_json) for name in schema.names if pa.types.is_list(schema.field(name).type)}
-    atomic_write(folder / File.case_table, table.assign(**lists).to_csv(index=False, lineterminator="\n"))
+    table = case_table(records)
+    atomic_write(folder / File.case_columns, lambda stream: pq.write_table(table, stream))
+    frame = pd.DataFrame(table.to_pylist(), columns=table.schema.names, dtype=object)
+    lists = {each.name: frame[each.name].map(_json) for each in table.schema if pa.types.is_list(each.type)}
+    atomic_write(folder / File.case_table, frame.assign(**lists).to_csv(index=False, lineterminator="\n"))
 
 
 def _row(record: CaseRecord) -> dict[str, Any]:
