@@ -90,7 +90,7 @@ def test_a_run_folder_is_complete(fakes, finished):
     names = {each.name for each in finished.iterdir()}
     assert names == {"config.yaml", "manifest.json", "cases.csv", "cases.parquet", "summary.json", "status.json",
                      "report.html", "cases.js", "cases", "predictions", "figures", "pictures.json",
-                     "candidates", "candidates.parquet", "identity.json"}  # fmt: skip
+                     "masks", "candidates", "candidates.parquet", "identity.json"}  # fmt: skip
     assert state(finished) == "finished"
     drawn = {each["file"] for kind in ("figures", "strips") for each in read_pictures(finished)[kind]}
     assert {f"figures/{each.name}" for each in (finished / "figures").iterdir()} == drawn

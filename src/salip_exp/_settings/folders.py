@@ -33,7 +33,8 @@ class File(StrEnum):
     # of a run
     manifest = "manifest.json"  # where and with what it was made
     cases = "cases"  # a record each
-    predictions = "predictions"  # a mask each
+    predictions = "predictions"  # a mask each, at working size
+    masks = "masks"  # the same on the grids and under the names of the images, a volume in one file
     candidates = "candidates"  # a table each
     figures = "figures"
     pictures = "pictures.json"  # which case is shown in which file of figures/, and why

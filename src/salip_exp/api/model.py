@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -19,12 +22,13 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import picture_of, read_picture, window
-from salip_exp.data.loading import make_case, native_mask
+from salip_exp.data.loading import make_case, native_mask, slice_refs
 from salip_exp.data.volumes import is_volume
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, DataError
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.candidates import frame_of, table_of
 from salip_exp.runs.lab import Lab
+from salip_exp.runs.masks import image_of
 
 Readable = ArrayLike | Image.Image | str | Path
 """An array (H, W) or (H, W, 3), a picture of Pillow's, or the path of a picture."""
@@ -93,6 +97,39 @@ class SaLIP:
             prediction = self._method.predict(case)
             confidence = self._confidence(prediction, case)
         return self._result(pixels, case, prediction, confidence)
+
+    def volume(self, image: str | Path | SpatialImage) -> SpatialImage:
+        """Segment a volume slice by slice, as `dataset.volume` says: `dataset__volume__axis="axial"` and so on.
+
+        Args:
+            image: the path of a volume, or nibabel's image (which passes through a temporary file).
+
+        Returns:
+            nibabel's NIfTI image on the grid of the volume, with its affines and units: 1 is the organ, or the number
+            of `dataset.files.label`. Slices that are left out are empty.
+
+        Raises:
+            CaseError: it cannot be read, or a slice cannot be segmented.
+            DataError: no slice is left.
+        """
+        if isinstance(image, SpatialImage):
+            with TemporaryDirectory(prefix="salip_exp-") as folder:
+                path = Path(folder) / "image.nii"
+                nib.save(nib.Nifti1Image.from_image(image), path)
+                return self.volume(path)
+        path, data = Path(image).expanduser(), self.config.dataset
+        refs = slice_refs(path.name, data.group, path, None, data)
+        if not refs:
+            raise DataError(f"{path}: {'no slice is left' if refs.taken is None else refs.taken.why_none(data.volume)}")
+        slices, axis = {}, None
+        for ref in refs:
+            case = ref.load()
+            assert case.source is not None and case.slice is not None
+            with self._turn:
+                mask = self._method.predict(case).mask
+            slices[case.slice], axis = native_mask(mask, case.source.size, data.resize), case.source.axis
+        assert axis is not None
+        return cast(SpatialImage, image_of(path, axis, slices, data.files.label or 1))
 
     def _case(self, pixels: NDArray[np.uint8], notes: tuple[str, ...], path: Path) -> Case:
         name = path.stem

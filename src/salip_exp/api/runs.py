@@ -50,4 +50,4 @@ def read_run(folder: str | Path) -> RunTables:
         candidates = pd.read_parquet(table) if found.summary and table.exists() else pd.DataFrame()
     except (OSError, ValueError) as error:
         raise DataError(f"{table} cannot be read ({error}): run again with resume=true") from error
-    return RunTables(place, str(found.label), case_table(found.records).to_pandas(), candidates, found.summary)
+    return RunTables(place, str(found.label), case_table(place, found.records).to_pandas(), candidates, found.summary)

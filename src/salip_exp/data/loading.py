@@ -84,7 +84,6 @@ def _touched(mask: Mask | Levels, config: DatasetConfig) -> Mask | None:
     return one_side(np.asarray(_resized_levels(levels, config.resize) > 0), config.side)
 
 
-def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
 def native_mask(mask: Mask, size: tuple[int, int], config: Resize) -> Mask:
     """A mask (H, W) at working size on the grid of `size` rows and columns that its image had before.
 
@@ -95,7 +94,7 @@ def native_mask(mask: Mask, size: tuple[int, int], config: Resize) -> Mask:
     return np.asarray(_resampled(mask.astype(np.float32), *size, config) >= 0.5)
 
 
-def resize_target(target: Mask, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
+def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
     """A target (H, W) at working size; one that is empty stays so.
 
     Args:

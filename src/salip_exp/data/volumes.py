@@ -119,7 +119,7 @@ def read_volume(path: Path, like: Path | None = None) -> Slices:
         CaseError: E_READ, E_DIMS, E_SIZE, E_AFFINE where the header does not say how the voxels lie, or E_SHAPE where
             `like` is of another shape.
     """
-    placed = None if like is None else _read_header(like)
+    placed = None if like is None else read_header(like)
     with _reading(path), _unpacked(path) as (stream, most):
         header, start = _header(stream, most, path)
         if placed is not None and placed.get_data_shape() != header.get_data_shape():
@@ -135,13 +135,13 @@ def read_grid(path: Path) -> Slices:
     Raises:
         CaseError: as from `read_volume`, but for what only the voxels tell.
     """
-    header = _read_header(path)
+    header = read_header(path)
     with _reading(path):
         return _canonical(np.broadcast_to(np.uint8(0), header.get_data_shape()), header, path)
 
 
-def _read_header(path: Path) -> Any:
-    """The header of a file, once its promises are looked at."""
+def read_header(path: Path) -> Any:
+    """nibabel's header of a file, once its promises are looked at; raises CaseError as `read_grid` does."""
     with _reading(path), _unpacked(path) as (stream, most):
         return _header(stream, most, path)[0]
 

@@ -172,6 +172,7 @@ _RESERVED = {
         "selected",
         "scores",
     ),
+    *("image", "mask", "prediction", "size", "axis", "key", "fingerprint", "version", "similarities", "work"),
     *("boxes", "best_candidate_iou", "failure", "pixels_both", "pixels_predicted", "pixels_target", "message", "notes"),
     *("cases", "subjects", "volumes", "statuses", "failures", "losses", "miou", "n", "number", "failed", "seconds"),
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from salip_exp.runs.folder import State, claim, write_json, write_status
 from salip_exp.runs.identity import differences, read_identity, without, write_identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
+from salip_exp.runs.masks import write_masks
 from salip_exp.runs.records import (
     CaseRecord,
     StaleRecord,
@@ -98,7 +100,7 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     key = record_key(run.identity, case_hash)
     known = _known(run, ref.case_id, key)
     if known is not None:
-        return known
+        return replace(known, **_source(loaded.case))  # what earlier versions do not tell
     before = run.method.counters.to_dict()
     prediction = _predict(run.method, loaded.case)
     after = run.method.counters.to_dict()
@@ -176,8 +178,22 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
         best_candidate_iou=cause.best_candidate_iou if cause else None,
         failure=str(cause.failure) if cause else None,
         notes=[*case.notes, *faults],
+        **_source(case),
         seconds={**prediction.seconds, "score": time.perf_counter() - start},
     )
+
+
+def _source(case: Case) -> dict[str, Any]:
+    """Where a case was read, as its record keeps it."""
+    source = case.source
+    if source is None:
+        return {}
+    return {
+        "image": str(source.image),
+        "mask": None if source.mask is None else str(source.mask),
+        "size": list(source.size),
+        "axis": None if source.axis is None else str(source.axis),
+    }
 
 
 def _cause(config: Config, case: Case, prediction: Prediction) -> Attribution | None:
@@ -265,6 +281,7 @@ def _conduct(
         run.manifest |= closing(run, built, parts, lab.store(config.cache))
         with parts("results"):
             run.summary = summarise(run.records, config, loaded.names, loaded.sentences)
+            write_masks(folder, run.records, config.dataset)
             write_tables(folder, run.records)
             write_candidates(folder, run.records, run.sentences)
             for each in listeners:
@@ -304,7 +321,7 @@ def _settle(run: Run) -> None:
     """Say in the folder what the run is of; a run that continues says what has changed since it began."""
     before = read_identity(run.folder)
     write_config(run.folder, run.config)
-    for place in (File.cases, File.predictions, File.candidates):
+    for place in (File.cases, File.predictions, File.candidates, File.masks):
         keep(run.folder / place)
     (run.folder / File.summary).unlink(missing_ok=True)  # of what it was until now
     write_identity(run.folder, run.identity)

@@ -25,6 +25,7 @@ from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
+from salip_exp.runs.masks import mask_file
 from salip_exp.runs.records import CaseRecord, subjects_of, volumes_of
 
 VERSION = 2
@@ -224,6 +225,9 @@ REST: dict[str, pa.DataType] = {
     "pixels_target": pa.int64(),
     "message": pa.string(),
     "notes": pa.list_(pa.string()),
+    "image": pa.string(),
+    "mask": pa.string(),
+    "prediction": pa.string(),  # at the size of the image, from the run folder
 }
 
 
@@ -232,14 +236,17 @@ def columns() -> dict[str, pa.DataType]:
     return IDENTITY | {score.name: pa.float64() for score in scores()} | REST
 
 
-def case_table(records: Sequence[CaseRecord]) -> pa.Table:
+def case_table(folder: Path, records: Sequence[CaseRecord]) -> pa.Table:
     """A row per case in the given order: `columns()`, then `seconds_<stage>` for every stage that ran.
 
-    A figure that was not computed is null.
+    A figure that was not computed is null, and so is the file of a prediction that is not there.
     """
     stages = dict.fromkeys(f"seconds_{stage}" for record in records for stage in record.seconds)
     schema = pa.schema(columns() | dict.fromkeys(stages, pa.float64()))
-    frame = pd.DataFrame([_row(record) for record in records], columns=schema.names, dtype=object)
+    files = [mask_file(record) for record in records]
+    there = [name if name is not None and (folder / name).exists() else None for name in files]
+    rows = [_row(record) | {"prediction": utf8(name)} for record, name in zip(records, there, strict=True)]
+    frame = pd.DataFrame(rows, columns=schema.names, dtype=object)
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 
@@ -249,7 +256,7 @@ def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    table = case_table(records)
+    table = case_table(folder, records)
     atomic_write(folder / File.case_columns, lambda stream: pq.write_table(table, stream))
     frame = pd.DataFrame(table.to_pylist(), columns=table.schema.names, dtype=object)
     lists = {each.name: frame[each.name].map(_json) for each in table.schema if pa.types.is_list(each.type)}

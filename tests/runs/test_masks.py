@@ -1,0 +1,156 @@
+"""Predictions lie on their images: same grid, same place in space, own name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from salip_exp.config import Axis, DatasetConfig, MissingMasks, Resize, ResizeMode, Volume
+from salip_exp.data.datasets import open_dataset
+from salip_exp.runs.folder import read_run
+from salip_exp.runs.masks import _own_name, mask_file, write_masks
+from salip_exp.runs.runner import run
+
+OBLIQUE = np.array([[0.9, -0.3, 0.1, -50], [0.35, 1.4, -0.6, 20], [0.0, 0.5, 2.9, 7.5], [0, 0, 0, 1]])
+"""Turned about two axes, and of voxels of three lengths."""
+
+
+def config(root: Path, **changes) -> DatasetConfig:
+    told = {"name": "own", "layout": "folder", "root": str(root), "missing_masks": MissingMasks.predict}
+    return DatasetConfig(**(told | changes))
+
+
+def run_of(fakes, root: Path, folder: Path, data: DatasetConfig) -> Path:
+    """A run of what is bright over a data set of files."""
+    lab = fakes.FakeLab([], fakes.Threshold())
+    lab.cases = open_dataset(data, seed=1)
+    assert run(fakes.config(dataset=data), folder, fakes.COMMAND, lab) == 0
+    return folder
+
+
+def volume(path: Path, values: np.ndarray, affine: np.ndarray, unit: str = "mm") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(values, affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 2)
+    image.header.set_xyzt_units(unit)
+    image.header["descrip"] = b"Jane Doe"
+    nib.save(image, path)
+    return path
+
+
+def ball(shape: tuple[int, int, int]) -> np.ndarray:
+    grid = np.stack(np.mgrid[: shape[0], : shape[1], : shape[2]])
+    center, radius = (np.array(shape) / 2)[:, None, None, None], np.array([0.2, 0.3, 0.35])[:, None, None, None]
+    return (((grid - center) / (radius * np.array(shape)[:, None, None, None])) ** 2).sum(0) <= 1
+
+
+@pytest.mark.parametrize("axis", list(Axis))
+@pytest.mark.parametrize("turn", ["oblique", "stored otherwise"])
+def test_a_predicted_volume_lies_on_its_image(fakes, tmp_path, axis, turn):
+    inside = ball((22, 30, 18))
+    affine = (
+        OBLIQUE
+        if turn == "oblique"
+        else OBLIQUE @ nib.orientations.inv_ornt_aff([[1, -1], [2, 1], [0, -1]], (30, 18, 22))
+    )
+    values = np.where(inside, 250, 20).astype(np.int16)
+    image = volume(tmp_path / "images" / "a" / "one.nii.gz", values, affine)
+    volume(tmp_path / "masks" / "a" / "one.nii.gz", inside.astype(np.uint8), affine)
+    slices = Volume(axis=axis, trim_mm=0)
+    data = config(tmp_path, volume=slices, resize=Resize(ResizeMode.native))
+    folder = run_of(fakes, tmp_path, tmp_path / "run", data)
+    path = folder / "masks" / "a" / "one.nii.gz"
+    mask, source = nib.load(path), nib.load(image)
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    for form in ("qform", "sform"):
+        for mine, other in zip(*(getattr(each, f"get_{form}")(coded=True) for each in (mask, source)), strict=True):
+            np.testing.assert_array_equal(mine, other)
+    assert mask.shape == source.shape and mask.header.get_xyzt_units() == source.header.get_xyzt_units()
+    assert b"Jane" not in bytes(mask.header["descrip"])
+    found = np.asarray(mask.dataobj)
+    assert found.dtype == np.uint8 and set(np.unique(found)) == {0, 1}
+    np.testing.assert_array_equal(found, inside)
+    mine, other = sitk.ReadImage(str(path)), sitk.ReadImage(str(image))
+    for name in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_array_equal(getattr(mine, name)(), getattr(other, name)())
+    table = pd.read_csv(folder / "cases.csv")
+    assert set(table.prediction) == {"masks/a/one.nii.gz"} and set(table.image) == {str(image)}
+
+
+def test_what_was_resized_is_led_back_without_a_shift(fakes, tmp_path):
+    inside = ball((40, 50, 12))
+    volume(tmp_path / "images" / "one.nii", np.where(inside, 250, 20).astype(np.int16), OBLIQUE)
+    data = config(tmp_path, volume=Volume(axis=Axis.axial, trim_mm=0), resize=Resize(side=32))
+    folder = run_of(fakes, tmp_path, tmp_path / "run", data)
+    found = np.asarray(nib.load(folder / "masks" / "one.nii.gz").dataobj).astype(bool)
+    shifts = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
+    shared = [(np.roll(found, shift, (0, 1)) & inside).sum() / np.logical_or(found, inside).sum() for shift in shifts]
+    assert shared[0] == max(shared) and shared[0] > 0.85
+    np.testing.assert_allclose(np.argwhere(found).mean(0), np.argwhere(inside).mean(0), atol=0.3)
+
+
+def test_slices_that_were_not_asked_for_are_empty(fakes, tmp_path):
+    inside = ball((16, 16, 16))
+    volume(
+        tmp_path / "images" / "one.nii", np.where(inside, 250, 20).astype(np.int16), np.diag([1, 1, 2, 1.0]), "meter"
+    )
+    data = config(tmp_path, volume=Volume(axis=Axis.axial, trim_mm=0, per_volume=3), resize=Resize(side=16))
+    folder = run_of(fakes, tmp_path, tmp_path / "run", data)
+    found = np.asarray(nib.load(folder / "masks" / "one.nii.gz").dataobj)
+    numbers = pd.read_csv(folder / "cases.csv").slice.tolist()
+    assert len(numbers) == 3
+    np.testing.assert_array_equal(
+        np.flatnonzero(found.any(axis=(0, 1))), [each for each in numbers if inside[..., each].any()]
+    )
+
+
+def test_a_picture_has_the_size_and_the_name_of_its_image(fakes, tmp_path):
+    inside = np.zeros((90, 50), bool)
+    inside[20:60, 10:30] = True
+    path = tmp_path / "images" / "b c" / "scan 1.v2.jpg"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.where(inside, 250, 10).astype(np.uint8)).save(path, quality=95)
+    folder = run_of(fakes, tmp_path, tmp_path / "run", config(tmp_path, resize=Resize(side=45)))
+    assert pd.read_csv(folder / "cases.csv").prediction.tolist() == ["masks/b c/scan 1.v2.png"]
+    with Image.open(folder / "masks" / "b c" / "scan 1.v2.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture) > 0, inside)
+
+
+def test_what_is_gone_has_no_mask_and_is_told(fakes, tmp_path, caplog):
+    volume(tmp_path / "images" / "one.nii", ball((9, 9, 9)).astype(np.int16), np.eye(4))
+    data = config(tmp_path, volume=Volume(axis=Axis.axial, trim_mm=0), resize=Resize(side=16))
+    folder = run_of(fakes, tmp_path, tmp_path / "run", data)
+    records = read_run(folder).records
+    (tmp_path / "images" / "one.nii").unlink()
+    write_masks(folder, records, data)
+    assert "no mask of one/axial_000: E_READ" in caplog.text
+    assert not (folder / "masks" / "one.nii.gz").exists()
+
+
+ODD = ["../a", "/a", "a//b", "a/../b", "", ".", "..", "a\\b", "a\nb", "x" * 300, "a.png/b", "a/./b"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_hostile_id_stays_below_the_folder_of_masks(name):
+    assert "/" not in _own_name(name, ".png")
+
+
+@given(st.lists(st.text(max_size=6), min_size=1, max_size=4).map("/".join))
+def test_any_id_is_a_file_of_its_own_below_the_folder(tmp_path_factory, name):
+    path = Path("masks") / _own_name(name, ".png")
+    assert ".." not in path.parts and not path.is_absolute() and path.name.endswith(".png")
+
+
+def test_a_record_that_does_not_tell_its_image_has_no_mask(fakes, tmp_path):
+    assert fakes.run_fake(tmp_path / "run") == 0
+    assert list((tmp_path / "run" / "masks").iterdir()) == []
+    assert {mask_file(each) for each in read_run(tmp_path / "run").records} == {None}
