@@ -104,7 +104,7 @@ def labelled(header: Any, whole: NDArray[np.bool_], label: int) -> Any:
         own[name] = header[name]
     own.set_intent("label", name="salip_exp")
     kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    return kind(values, None, own)
+    return kind(values, own.get_best_affine(), own)
 
 
 _GEOMETRY = (
