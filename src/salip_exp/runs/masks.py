@@ -19,6 +19,7 @@ from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.config import Axis, DatasetConfig
 from salip_exp.data.loading import native_mask
+from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header
 from salip_exp.errors import CaseError
 from salip_exp.runs.records import CaseRecord, safe_name, scored_mask
@@ -66,7 +67,7 @@ def _content(folder: Path, cases: Sequence[CaseRecord], config: DatasetConfig) -
     first = cases[0]
     if first.axis is None:
         return png(masks[first.slice or 0].astype(np.uint8) * 255)
-    image = image_of(Path(first.image or ""), Axis(first.axis), masks, config.files.label or 1)
+    image = image_of(Path(first.image or ""), Axis(first.axis), masks, label_number(config))
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

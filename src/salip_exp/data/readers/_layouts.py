@@ -87,6 +87,13 @@ def _named(root: Path, masks: str, files: keys.Files) -> str:
     )
 
 
+def label_number(config: keys.DatasetConfig) -> int:
+    """The number that voxels of the organ get in a file of ours: that of the label that was asked for, else 1."""
+    files = config.files
+    found = files.label if config.root is None else placed(Path(config.root).expanduser(), files).label
+    return found if isinstance(found, int) else 1
+
+
 def _number(root: Path, label: int | str | None) -> int | None:
     """The number of a label, by the names in `dataset.json`."""
     if label is None or isinstance(label, int):
