@@ -27,15 +27,15 @@ from salip_exp.cascade.views import views
 from salip_exp.config import Data
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
-from salip_exp.evaluation.attribution import Failure
+from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 RULES = {
     "fig3": "per data set, the case whose DSC by SaLIP is nearest to the median of the data set",
-    "fig4": "per data set, the lowest DSC among the cases that SAM lost: no candidate has an IoU of 0.5 with a region",
-    "fig5": "per data set, the lowest DSC among the cases where CLIP took two candidates of one region and missed "
-    "another, and the lowest among those where it missed one otherwise",
+    "fig4": "per data set, the lowest DSC among the cases that SAM's pool lost: it lacks the boxes that would do",
+    "fig5": "per data set, the lowest DSC among the cases that CLIP lost by taking one thing twice, and the lowest "
+    "among those that it lost otherwise",
     "fig6": "per data set, the case whose DSC the area filter changes most",
 }
 
@@ -314,7 +314,8 @@ def _pool(shot: _Shot, pool: Pool) -> Panel:
 def _regions(shot: _Shot) -> Panel:
     """The candidate that fits each region best."""
     assert shot.case.mask is not None  # a failure was found by comparing with it
-    ious = candidate_ious(shot.pool, regions(shot.case.mask, shot.cell.config.dataset.k))
+    config = shot.cell.config
+    ious = candidate_ious(shot.pool, regions(shot.case.mask, config.dataset.k, config.prompt.min_component_area))
     best = shot.pool.select(ious.argmax(axis=1))
     said = ", ".join(f"{each:.2f}" for each in ious.max(axis=1))
     return replace(_pool(shot, best), lines=[(shot.case.mask, TARGET)], caption=f"IoU {said}")

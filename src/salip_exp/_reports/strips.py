@@ -41,7 +41,7 @@ from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import viewable, views
 from salip_exp.config import Config, ViewConfig
 from salip_exp.data.case import Case, CaseRef
-from salip_exp.evaluation.attribution import Failure
+from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.runs.records import CaseRecord

@@ -18,12 +18,16 @@ def components(mask: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
     return found
 
 
-def regions(target: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
+def regions(target: NDArray[np.bool_], k: int, least: int = 1) -> NDArray[np.bool_]:
     """The ROIs of a target that is not empty: bool (1 to k, H, W), the largest first.
 
-    They are its k largest components; with k = 1 the whole target is the one ROI, whatever it consists of.
+    They are its k largest components, without specks of less than `least` pixels unless all are; with k = 1 the whole
+    target is the one ROI, whatever it consists of.
     """
-    return target[None] if k == 1 else components(target, k)
+    if k == 1:
+        return target[None]
+    found = components(target, k)
+    return found[: max(1, int((found.sum(axis=(1, 2)) >= least).sum()))]
 
 
 def loses_regions(target: NDArray[np.bool_], resized: NDArray[np.bool_]) -> bool:

@@ -1,113 +1,131 @@
-"""Why a prediction failed: the first stage of the cascade that lost a region of interest (ROI).
+"""What each stage of the cascade lost of a case, in DSC, and the one that lost most.
 
-The rule, with one threshold, FOUND = 0.5:
+A stage is charged with what it took out of reach. Downstream of the choice only boxes matter, so what counts of a
+candidate is the mask M(b) that its box b prompts, not its own. With T the target,
 
-1. The ROIs are the k largest 8-connected components of the target (k as configured: two lungs); with k = 1 the whole
-   target is the one ROI, whatever it consists of.
-2. A candidate is a ROI if their IoU is at least FOUND.
-3. The prediction is good, failure `none`, if its IoU with the target is at least FOUND and it covers at least FOUND of
-   every ROI. Otherwise the failure is the first of these that holds for a ROI:
+    best(X) = the highest DSC of T with the union of M(b) over at most k boxes b of X   (`methods.bounds.best_rows`)
 
-   - `sam`: no candidate of the pool is the ROI.
-   - `filter`: such candidates were in the pool, and none was left after the area filter.
-   - `duplicate`: CLIP saw one and it was not taken, while two that were taken are the same other ROI.
-   - `clip`: CLIP saw one and it was not taken; also where two texts took one and the same candidate.
-   - `prompt`: every ROI had its candidate taken, and the final mask is worse than it.
+    any  = max(DSC of the union of M(b) over the boxes of T's components, best(pool))
+    pool = best(pool)          all candidates of SAM
+    kept = best(kept)          those that the area filter left, and CLIP saw
+    got  = DSC of the prediction
 
-Who chose is told by the method's traits. The oracle asks no CLIP, and takes what its box prompts best even where
-another candidate is the ROI: its failures are `sam`, `filter` and `prompt`. Where a rule of the method's own chose,
-`choice` stands in place of `clip`.
-Methods without a pool choose nothing: with boxes (gt_sam) their failure is `prompt`, without (unprompted_sam) `sam`.
-One that does not ask SAM, as a U-Net, has no stages to blame, and its cases no failure.
+    prompt = 1 - any           what SAM makes of the best boxes there are
+    sam    = any - pool        boxes that are not in the pool
+    filter = pool - kept       candidates that were dropped
+    clip   = kept - got        candidates that were there and not taken
+
+They add up to 1 - DSC. None is negative: each value is the best of more boxes than the next, and a prediction that is
+made of at most k kept boxes cannot exceed `kept`. (That holds up to k = 2. Beyond, and for methods of other packages,
+what was got counts as in reach.) The experiment `ladder` climbs the same values by runs of `gt_sam`, `oracle` without
+and with the filter, and `salip`.
+
+Other methods are charged along the part of this chain that they have. Without a second prompt (sam_clip) M is the
+candidate's own mask, and nothing is charged to `prompt`. A rule of the method's own takes CLIP's place as `choice`; the
+oracle takes the best there is. Methods without a pool choose nothing: with boxes (gt_sam) all is `prompt`, without
+(unprompted_sam) `sam`. One that does not ask SAM, as a U-Net, has no stages, nor has an empty target something to lose.
+
+The failure of a case is the stage with the largest charge, if that is more than LOST (`evaluation.charges`); else it is
+`none`: no stage has lost it. A choice that took two of which each prompts what the other does, with an IoU of TWICE or
+more, is called `duplicate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.pool import Pool, candidate_ious
+from salip_exp.cascade.pool import Masks, candidate_ious, mask_iou
+from salip_exp.config import Config
+from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
-from salip_exp.evaluation.metrics import iou
+from salip_exp.evaluation.charges import Failure, charged, lost_by
+from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
-from salip_exp.methods.traits import Chooser, Traits
+from salip_exp.methods.bounds import best_rows, prompt_boxes
+from salip_exp.methods.traits import METHODS, Chooser
 
-FOUND = 0.5
+TWICE = 0.5
+"""IoU from which on two masks are the same thing."""
 
-
-class Failure(StrEnum):
-    """The stage that lost the organ; see the module's rule."""
-
-    none = "none"
-    sam = "sam"
-    filter = "filter"
-    clip = "clip"
-    duplicate = "duplicate"
-    choice = "choice"
-    prompt = "prompt"
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What became of the ROIs of one case.
+    """What became of one case.
 
     Attributes:
-        failure: the stage to blame.
+        charges: DSC lost by stage, of those that the method has; they add up to 1 - DSC.
+        failure: the stage that lost most.
         best_candidate_iou: the best IoU that the pool holds for the ROI it serves worst; None without a pool.
     """
 
+    charges: dict[str, float]
     failure: Failure
     best_candidate_iou: float | None
 
 
-def attribute(prediction: Prediction, target: NDArray[np.bool_], k: int, traits: Traits) -> Attribution | None:
-    """Attribute one prediction; None for an empty target, where there is nothing to lose, and for one without SAM.
+def attribute(case: Case, prediction: Prediction, config: Config) -> Attribution | None:
+    """Charge what one prediction lacks; None without a target or with an empty one, and for a method without SAM.
+
+    SAM is asked, once for each, what the boxes of target and pool prompt.
 
     Args:
+        case: with its target, bool (H, W).
         prediction: of the case.
-        target: bool (H, W).
-        k: how many ROIs an image holds.
-        traits: of the method.
+        config: of the run: method, k, and how a target is prompted with.
+
+    Raises:
+        CaseError: E_NONFINITE, SAM's answer to one of these boxes is no number.
     """
-    if not target.any() or not traits.sam:
+    target = case.mask
+    if target is None or not target.any() or not METHODS[config.method].sam:
         return None
-    rois = regions(target, k)
-    pool = prediction.pool
-    table = None if pool is None else candidate_ious(pool, rois)
-    best = None if table is None else float(table.max(axis=1, initial=0.0).min())
-    if _is_good(prediction.mask, target, rois):
-        return Attribution(Failure.none, best)
-    if pool is None or table is None:
-        return Attribution(Failure.prompt if len(prediction.boxes) else Failure.sam, best)
-    failure = _blame(table >= FOUND, pool, prediction.kept_ids, prediction.selected_ids)
-    return Attribution(_of_chooser(failure, traits.chooser), best)
+    got = dice(prediction.mask, target)
+    if prediction.pool is None:
+        charges = charged({Failure.prompt if len(prediction.boxes) else Failure.sam: got})
+        return Attribution(charges, lost_by(charges), None)
+    masks = prediction.pool.masks if prediction.prompted is None else prediction.prompted(prediction.pool.boxes)
+    charges = charged(_bounds(case, target, prediction, masks, config) | {_chooser(config): got})
+    ious = candidate_ious(prediction.pool, regions(target, config.dataset.k, config.prompt.min_component_area))
+    failure = _by_choice(lost_by(charges), prediction, masks)
+    return Attribution(charges, failure, float(ious.max(axis=1, initial=0.0).min()))
 
 
-def _of_chooser(failure: Failure, chooser: Chooser) -> Failure:
-    """What is lost by the choice, in the name of who chose."""
-    if failure not in (Failure.clip, Failure.duplicate) or chooser is Chooser.clip:
+def _bounds(case: Case, target: Mask, prediction: Prediction, masks: Masks, config: Config) -> dict[str, float]:
+    """The highest DSC that is in reach before anything is chosen, of the stages that the method has."""
+    assert prediction.pool is not None
+    kept = masks.select(np.isin(prediction.pool.ids, prediction.kept_ids))
+    of_pool, of_kept = (_best(each, target, config.dataset.k) for each in (masks, kept))
+    bounds: dict[str, float] = {Failure.sam: of_pool, Failure.filter: of_kept}
+    if prediction.prompted is None:
+        return bounds
+    of_target = _dice(prediction.prompted(prompt_boxes(case, target, config.prompt)), target)
+    return {Failure.prompt: max(of_target, of_pool), **bounds}
+
+
+def _best(masks: Masks, target: Mask, k: int) -> float:
+    return _dice(masks.select(best_rows(masks, target, k)), target)
+
+
+def _dice(masks: Masks, target: Mask) -> float:
+    return dice(np.asarray(masks.dense().any(axis=0)), target)
+
+
+def _chooser(config: Config) -> Failure:
+    """Who is charged with the choice: the oracle makes the best of what is kept, and loses nothing by it."""
+    chooser = METHODS[config.method].chooser
+    return {Chooser.clip: Failure.clip, Chooser.target: Failure.filter}.get(chooser, Failure.choice)
+
+
+def _by_choice(failure: Failure, prediction: Prediction, masks: Masks) -> Failure:
+    """The failure, `duplicate` where the choice took the same thing twice."""
+    if failure not in (Failure.clip, Failure.choice) or prediction.pool is None:
         return failure
-    if chooser is Chooser.target:
-        return Failure.prompt
-    return Failure.choice if failure is Failure.clip else failure
-
-
-def _is_good(mask: NDArray[np.bool_], target: NDArray[np.bool_], rois: NDArray[np.bool_]) -> bool:
-    return iou(mask, target) >= FOUND and all(mask[roi].mean() >= FOUND for roi in rois)
-
-
-def _blame(found: NDArray[np.bool_], pool: Pool, kept_ids: NDArray[np.int64], selected_ids: Sequence[int]) -> Failure:
-    """The first stage that lost a ROI; `found` (R, N) says which candidate is which ROI."""
-    kept = found[:, np.isin(pool.ids, kept_ids)].any(axis=1)
-    hits = found[:, np.isin(pool.ids, np.asarray(selected_ids, dtype=np.int64))].sum(axis=1)
-    if not found.any(axis=1).all():
-        return Failure.sam
-    if not kept.all():
-        return Failure.filter
-    if not hits.all():
-        return Failure.duplicate if (hits > 1).any() else Failure.clip
-    return Failure.prompt
+    taken = masks.select(np.isin(prediction.pool.ids, prediction.selected_ids))
+    twice = any(mask_iou(one, other) >= TWICE for one, other in combinations(taken, 2))
+    return Failure.duplicate if twice else failure

@@ -28,6 +28,7 @@ from salip_exp._wording import Style
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
+from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.metrics import FACT, Overlap, dice, hd95, head_circumference, iou, surface_dice
 from salip_exp.evaluation.statistics import SHARE, Bounds
 
@@ -174,6 +175,7 @@ _RESERVED = {
     ),
     *("image", "mask", "prediction", "size", "axis", "key", "fingerprint", "version", "similarities", "work"),
     *("boxes", "best_candidate_iou", "failure", "pixels_both", "pixels_predicted", "pixels_target", "message", "notes"),
+    *(f"lost_{stage}" for stage in STAGES),
     *("cases", "subjects", "volumes", "statuses", "failures", "losses", "miou", "n", "number", "failed", "seconds"),
 }
 """Names that stand beside scores in the files of a run, and in what is tracked of it."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from salip_exp.cascade.cached_clip import ClipStages
 from salip_exp.cascade.cached_sam import SamStages
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Masks, Pool
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
@@ -48,6 +48,8 @@ class Prediction:
             prompts. Those without extent are listed too, though SAM never sees them.
         seconds: by stage.
         sentence_scores: float32 (S, M), similarity of each with every sentence; no rows where CLIP was not asked.
+        prompted: SAM's mask for each of some boxes, float32 (n, 4), of this image, as the last stage asks for it; None
+            for a method that has no such stage.
     """
 
     mask: NDArray[np.bool_]
@@ -60,6 +62,7 @@ class Prediction:
     boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     seconds: dict[str, float] = field(default_factory=dict)
     sentence_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    prompted: Callable[[NDArray[np.float32]], Masks] | None = None
 
 
 def target_of(case: Case, method: str) -> NDArray[np.bool_]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
-from salip_exp.cascade.pool import Masks, Pool, candidate_ious, keep_small, mask_ious
+from salip_exp.cascade.pool import Masks, Pool, keep_small, mask_ious
 from salip_exp.config import Config, PromptBoxes, PromptConfig
 from salip_exp.data.case import Case
 from salip_exp.data.regions import regions
@@ -48,7 +51,7 @@ class GtSam:
         """
         target = target_of(case, "gt_sam")
         watch = Stopwatch()
-        boxes = _prompt_boxes(case, target, self.config.prompt)
+        boxes = prompt_boxes(case, target, self.config.prompt)
         usable = usable_boxes(boxes, target.shape)
         with watch.stage("organ"):
             mask = self.sam.organ(Picture(case.image), usable, self.config.organ)
@@ -56,7 +59,8 @@ class GtSam:
         return Prediction(mask=mask, status=status, boxes=boxes, seconds=watch.seconds)
 
 
-def _prompt_boxes(case: Case, target: NDArray[np.bool_], config: PromptConfig) -> NDArray[np.float32]:
+def prompt_boxes(case: Case, target: NDArray[np.bool_], config: PromptConfig) -> NDArray[np.float32]:
+    """The boxes that a case's target prompts SAM with, float32 (n, 4), x0 y0 x1 y1 with inclusive far edges."""
     if config.boxes is PromptBoxes.outlines:
         return outline_boxes(target if case.touched is None else case.touched)
     return component_boxes(target, config.min_component_area)
@@ -100,10 +104,9 @@ def _status_of_boxes(target: NDArray[np.bool_], boxes: NDArray[np.float32], usab
 class Oracle:
     """SaLIP with the target in CLIP's place: equations 1, 2 (unless area.enabled is off) and 5.
 
-    Every ROI (`data.regions`) takes, of the candidates that overlap it, the one whose box prompts the mask with the
-    highest IoU with it: a candidate can fit a region best by its own mask, and have a box that stray pixels spoil. One
-    that no candidate overlaps takes none, and two may take the same; either is `k_short`. The scores of a prediction
-    are these IoUs, not similarity with a text: of each kept candidate with the ROI that it serves best.
+    Of what the area filter leaves it takes the at most k candidates whose boxes prompt the best mask (`best_rows`):
+    SaLIP cannot choose better from the same candidates. Where all that is left prompts nothing of the target, it takes
+    none. The scores of a prediction are not likeness to a text, but the IoU of what each box prompts with the target.
     """
 
     def __init__(self, config: Config, networks: Networks) -> None:
@@ -127,12 +130,12 @@ class Oracle:
         with watch.stage("organ"):
             organs = self.sam.organs(picture, kept.boxes, self.config.organ)
         with watch.stage("retrieval"):
-            ious = _ious(kept, organs, target, self.config.dataset.k)
-            scores, rows = np.nan_to_num(ious).max(axis=0, initial=0.0).astype(np.float32), best_rows(ious)
+            rows = best_rows(organs, target, self.config.dataset.k)
+            scores = _ious(organs, target).astype(np.float32)
         selected = kept.select(rows)
         return Prediction(
             mask=np.asarray(organs.select(rows).dense().any(axis=0)),
-            status=_status_of_choice(pool, kept, selected, len(ious), target.shape),
+            status=self._status(target, pool, kept, selected),
             pool=pool,
             kept_ids=kept.ids,
             kept_scores=scores,
@@ -140,38 +143,95 @@ class Oracle:
             selected_scores=scores[rows].tolist(),
             boxes=selected.boxes,
             seconds=watch.seconds,
+            prompted=partial(self.sam.organs, picture, config=self.config.organ),
         )
 
-
-def _ious(kept: Pool, organs: Masks, target: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
-    """IoU of ROIs (rows) with what the candidates' boxes prompt, NaN where a candidate does not overlap a ROI.
-
-    Without rows for an empty target.
-    """
-    if not target.any():
-        return np.zeros((0, len(kept)))
-    rois = regions(target, k)
-    return np.where(candidate_ious(kept, rois) > 0, mask_ious(organs, organs.areas, rois), np.nan)
+    def _status(self, target: NDArray[np.bool_], pool: Pool, kept: Pool, selected: Pool) -> Status:
+        """`k_short` where fewer candidates were worth taking than the target has regions."""
+        if not len(pool) or not target.any():
+            return Status.no_masks
+        if not len(kept):
+            return Status.all_filtered
+        found = regions(target, self.config.dataset.k, self.config.prompt.min_component_area)
+        return Status.ok if len(selected) >= len(found) else Status.k_short
 
 
-def best_rows(ious: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The candidate that each ROI takes, best first and each once: the first of those with its highest IoU.
+def _ious(organs: Masks, target: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of each mask with the target; 0 for an empty target."""
+    return mask_ious(organs, organs.areas, target[None])[0] if target.any() else np.zeros(len(organs))
+
+
+def best_rows(masks: Masks, target: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
+    """Rows of the at most k masks whose union has the highest DSC with a target, int64, the best alone first.
+
+    No row is taken that gains nothing; of equals the first are. Up to k = 2 no selection is better: every pair that
+    could be is looked at. Beyond it the best pair is joined by what gains most, one mask at a time.
 
     Args:
-        ious: float64 (ROIs, candidates), NaN for a candidate that a ROI may not take.
+        masks: N of them.
+        target: bool (H, W).
+        k: 1 or more.
     """
-    ious = ious[~np.isnan(ious).all(axis=1)]
-    if not ious.size:
+    if not len(masks) or not target.any():
         return np.zeros(0, np.int64)
-    order = np.argsort(-np.nanmax(ious, axis=1), kind="stable")
-    return np.array(list(dict.fromkeys(np.nanargmax(ious, axis=1)[order].tolist())), dtype=np.int64)
+    unions = _Unions(masks, target)
+    best = unions.grown([], 1)
+    if k > 1:
+        best = unions.grown(unions.best_pair(best), k)
+    alone = unions.dsc([], np.array(best, np.int64))
+    return np.array(best, np.int64)[np.argsort(-alone, kind="stable")]
 
 
-def _status_of_choice(pool: Pool, kept: Pool, selected: Pool, rois: int, size: tuple[int, int]) -> Status:
-    if not len(pool) or not rois:
-        return Status.no_masks
-    if not len(kept):
-        return Status.all_filtered
-    if len(usable_boxes(selected.boxes, size)) < len(selected):
-        return Status.zero_box
-    return Status.ok if len(selected) == rois else Status.k_short
+class _Unions:
+    """DSC of unions of masks with a target that is not empty."""
+
+    def __init__(self, masks: Masks, target: NDArray[np.bool_]) -> None:
+        self.bits = np.stack([np.packbits(mask) for mask in masks])
+        self.goal = np.packbits(target)
+        self.target = int(target.sum())
+        self.rows = np.arange(len(masks))
+        self.inside = _count(self.bits & self.goal)
+        self.outside = _count(self.bits) - self.inside
+
+    def dsc(self, taken: Sequence[int], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """DSC of what was taken together with each of some rows."""
+        whole = self.bits[rows] | np.bitwise_or.reduce(self.bits[list(taken)], axis=0)
+        found: NDArray[np.float64] = 2 * _count(whole & self.goal) / (_count(whole) + self.target)
+        return found
+
+    def best_pair(self, best: Sequence[int]) -> list[int]:
+        """The best pair, or what was the best so far where no pair is better."""
+        taken, top = list(best), self._of(best)
+        for first in np.argsort(-self.dsc([], self.rows), kind="stable").tolist():
+            others = self.rows[first + 1 :]
+            others = others[self._most(first, others) > top]
+            scores = self.dsc([first], others)
+            if scores.max(initial=0.0) > top:
+                taken, top = [first, int(others[scores.argmax()])], float(scores.max())
+        return taken
+
+    def grown(self, taken: Sequence[int], k: int) -> list[int]:
+        """What was taken, and up to k rows in all, each that gains most, as long as one gains."""
+        grown = list(taken)
+        while len(grown) < k:
+            scores = self.dsc(grown, self.rows)
+            if scores.max() <= self._of(grown):
+                break
+            grown.append(int(scores.argmax()))
+        return grown
+
+    def _of(self, taken: Sequence[int]) -> float:
+        return float(self.dsc(taken, np.array(taken[:1], np.int64)).max(initial=0.0))
+
+    def _most(self, first: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What no union of a row with each of some others exceeds: all that both have inside, and no overlap of it."""
+        inside = np.minimum(self.target, self.inside[first] + self.inside[others])
+        outside = np.maximum(self.outside[first], self.outside[others])
+        most: NDArray[np.float64] = 2 * inside / (inside + outside + self.target)
+        return most
+
+
+def _count(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels of each row of bits."""
+    counts: NDArray[np.int64] = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    return counts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,8 @@ class Salip:
         with watch.stage("organ"):
             mask = self.sam.organ(picture, selected.boxes, self.config.organ)
         refused = len(usable_boxes(selected.boxes, mask.shape)) < len(selected)
-        return found.prediction(mask, watch, Status.zero_box if refused else found.status)
+        prediction = found.prediction(mask, watch, Status.zero_box if refused else found.status)
+        return replace(prediction, prompted=partial(self.sam.organs, picture, config=self.config.organ))
 
 
 class SamClip:

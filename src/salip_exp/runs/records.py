@@ -90,6 +90,8 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
     }
     if config.clip.precision is Precision.float16 and "clip" in weights:
         settings["scores"] = "float16"  # before 0.2.0 they were float32 of rounded networks
+    if config.method == "oracle":
+        settings["choice"] = "by the DSC of the union"  # before 0.2.0 region by region
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
 
@@ -147,7 +149,8 @@ class CaseRecord:
         n_kept: candidates that CLIP scored.
         selected: ids of the retrieved candidates, best first, with their `similarities` to the text (oracle: IoU).
         boxes: x0 y0 x1 y1 of each, inclusive.
-        failure: the stage that lost the organ (`evaluation.attribution`); None without a target, or without stages.
+        failure: the stage that lost most (`evaluation.attribution`); None without a target, or without stages.
+        charges: DSC lost by stage, which add up to 1 - DSC; empty where there is no failure, and in older records.
         seconds: by stage.
         work: what the networks did for this case, by counter.
         notes: what the reader did to the case, and which scores of other packages could not be computed.
@@ -180,6 +183,7 @@ class CaseRecord:
     boxes: list[list[float]] = field(default_factory=list)
     best_candidate_iou: float | None = None
     failure: str | None = None
+    charges: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     work: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -265,8 +269,8 @@ def read_record(path: Path) -> CaseRecord:
         values = from_json(read_small(path))
     except (OSError, ValueError) as error:
         raise StaleRecord(f"cannot be read ({error})") from error
-    if isinstance(values, dict) and values.get("version") == 4:
-        values = _from_4(values)
+    if isinstance(values, dict):
+        values = {"charges": {}} | (_from_4(values) if values.get("version") == 4 else values)
     if isinstance(values, dict) and values.get("version") == 5:
         values = values | dict.fromkeys(_NEW_IN_6) | {"version": RECORD_VERSION}
     if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:

@@ -15,7 +15,7 @@ import numpy as np
 
 from salip_exp._files import keep, png, require_kept
 from salip_exp._settings.folders import PAGES_LEFT, File, way_on
-from salip_exp._timing import Parts
+from salip_exp._timing import Parts, Stopwatch
 from salip_exp._wording import brief, many
 from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
@@ -27,7 +27,6 @@ from salip_exp.evaluation.attribution import Attribution, attribute
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure, scores
 from salip_exp.methods.base import Method, Prediction
-from salip_exp.methods.traits import METHODS
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import Stop, stoppable
 from salip_exp.runs.candidates import table_of, to_bytes, write_candidates
@@ -103,8 +102,8 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
         return replace(known, **_source(loaded.case))  # what earlier versions do not tell
     before = run.method.counters.to_dict()
     prediction = _predict(run.method, loaded.case)
-    after = run.method.counters.to_dict()
     record = _scored(run.config, loaded.case, prediction)
+    after = run.method.counters.to_dict()
     picture = png(prediction.mask.astype(np.uint8) * 255)
     table = table_of(prediction)
     candidates = None if table is None else to_bytes(table)
@@ -149,10 +148,13 @@ def _predict(method: Method, case: Case) -> Prediction:
 def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
     """The record of a prediction, yet without key, fingerprint and picture."""
     empty = case.mask is not None and not case.mask.any()
-    start = time.perf_counter()
+    watch = Stopwatch()
     counts = None if case.mask is None else overlap(prediction.mask, case.mask)
-    cause = _cause(config, case, prediction)
-    scores, faults = measure(case, prediction, config.score)
+    with watch.stage("score"):
+        scores, faults = measure(case, prediction, config.score)
+    with watch.stage("attribution"):
+        cause, uncharged = _cause(config, case, prediction)
+    faults += uncharged
     for fault in faults:
         log.warning("case %s: %s", case.case_id, fault)
     return CaseRecord(
@@ -177,9 +179,10 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
         boxes=np.asarray(prediction.boxes, dtype=np.float64).round(2).tolist(),
         best_candidate_iou=cause.best_candidate_iou if cause else None,
         failure=str(cause.failure) if cause else None,
+        charges=cause.charges if cause else {},
         notes=[*case.notes, *faults],
         **_source(case),
-        seconds={**prediction.seconds, "score": time.perf_counter() - start},
+        seconds=prediction.seconds | watch.seconds,
     )
 
 
@@ -196,9 +199,12 @@ def _source(case: Case) -> dict[str, Any]:
     }
 
 
-def _cause(config: Config, case: Case, prediction: Prediction) -> Attribution | None:
-    """What lost the organ; None without a target, and for a method that has no stages to blame."""
-    return None if case.mask is None else attribute(prediction, case.mask, config.dataset.k, METHODS[config.method])
+def _cause(config: Config, case: Case, prediction: Prediction) -> tuple[Attribution | None, list[str]]:
+    """What lost the organ, where that can be said, and a note where SAM does not let it."""
+    try:
+        return attribute(case, prediction, config), []
+    except CaseError as error:  # of boxes that the prediction was not made of: it stands without
+        return None, [f"what its stages lost is missing: {error.code}: {error}"]
 
 
 def _failed(run: Run, ref: CaseRef, code: str, message: str) -> CaseRecord:

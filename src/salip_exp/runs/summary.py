@@ -22,6 +22,7 @@ from salip_exp._wording import between_groups, many
 from salip_exp.config import Config, EmptyTarget, Sampler
 from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
+from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
@@ -30,7 +31,7 @@ from salip_exp.runs.records import CaseRecord, subjects_of, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
-_LOSSES = "DSC lost by failure class: sum of 1 - DSC over its cases / n; all add up to 1 minus the mean DSC"
+_LOSSES = "DSC lost by stage: mean charge over the n cases (evaluation.attribution); all add up to 1 minus the mean DSC"
 _INTERVALS = (
     "Gaffke's interval of the mean of a bounded score, over cases, or over subjects where one holds several; it asks "
     "nothing of the distribution, so that few cases give a wide one; none of a single case or subject, or in mm"
@@ -113,6 +114,12 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     shrunk = [record.case_id for record in records if LOST_REGIONS in record.notes]
     if shrunk:
         said.append(shrunk_targets(shrunk).said)
+    uncharged = sum(record.failure is not None and not record.charges for record in records)
+    if uncharged:
+        said.append(
+            f"{uncharged} of {many(len(records), 'case')} were finished by an older version: their failure is by its "
+            "rule, and all that they lost is charged to it"
+        )
     failed = sum(record.failed for record in records)
     if failed:
         said.append(f"{failed} of {many(len(records), 'case')} failed and are in no mean")
@@ -153,16 +160,15 @@ def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
 
 
 def losses(records: Sequence[CaseRecord]) -> dict[str, float]:
-    """How much DSC each stage loses: by failure class, the sum of 1 - DSC over its cases, divided by all cases' n.
+    """How much DSC each stage loses: the mean of its charges over the cases that have a DSC, along the chain.
 
-    They add up to 1 minus the mean DSC over the cases that have one. Good cases (`none`) lose a little along their
-    outline. Cases without a failure go under their status: `empty_gt`, or `ok` where a U-Net has no stages to blame.
+    They add up to 1 minus the mean DSC. A case without charges loses all under the failure that an older version found,
+    or under its status: `empty_gt`, or `ok` where a U-Net has no stages to charge.
     """
-    scored = [(each.failure or each.status, each.dsc) for each in records if each.dsc is not None]
-    lost: dict[str, float] = {name: 0.0 for name, _ in sorted(scored)}
-    for name, dsc in scored:
-        lost[name] += (1.0 - dsc) / len(scored)
-    return lost
+    scored = [each.charges or {each.failure or each.status: 1.0 - each.dsc} for each in records if each.dsc is not None]
+    found = {name for charges in scored for name in charges}
+    ordered = [*(each for each in STAGES if each in found), *sorted(found.difference(STAGES))]
+    return {str(name): sum(charges.get(name, 0.0) for charges in scored) / len(scored) for name in ordered}
 
 
 def _of_cases(score: Score, mean: Mean, records: Sequence[CaseRecord], config: Config) -> dict[str, Any] | None:
@@ -220,6 +226,7 @@ REST: dict[str, pa.DataType] = {
     "boxes": pa.list_(pa.list_(pa.float64())),
     "best_candidate_iou": pa.float64(),
     "failure": pa.string(),
+    **{f"lost_{stage}": pa.float64() for stage in STAGES},
     "pixels_both": pa.int64(),
     "pixels_predicted": pa.int64(),
     "pixels_target": pa.int64(),
@@ -265,8 +272,9 @@ def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
 
 def _row(record: CaseRecord) -> dict[str, Any]:
     values = asdict(record) | record.scores | {"scores": record.similarities}
-    seconds = {f"seconds_{stage}": taken for stage, taken in record.seconds.items()}
-    return {name: utf8(value) for name, value in (values | seconds).items()}
+    of_stages = {f"seconds_{stage}": taken for stage, taken in record.seconds.items()}
+    of_stages |= {f"lost_{stage}": lost for stage, lost in record.charges.items()}
+    return {name: utf8(value) for name, value in (values | of_stages).items()}
 
 
 def _json(value: Any) -> str:
