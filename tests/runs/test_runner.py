@@ -102,7 +102,8 @@ def test_rows_are_in_the_order_of_the_data_with_the_promised_columns(fakes, fini
     table = rows(finished)
     assert [row["case_id"] for row in table] == [f"case_{i:02d}" for i in range(fakes.N)]
     assert list(table[0])[: len(columns())] == list(columns())
-    assert list(table[0])[len(columns()) :] == ["seconds_load", "seconds_everything", "seconds_score", "seconds_total"]
+    stages = ("load", "everything", "score", "attribution", "total")
+    assert list(table[0])[len(columns()) :] == [f"seconds_{stage}" for stage in stages]
     promised = (
         "case_id dataset group subject volume slice method status dsc iou hd95 nsd hc_mm hc_error_mm n_pool n_kept"
     )

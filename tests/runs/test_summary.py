@@ -7,42 +7,57 @@ from dataclasses import replace
 
 import pytest
 
+from salip_exp.evaluation.charges import lost_by
 from salip_exp.runs.records import CaseRecord
 from salip_exp.runs.runner import run
 from salip_exp.runs.summary import losses, summarise
 
 
-def record(i: int, dsc: float | None, failure: str | None, group: str = "all", **values) -> CaseRecord:
-    status = values.pop("status", "ok")
-    scores = {"dsc": dsc, "iou": dsc, **values}
-    return CaseRecord("k", "f", f"case_{i}", "fake", group, None, None, "salip", status, scores=scores, failure=failure)
+def record(i: int, dsc: float | None, charges: dict, group: str = "all", **values) -> CaseRecord:
+    status, failure = values.pop("status", "ok"), values.pop("failure", None)
+    failure = str(lost_by(charges)) if charges else failure
+    told = {"scores": {"dsc": dsc, "iou": dsc, **values}, "failure": failure, "charges": charges}
+    return CaseRecord("k", "f", f"case_{i}", "fake", group, None, None, "salip", status, **told)
 
 
 RECORDS = [
-    record(0, 0.9, "none", hc_mm=171.0, hc_error_mm=1.0),
-    record(1, 0.8, "none", hc_mm=167.0, hc_error_mm=-3.0),
-    record(2, 0.1, "clip", hc_mm=180.0, hc_error_mm=10.0),
-    record(3, 0.0, "sam"),
-    record(4, 0.3, "clip", "other"),
-    record(5, None, None, status="failed(E_READ)"),
+    record(0, 0.9, {"prompt": 0.1, "sam": 0.0}, hc_mm=171.0, hc_error_mm=1.0),
+    record(1, 0.8, {"prompt": 0.0, "sam": 0.1, "filter": 0.1}, hc_mm=167.0, hc_error_mm=-3.0),
+    record(2, 0.1, {"prompt": 0.1, "sam": 0.1, "clip": 0.7}, hc_mm=180.0, hc_error_mm=10.0),
+    record(3, 0.0, {"prompt": 0.0, "sam": 1.0}),
+    record(4, 0.3, {"prompt": 0.2, "clip": 0.5}, "other"),
+    record(5, None, {}, status="failed(E_READ)"),
 ]
 
 
-def test_the_loss_of_every_class_is_its_share_of_the_mean():
-    assert losses(RECORDS) == pytest.approx({"clip": (0.9 + 0.7) / 5, "none": 0.3 / 5, "sam": 1 / 5})
+def test_what_a_stage_loses_is_the_mean_of_its_charges_along_the_chain():
+    found = losses(RECORDS)
+    assert found == pytest.approx({"prompt": 0.4 / 5, "sam": 1.2 / 5, "filter": 0.1 / 5, "clip": 1.2 / 5})
+    assert list(found) == ["prompt", "sam", "filter", "clip"]
     assert losses([RECORDS[5]]) == {}
 
 
 def test_losses_add_up_to_what_the_mean_lacks_in_every_group(fakes):
     summary = summarise(RECORDS, fakes.config(), {})
     for part in (summary["overall"], *summary["groups"].values()):
-        assert sum(part["losses"].values()) == pytest.approx(1 - part["dsc"]["mean"])
-        assert set(part["losses"]) == set(part["failures"])
+        assert sum(part["losses"].values()) == pytest.approx(1 - part["dsc"]["mean"], abs=1e-12)
+    assert summary["overall"]["failures"] == {"clip": 2, "none": 2, "sam": 1}
 
 
-def test_an_empty_target_that_was_predicted_is_a_loss_of_its_own(fakes):
-    cases = [record(0, 0.0, None, status="empty_gt"), record(1, None, None, status="empty_gt"), record(2, 0.5, "none")]
-    assert losses(cases) == {"empty_gt": 0.5, "none": 0.25}
+def test_an_empty_target_that_was_predicted_is_a_loss_of_its_own():
+    cases = [
+        record(0, 0.0, {}, status="empty_gt"),
+        record(1, None, {}, status="empty_gt"),
+        record(2, 0.5, {"sam": 0.5}),
+    ]
+    assert losses(cases) == {"sam": 0.25, "empty_gt": 0.5}
+
+
+def test_what_an_older_version_found_is_told_apart(fakes):
+    cases = [record(0, 0.5, {}, failure="none"), record(1, 0.5, {"prompt": 0.25, "sam": 0.25})]
+    summary = summarise(cases, fakes.config(), {})
+    assert summary["overall"]["losses"] == {"prompt": 0.125, "sam": 0.125, "none": 0.25}
+    assert any(note.startswith("1 of 2 cases were finished by an older version") for note in summary["notes"])
 
 
 def test_a_unet_has_no_stage_to_blame(fakes, tmp_path):
@@ -62,7 +77,7 @@ def test_circumferences_are_summed_up_with_their_sign_and_without(fakes):
 
 
 def test_without_any_circumference_there_is_no_figure(fakes):
-    part = summarise([record(0, 0.9, "none", nsd=0.5, hd95=3.0)], fakes.config(), {})["overall"]
+    part = summarise([record(0, 0.9, {}, nsd=0.5, hd95=3.0)], fakes.config(), {})["overall"]
     assert part["hc_error"] is part["hc_abs_error"] is None
     assert (part["nsd"]["mean"], part["hd95"]["mean"]) == (0.5, 3.0)
 
