@@ -31,7 +31,7 @@ def test_every_part_has_its_command_and_everything_has_all_parts() -> None:
 def test_a_table_ranks_compares_and_quotes_its_own_columns_alone(name: str) -> None:
     found = table(name)
     named = {key for pair in found.order for key in pair} | {key for row in found.rows for key in row.paper}
-    named |= {each for loss in found.losses for each in (loss.before, loss.after)}
+    named |= {each for rung in found.rungs.values() for each in rung}
     named |= {each for each in (found.against, found.control) if each is not None}
     assert named <= set(found.columns)
     assert {row.dataset for row in found.rows} <= set(sources())

@@ -61,15 +61,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What a stage loses: the score of one column less that of another."""
-
-    stage: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
 class Table:
     """A table of the paper, or one that it lacks.
 
@@ -78,7 +69,7 @@ class Table:
         against: the column that every other one is compared with; None: SaLIP as the user has it.
         order: pairs of columns that the paper ranks, the lower score first.
         control: a column that must score lower than `against`, or CLIP was not needed.
-        losses: what to tell of each stage.
+        rungs: the columns of which the best, case by case, is in reach after a stage, by stage along the chain.
         iou: whether the table shows mIoU as well.
     """
 
@@ -89,7 +80,7 @@ class Table:
     against: str | None = None
     order: Sequence[tuple[str, str]] = ()
     control: str | None = None
-    losses: Sequence[Loss] = ()
+    rungs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     iou: bool = False
     footnotes: Sequence[str] = ()
 
@@ -139,7 +130,7 @@ def table(name: str) -> Table:
         against=values.get("against"),
         order=order,
         control=values.get("control"),
-        losses=[Loss(**each) for each in values.get("losses", ())],
+        rungs={stage: tuple(rung) for stage, rung in values.get("rungs", {}).items()},
         iou=bool(values.get("iou")),
         footnotes=values.get("footnotes", ()),
     )

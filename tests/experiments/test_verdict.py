@@ -70,10 +70,3 @@ def test_a_nonsense_text_that_scores_like_the_real_one_is_called_so(constructed:
     assert "do not show that the text finds the organ" in said
     assert "scores higher than the real text on Ultrasound (+0.300" in said
     assert "Not told for X-ray" in reading(constructed("controls", like, {"salip": LOW}, lower), config)
-
-
-def test_the_ladder_says_what_each_stage_loses(constructed: Make, config: Config) -> None:
-    row = {"gt_sam": HIGH, "oracle_no_filter": MIDDLE, "oracle": MIDDLE, "salip": LOW}
-    said = reading(constructed("ladder", row, row, row), config)
-    assert "DSC lost on CC359: SAM's pool 0.300 [+0.044, +0.438], the area filter 0.000" in said
-    assert "CLIP 0.300 [+0.044, +0.438], doing without the box prompt missing." in said

@@ -76,7 +76,8 @@ def test_every_group_has_its_means_under_the_same_names(summary):
         assert values[f"miou/{group}"] == part["iou"]["mean"]
         assert values[f"n/{group}"] == part["dsc"]["n"]
     assert values["status/ok"] == 12
-    assert values["failure/none"] == summary["overall"]["failures"]["none"]
+    assert values["failure/sam"] == summary["overall"]["failures"]["sam"] == 12
+    assert values["lost/sam"] == pytest.approx(1 - summary["overall"]["dsc"]["mean"])
     assert values["notes"].startswith("embedded weights")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._experiments.cells import Finished
+from salip_exp._experiments.ladder import lost
 from salip_exp._experiments.results import Entry, Result
 from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import OTHER_TEXT, Score, sources
@@ -75,6 +76,7 @@ def _table_json(result: Result, reading: str, config: Config) -> dict[str, Any]:
             for row, entries in result.rows
         ],
         "reading": reading,
+        "losses": [asdict(each) for each in lost(result, config)],
     }
 
 

@@ -33,6 +33,7 @@ class Entry:
         dsc, iou: estimates as in `summary.json`; None where there is no result.
         scores: DSC by case.
         subjects: subject by case; None where records do not tell.
+        charges: DSC lost by stage, by case, of those whose records tell.
         comparison: with the table's `against` column, on common cases.
         p: of that comparison, corrected over the table.
         folder: of the run.
@@ -47,6 +48,7 @@ class Entry:
     iou: Mapping[str, Any] | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     subjects: Mapping[str, str] | None = None
+    charges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     comparison: Comparison | None = None
     p: float | None = None
     folder: Path | None = None
@@ -109,9 +111,9 @@ def _entry(row: Row, key: str, cell: Finished | Unfinished | None) -> Entry:
     if n == 0:
         return Entry(paper, "missing", "no case has a score", n, of, folder=cell.folder)
     scores = {each.case_id: each.dsc for each in records if each.dsc is not None}
-    return Entry(
-        paper, "finished", "", n, of, part["dsc"], part.get("iou"), scores, _subjects(records), folder=cell.folder
-    )
+    charges = {each.case_id: each.charges for each in records if each.charges}
+    estimates = part["dsc"], part.get("iou")
+    return Entry(paper, "finished", "", n, of, *estimates, scores, _subjects(records), charges, folder=cell.folder)
 
 
 def _subjects(records: Sequence[CaseRecord]) -> dict[str, str] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from salip_exp._experiments.ladder import lost, told
 from salip_exp._experiments.results import Entry, Result, comparison
-from salip_exp._paper import Row
 from salip_exp._wording import many
 from salip_exp.config import Config
 from salip_exp.evaluation.statistics import Comparison
@@ -44,8 +44,7 @@ def reading(result: Result, config: Config) -> str:
         sentences += _ordering(result, config)
     if result.table.control is not None:
         sentences += _control(result, result.table.control)
-    if result.table.losses:
-        sentences += _losses(result, config)
+    sentences += [told(each) for each in lost(result, config)]
     return " ".join(sentences)
 
 
@@ -118,21 +117,6 @@ def _control(result: Result, control: str) -> list[str]:
             f"The {title} scores higher than the real text on {', '.join(higher)}: the text misleads there."
         )
     return sentences + ([f"Not told for {', '.join(untold)}."] if untold else [])
-
-
-def _losses(result: Result, config: Config) -> list[str]:
-    """What each stage loses in each row."""
-    return [_lost(result, row, entries, config) for row, entries in result.rows]
-
-
-def _lost(result: Result, row: Row, entries: Mapping[str, Entry], config: Config) -> str:
-    told = {loss.stage: _difference(result, entries, loss.before, loss.after, config) for loss in result.table.losses}
-    parts = [f"{stage} {_amount(found)}" for stage, found in told.items()]
-    return f"DSC lost on {row.label}: {', '.join(parts)}."
-
-
-def _amount(found: Comparison | None) -> str:
-    return "missing" if found is None else f"{_amount_of(found):.3f}{_ends(found)}"
 
 
 def _amount_of(found: Comparison) -> float:

@@ -22,6 +22,7 @@ from salip_exp._settings.folders import FREE, File
 from salip_exp._settings.validate import typed
 from salip_exp.data.left_out import told_of
 from salip_exp.errors import ConfigError
+from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.scores import Score, means, scores, shown
 from salip_exp.runs.folder import RunFolder, read_run
 from salip_exp.runs.records import CaseRecord
@@ -137,6 +138,10 @@ class Column:
     digits: int = 3
 
 
+def _charge(stage: str) -> Callable[[CaseRecord], float | None]:
+    return lambda case: case.charges.get(stage)
+
+
 IDENTITY = (
     Column("case", "id", lambda case: case.case_id),
     Column("group", "text", lambda case: case.group),
@@ -149,6 +154,7 @@ REST = (
     Column("pool", "number", lambda case: case.n_pool, 0),
     Column("kept", "number", lambda case: case.n_kept, 0),
     Column("best IoU in pool", "number", lambda case: case.best_candidate_iou),
+    *(Column(f"lost by {stage}", "number", _charge(stage)) for stage in STAGES),
     Column("seconds", "number", lambda case: case.seconds.get("total"), 2),
 )
 

@@ -62,6 +62,20 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """Numbers to draw as bars, under a name.
+
+    Attributes:
+        what: they are.
+        values: by the name of each bar.
+    """
+
+    name: str
+    what: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Layer:
     """Regions to lay over a picture.
 
@@ -111,4 +125,4 @@ class End:
     exit_code: int
 
 
-Event = Start | Log | Summary | Table | Pictures | Artefact | End
+Event = Start | Log | Summary | Table | Bars | Pictures | Artefact | End

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pyarrow.parquet as pq
 
 from salip_exp._settings.folders import File
-from salip_exp._tracking.events import Artefact, Event, Log, Scalar, Summary, Table
+from salip_exp._tracking.events import Artefact, Bars, Event, Log, Scalar, Summary, Table
 from salip_exp._tracking.pictures import pictures
 from salip_exp._tracking.studies import trials
 from salip_exp._tracking.tracker import Tracker, started
@@ -68,6 +68,7 @@ def results(run: Run) -> Iterator[Event]:
     yield Summary(headline(run.summary) | _effort(run.manifest))
     yield pictures(run)
     yield groups(run.summary)
+    yield Bars("lost", "DSC", run.summary["overall"]["losses"])
     yield cases(run.folder)
     yield Artefact("cases", [run.folder / name for name in (File.case_columns, File.case_table, File.summary)])
 
@@ -75,7 +76,8 @@ def results(run: Run) -> Iterator[Event]:
 def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
     """Every mean as `<score>/<group>`, e.g. `dsc/GE 1.5`, and over all cases `dsc/all`; what has none is not there.
 
-    Also `n/<group>` (cases with a DSC), `failure/<class>` and `status/<status>` (cases), and `notes`.
+    Also `n/<group>` (cases with a DSC), `failure/<class>` and `status/<status>` (cases), `lost/<stage>` (mean DSC), and
+    `notes`.
     """
     values: dict[str, Scalar] = {}
     for group, part in parts(summary).items():
@@ -85,6 +87,7 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
                 values[f"{name}/{group}"] = each["mean"]
     overall = summary["overall"]
     values |= {f"failure/{name}": count for name, count in overall["failures"].items()}
+    values |= {f"lost/{name}": each for name, each in overall["losses"].items()}
     values |= {f"status/{name}": count for name, count in overall["statuses"].items()}
     return values | ({"notes": "; ".join(summary["notes"])} if summary["notes"] else {})
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from salip_exp._tracking.events import Artefact, End, Event, Log, Picture, Pictures, Start, Summary, Table
+from salip_exp._tracking.events import Artefact, Bars, End, Event, Log, Picture, Pictures, Start, Summary, Table
 
 IMPORTED, READY, DONE, FAILED = "imported", "ready", "done", "failed"
 """What this process says: wandb is there; the run is open; all is written or sent; it ended early, and why."""
@@ -153,6 +153,9 @@ class Told:
                 self.run.summary.update(dict(values))
             case Table(name, columns, rows):
                 self._show(name, self.wandb.Table(columns=list(columns), data=[list(row) for row in rows]))
+            case Bars(name, what, values):
+                table = self.wandb.Table(columns=["bar", what], data=[list(each) for each in values.items()])
+                self._show(name, self.wandb.plot.bar(table, "bar", what, title=name))
             case Pictures(name, pictures):
                 self._show(name, [self._image(each) for each in pictures])
             case Artefact(kind, files):
