@@ -88,6 +88,14 @@ def test_its_table_of_cases_is_that_of_the_run(tracked, told, wandb_file):
     assert [row["dsc"] for row in rows] == [row["case/dsc"] for row in told.history]
 
 
+def test_its_bars_are_what_each_stage_lost(tracked, told, wandb_file):
+    drawn = told.config["_wandb"]["visualize"]["lost"]["panel_config"]
+    assert drawn["fieldSettings"] == {"label": "bar", "value": "DSC"}
+    (name,) = (name for name in told.summary if name.startswith("lost_"))
+    rows = wandb_file.table(tracked, told.summary[name])
+    assert {row["bar"]: row["DSC"] for row in rows} == pytest.approx(summary_of(tracked)["overall"]["losses"])
+
+
 def test_its_pictures_carry_masks_with_named_classes(tracked, told):
     shown = told.summary["pictures"]
     assert shown["count"] == 2

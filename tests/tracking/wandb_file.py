@@ -77,9 +77,9 @@ def _take(run: WandbRun, record: Any) -> None:
             said = record.run
             run.id, run.project, run.group, run.job_type = said.run_id, said.project, said.run_group, said.job_type
             run.name, run.tags = said.display_name, list(said.tags)
-            run.config |= _items(said.config.update)
+            _items(said.config.update, run.config)
         case "config":
-            run.config |= _items(record.config.update)
+            _items(record.config.update, run.config)
         case "summary":
             run.summary |= _items(record.summary.update)
         case "history":
@@ -90,8 +90,9 @@ def _take(run: WandbRun, record: Any) -> None:
             run.exit_code = record.exit.exit_code
 
 
-def _items(items: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _items(items: Any, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is told, added to what is known."""
+    found = {} if known is None else known
     for each in items:
         *outer, last = list(each.nested_key) or [each.key]
         place = found
