@@ -140,7 +140,8 @@ def test_what_is_no_outline_is_left_alone(fill: Fill) -> None:
 
 
 def test_the_fitted_ellipse_has_the_axes_it_was_drawn_with() -> None:
-    fitted = fit_ellipse(drawn((90.0, 60.0), (50, 30), 25, 1))
+    annotation = drawn((90.0, 60.0), (50, 30), 25, 1)
+    fitted = fit_ellipse(np.argwhere(annotation)[:, ::-1].astype(np.float64), max(annotation.shape))
     assert fitted is not None
     assert fitted[0] == pytest.approx((90, 60), abs=0.5) and sorted(fitted[1]) == pytest.approx([60, 100], abs=1)
 

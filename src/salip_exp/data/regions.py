@@ -97,28 +97,27 @@ def filled(annotation: Mask, fill: Fill) -> tuple[Mask, tuple[str, ...]]:
 
 
 def fit_ellipse(
-    annotation: Mask, spacing: tuple[float, float] = (1.0, 1.0)
+    points: NDArray[np.float64], frame: float
 ) -> tuple[tuple[float, float], tuple[float, float], float] | None:
-    """Centre (x, y), full axes and angle in degrees of the ellipse through an outline.
+    """Centre (x, y), full axes and angle in degrees of the ellipse through points (N, 2), x y.
 
-    None for too few pixels, or for an arc so flat that its ellipse is ten times the frame. The fit is direct least
-    squares (Fitzgibbon 1999), which gives an ellipse for any points; in units of `spacing` (row, column), so in pixels
-    where none is given.
+    None for too few points, or for an arc so flat that its ellipse is ten times the frame. The fit is direct least
+    squares (Fitzgibbon 1999), which gives an ellipse for any points.
+
+    Args:
+        frame: longer side of the image, in the units of the points.
     """
-    rows, columns = np.nonzero(annotation)
-    if len(rows) < 5 or len(np.unique(rows)) < 3 or len(np.unique(columns)) < 3:
+    if len(points) < 5 or min(len(np.unique(each)) for each in points.T) < 3:
         return None
-    points = np.stack([columns * spacing[1], rows * spacing[0]], axis=1).astype(np.float32)
-    centre, axes, angle = cv2.fitEllipseDirect(points)
+    centre, axes, angle = cv2.fitEllipseDirect(points.astype(np.float32))
     ellipse = ((float(centre[0]), float(centre[1])), (float(axes[0]), float(axes[1])), float(angle))
-    frame = max(annotation.shape[0] * spacing[0], annotation.shape[1] * spacing[1])
     usable = np.isfinite([*centre, *axes, angle]).all() and min(axes) > 0 and max(axes) <= _LARGEST * frame
     return ellipse if usable else None
 
 
 def _fitted(annotation: Mask) -> Mask | None:
-    """The fitted ellipse, filled and clipped to the frame."""
-    ellipse = fit_ellipse(annotation)
+    """The ellipse through the pixels of an outline, filled and clipped to the frame."""
+    ellipse = fit_ellipse(np.argwhere(annotation)[:, ::-1].astype(np.float64), max(annotation.shape))
     if ellipse is None:
         return None
     canvas = np.zeros(annotation.shape, np.uint8)

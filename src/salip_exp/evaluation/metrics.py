@@ -148,7 +148,9 @@ FACT = "head_circumference_mm"
 def head_circumference(mask: NDArray[np.bool_], spacing: tuple[float, float] | None) -> float | None:
     """Perimeter in millimetres of the ellipse fitted to the largest component of a mask.
 
-    Holes are filled. Pixels on the frame's edge are no part of the outline: there the picture ends, and not the head.
+    Holes are filled. The outline runs between pixels of the mask and their neighbours outside it; one through the
+    centres of the mask's pixels lies half a pixel inside, which is pi pixels less. Where the mask meets the frame there
+    is none: there the picture ends, and not the head.
 
     Args:
         mask: bool (H, W).
@@ -159,10 +161,16 @@ def head_circumference(mask: NDArray[np.bool_], spacing: tuple[float, float] | N
     """
     if spacing is None or not mask.any():
         return None
-    edge = outline(np.asarray(binary_fill_holes(components(mask, 1)[0])))
-    edge[[0, -1]] = edge[:, [0, -1]] = False
-    ellipse = fit_ellipse(edge, spacing)
+    points = _between(np.asarray(binary_fill_holes(components(mask, 1)[0]))) * spacing
+    ellipse = fit_ellipse(points[:, ::-1], max(np.multiply(mask.shape, spacing)))
     return None if ellipse is None else perimeter(*ellipse[1])
+
+
+def _between(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Middles of the sides that pixels of a mask share with pixels outside it, float64 (N, 2), row and column."""
+    upright = np.argwhere(mask[:, 1:] != mask[:, :-1]) + np.array([0.0, 0.5])
+    level = np.argwhere(mask[1:] != mask[:-1]) + np.array([0.5, 0.0])
+    return np.concatenate([upright, level])
 
 
 def perimeter(width: float, height: float) -> float:

@@ -158,7 +158,7 @@ class CaseRecord:
         candidates_sha256: of the candidates' file; None where there are none, and in records before version 6.
         image, mask: files that the case was read from, as they were named.
         size: rows and columns of the image before resizing, and `axis` the plane of a volume (`data.case.Source`).
-        version: of this form.
+        version: of the form that the file has.
     """
 
     key: str
@@ -269,12 +269,13 @@ def read_record(path: Path) -> CaseRecord:
         values = from_json(read_small(path))
     except (OSError, ValueError) as error:
         raise StaleRecord(f"cannot be read ({error})") from error
-    if isinstance(values, dict):
-        values = {"charges": {}} | (_from_4(values) if values.get("version") == 4 else values)
-    if isinstance(values, dict) and values.get("version") == 5:
-        values = values | dict.fromkeys(_NEW_IN_6) | {"version": RECORD_VERSION}
-    if not isinstance(values, dict) or values.get("version") != RECORD_VERSION:
+    version = values.get("version") if isinstance(values, dict) else None
+    if version not in (4, 5, RECORD_VERSION):
         raise StaleRecord("is of another version")
+    if version == 4:
+        values = _from_4(values)
+    if version != RECORD_VERSION:
+        values = values | dict.fromkeys(_NEW_IN_6) | {"charges": {}}
     wrong = _wrong_fields(values)
     if wrong:
         raise StaleRecord(f"has a wrong {', '.join(wrong)}")
@@ -292,6 +293,8 @@ def reusable(folder: Path, case_id: str, key: str) -> CaseRecord:
         raise StaleRecord(f"had {record.status}")
     if record.case_id != case_id or record.key != key:
         raise StaleRecord("was made from another image, configuration, weights or scores")
+    if record.version == 4 and record.scores.get("hc_mm") is not None:
+        raise StaleRecord("measures the head half a pixel inside its outline")
     try:
         picture = read_file(prediction_path(folder, case_id), PICTURE)
     except (OSError, TooLarge) as error:
@@ -348,10 +351,10 @@ def scored_mask(folder: Path, record: CaseRecord) -> NDArray[np.bool_]:
 
 
 def _from_4(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of 0.1.0, whose scores were fields of their own, in the form of version 5."""
+    """A record of 0.1.0, whose scores were fields of their own, in today's form."""
     rest = {name: value for name, value in values.items() if name not in _SCORES_OF_4}
     scores = {name: values[name] for name in _SCORES_OF_4 if name in values}
-    return rest | {"subject": None, "scores": scores, "similarities": values.get("scores"), "version": 5}
+    return rest | {"subject": None, "scores": scores, "similarities": values.get("scores")}
 
 
 def _wrong_fields(values: Mapping[str, Any]) -> list[str]:

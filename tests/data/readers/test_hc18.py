@@ -137,7 +137,8 @@ def test_real_outlines_measure_what_the_table_says(real: Callable[[str], Path]) 
         outline = root / "training_set" / name.replace(".png", "_Annotation.png")
         if not outline.is_file():
             continue
-        fitted = fit_ellipse(read_mask(outline)[0])
+        annotation, _ = read_mask(outline)
+        fitted = fit_ellipse(np.argwhere(annotation)[:, ::-1].astype(np.float64), max(annotation.shape))
         assert fitted is not None
         a, b = (length / 2 * measures[name].pixel_mm for length in fitted[1])
         around = np.pi * (3 * (a + b) - np.sqrt((3 * a + b) * (a + 3 * b)))
