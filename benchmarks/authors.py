@@ -23,10 +23,12 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import nibabel as nib
 import numpy as np
 import torch
 from clip.clip import _transform
@@ -39,6 +41,7 @@ from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.views import views
 from salip_exp.config import Config
+from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import Case
 from salip_exp.data.datasets import open_dataset
 from salip_exp.methods.bounds import outline_boxes
@@ -154,20 +157,33 @@ def compare_volumes(checkout: Path, volumes: int, tally: Tally) -> None:
     """Which slices their code takes of a volume, and how each looks to SAM and CLIP."""
     theirs(checkout, "sam_clip.py")
     code, reader = theirs(checkout, "sam_clip_3d.py"), theirs(checkout, "data/cc359.py").cc359_3d_volume
-    config = configured("dataset=phantom_cc359", "dataset.volume.per_volume=null")
-    refs = open_dataset(config.dataset, config.seed).refs
-    for name in list(dict.fromkeys(ref.volume for ref in refs))[:volumes]:
-        cases = [ref.load() for ref in refs if ref.volume == name]
-        source = cases[0].source
-        assert source is not None and source.mask is not None
-        volume = reader.__new__(reader)  # its constructor wants the authors' own folders
-        volume.rotate, volume.data_path, volume.folder = True, str(source.mask.parents[2]), source.mask.parent.name
-        volume.volume_files = [str(source.image)]
-        images, labels = volume[0]
-        same("slices of a volume: how many", len(cases), len(images), tally)
-        for case, image, label in zip(cases, images, labels, strict=True):
-            same("windowed slices", case.image, seen(code, image), tally)
-            same("targets of slices", case.mask, label[0].numpy() > 0, tally)
+    with TemporaryDirectory() as folder:
+        upright(Path(folder), volumes)
+        config = configured("dataset=cc359", f"dataset.root={folder}")
+        refs = open_dataset(config.dataset, config.seed).refs
+        for name in dict.fromkeys(ref.volume for ref in refs):
+            cases = [ref.load() for ref in refs if ref.volume == name]
+            volume = reader.__new__(reader)  # its constructor wants the authors' own folders
+            volume.rotate, volume.data_path, volume.folder = True, folder, "phantom"
+            volume.volume_files = [str(Path(folder, "Original", "phantom", f"{name}.nii.gz"))]
+            images, labels = volume[0]
+            same("volumes: how many slices", len(cases), len(images), tally)
+            for case, image, label in zip(cases, images, labels, strict=True):
+                same("windowed slices", case.image, seen(code, image), tally)
+                same("targets of slices", case.mask, label[0].numpy() > 0, tally)
+
+
+def upright(folder: Path, volumes: int) -> None:
+    """Copies of phantom volumes whose axes are stored as RAS+: their code does not look at how a volume lies."""
+    config = configured("dataset=phantom_cc359").dataset
+    assert config.phantom is not None
+    root = phantom_root(config.layout, config.phantom)
+    names = [path.name.removesuffix(".nii.gz") for path in sorted(root.rglob("Original/**/*.nii.gz"))[:volumes]]
+    for path in sorted(root.rglob("*.nii.gz")):
+        if path.name.removesuffix(".nii.gz").removesuffix("_ss") in names:
+            place = folder / path.relative_to(root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.as_closest_canonical(nib.load(path)), place)
 
 
 def seen(code: Any, image: NDArray[Any]) -> NDArray[Any]:
