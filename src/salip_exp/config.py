@@ -559,12 +559,22 @@ class Roots:
 
 
 @dataclass
+class Images:
+    """How many images the cells of `data=real` score, drawn with the seed, or as many as there are; None: all."""
+
+    cc359: int | None = key(None, 1, None)  # slices
+    hc18: int | None = key(200, 1, None)  # the paper's number, of which it gives no list
+    xray: int | None = key(800, 1, None)  # the paper's number; the public set has 704 with a mask
+
+
+@dataclass
 class ExperimentConfig:
     """`+experiment=NAME`: the tables and figures of a study, and what their cells are told."""
 
     name: str | None = None
     parts: list[str] = field(default_factory=list)  # table1 ... table6, fig3 ... fig6, ladder
     roots: Roots = field(default_factory=Roots)
+    images: Images = field(default_factory=Images)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from salip_exp._experiments.composing import absent, absent_weights, cell_key, c
 from salip_exp._paper import parts
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
-from salip_exp.config import Config, Data, DatasetConfig, ExperimentConfig, MissingMasks, Roots
+from salip_exp.config import Config, Data, DatasetConfig, ExperimentConfig, Images, MissingMasks, Roots
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.runs.lab import Lab
 
@@ -47,13 +47,33 @@ def test_ablations_of_the_user_and_of_the_cell_add_up() -> None:
     cell = Cell("xray", "separate_box", ("+ablation=[separate_lungs,view_box]",))
     assert overrides_of(cell, REAL, ["+ablation=no_filter"]) == [
         "dataset=xray",
+        "dataset.sample=800",
         "+ablation=[no_filter,separate_lungs,view_box]",
     ]
 
 
 def test_real_images_lie_where_the_roots_say() -> None:
     config = replace(REAL, experiment=ExperimentConfig("table6", ["table6"], Roots(hc18="somewhere")))
-    assert overrides_of(Cell("hc18", "salip", ()), config, []) == ["dataset=hc18", "dataset.root=somewhere"]
+    assert overrides_of(Cell("hc18", "salip", ()), config, [])[:2] == ["dataset=hc18", "dataset.root=somewhere"]
+
+
+def test_real_cells_score_as_many_images_as_the_paper_unless_the_user_chooses() -> None:
+    def drawn(cell: Cell, *typed_by_user: str, config: Config = REAL) -> list[str]:
+        return [each for each in overrides_of(cell, config, typed_by_user) if "dataset.sample" in each]
+
+    head = Cell("hc18", "salip", ())
+    assert drawn(head) == ["dataset.sample=200"]
+    assert drawn(Cell("xray", "gt_sam", ("method=gt_sam",))) == ["dataset.sample=800"]
+    assert drawn(Cell("cc359", "salip", ())) == drawn(Cell("hc18", "unet", ("method=unet",))) == []
+    assert drawn(head, config=PHANTOMS) == drawn(head, "dataset.limit=9") == []
+    assert drawn(head, "dataset.sample=5") == ["dataset.sample=5"]
+    every = replace(REAL, experiment=ExperimentConfig(images=Images(hc18=None)))
+    assert drawn(head, config=every) == []
+
+
+def test_how_images_were_chosen_is_no_part_of_a_cells_key() -> None:
+    plain, drawn = (typed(compose(["dataset=phantom_hc18", *each])) for each in ([], ["dataset.sample=200"]))
+    assert cell_key(plain, "the same images") == cell_key(drawn, "the same images")
 
 
 def test_a_unet_is_trained_quickly_on_phantoms_unless_the_user_says_how() -> None:

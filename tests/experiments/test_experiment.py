@@ -174,6 +174,8 @@ def test_real_data_that_is_absent_is_missing_and_the_others_run(
     assert lab.cells()["Ultrasound", "salip"]["state"] == "finished"
     assert "experiment.roots.cc359=DIR" in lab.cells()["CC359", "salip"]["why"]
     assert lab.study["data"] == "real"
+    scored = lab.cells()["Ultrasound", "salip"]["n"]
+    assert f"hc18: {scored} images are scored of the 200 that experiment.images.hc18 asks for" in lab.study["notes"]
 
 
 def test_weights_that_cannot_be_fetched_are_missing(

@@ -134,7 +134,10 @@ def test_a_complete_training_is_left_as_it_is_and_its_weights_are_found(place: P
     assert before == {name: time for name, time in after.items() if name in before}
     typed(*TRAINING[1:])
     scored = one(place, "outputs/hc18/*/*/cases.csv")
-    assert rows(scored) == rows(training / "test" / "cases.csv")
+    today, then = rows(scored), rows(training / "test" / "cases.csv")
+    for row in (*today, *then):  # circumferences are measured otherwise since
+        del row["hc_mm"], row["hc_error_mm"]
+    assert today == then
 
 
 def figures(told: Any) -> Any:

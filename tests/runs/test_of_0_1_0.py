@@ -47,7 +47,7 @@ def summary(folder: Path) -> dict:
 
 
 def means(part):
-    """Without intervals, circumferences, numbers of subjects and what failures are by the rule of then, at any depth."""
+    """Without intervals, circumferences, subjects, and failures by the rule of then, at any depth."""
     if not isinstance(part, dict):
         return part
     others = ("low", "high", "interval", "subjects", "hc_error", "hc_abs_error", "failures", "losses")

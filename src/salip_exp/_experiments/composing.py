@@ -90,8 +90,11 @@ _LATER = {
 
 
 def _dataset(config: Config) -> dict[str, Any]:
-    """The data set's section without its place; a key that 0.1.0 did not have is told where it is set alone."""
-    section = asdict(config.dataset) | {"root": None, "subset": None}
+    """The data set's section without its place and its choice, which the images tell.
+
+    A key that 0.1.0 did not have is told where it is set alone.
+    """
+    section = asdict(config.dataset) | {"root": None, "subset": None, "sample": None}
     for name, value in _LATER.items():
         part, _, key = name.partition(".")
         if section[part][key] == value:
@@ -159,11 +162,20 @@ def overrides_of(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> li
     root = getattr(config.experiment.roots, cell.dataset) if real else None
     first = [f"dataset={source.real if real else source.phantoms}", *([f"dataset.root={root}"] if root else [])]
     if real:
-        return [*first, *_merged(typed_by_user, cell.overrides)]
+        return [*first, *_drawn(cell, config, typed_by_user), *_merged(typed_by_user, cell.overrides)]
     # Phantoms promise that nothing is fetched, and minutes: networks that are there already may be used on them.
     trains = METHODS[method_of(cell.overrides)].trained and all(key_of(each) != "unet" for each in typed_by_user)
     quick = ["unet=quick"] if trains else []
     return [*first, *_merged(typed_by_user, cell.overrides), *quick, "download=false"]
+
+
+def _drawn(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> list[str]:
+    """How many real images a cell scores, unless the user chooses; a U-Net learns from all and scores its own share."""
+    wanted = getattr(config.experiment.images, cell.dataset)
+    chosen = {"dataset.limit", "dataset.sample", "dataset.subset"} & {key_of(each) for each in typed_by_user}
+    if wanted is None or chosen or METHODS[method_of(cell.overrides)].trained:
+        return []
+    return [f"dataset.sample={wanted}"]
 
 
 def composed(overrides: Sequence[str], config: Config) -> Config:

@@ -35,9 +35,19 @@ def notes(cells: Iterable[Finished], config: Config) -> list[str]:
     for cell in cells:
         summary = read_json(cell.folder / File.summary) or {}
         said += [note for note in summary.get("notes", ()) if note.startswith(LABELS)]
+        said += _fewer(cell, config)
         manifest = read_json(cell.folder / File.manifest) or {"data": {}}
         said += [f"{cell.cell.dataset}: {each}" for each in told_of(manifest["data"].get("left_out", ()))]
     return list(dict.fromkeys(said))
+
+
+def _fewer(cell: Finished, config: Config) -> list[str]:
+    """That a cell scores fewer real images than it was to; nothing of a U-Net, which scores a share of all."""
+    wanted = getattr(config.experiment.images, cell.cell.dataset) if config.data is Data.real else None
+    if wanted is None or cell.config.dataset.sample != wanted or len(cell.records) >= wanted:
+        return []
+    name = cell.cell.dataset
+    return [f"{name}: {len(cell.records)} images are scored of the {wanted} that experiment.images.{name} asks for"]
 
 
 def table_notes(result: Result, config: Config) -> list[str]:
