@@ -79,7 +79,7 @@ def _spreads(found: _Summaries) -> dict[str, Any]:
     first = next(iter(found.values()))
     return {
         "version": VERSION,
-        **{name: first[name] for name in ("dataset", "roi", "method", "preset", "networks")},
+        **{name: first[name] for name in ("dataset", "roi", "method", "preset", "networks", "score_at") if name in first},
         "seeds": list(found),
         "notes": list(dict.fromkeys(note for each in found.values() for note in each["notes"])),
         "spreads": {group: {name: _spread(group, name, found) for name in _names()} for group in _groups(found)},

@@ -135,7 +135,8 @@ def work(manifest: Mapping[str, Any]) -> str:
 def title(summary: Mapping[str, Any]) -> str:
     """What was run on what, with which weights."""
     what = f"{summary['method']} on {summary['dataset']} ({summary['roi']})"
-    return ", ".join(filter(None, (what, weights(summary))))
+    at = f"scored at {summary['score_at']} size" if "score_at" in summary else ""
+    return ", ".join(filter(None, (what, weights(summary), at)))
 
 
 def weights(summary: Mapping[str, Any]) -> str:

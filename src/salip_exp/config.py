@@ -154,6 +154,13 @@ class EmptyTarget(StrEnum):
     zero = "zero"
 
 
+class ScoreAt(StrEnum):
+    """The size at which predictions are compared with targets."""
+
+    working = "working"  # that of what the networks saw, after resizing
+    native = "native"  # that of the image's file
+
+
 class AreaUnit(StrEnum):
     """Unit of the area threshold."""
 
@@ -434,6 +441,7 @@ class PromptConfig:
 class ScoreConfig:
     """How predictions are scored."""
 
+    at: ScoreAt = ScoreAt.working
     empty_target: EmptyTarget = EmptyTarget.skip
     tolerance_mm: float = key(2.0, 0, 100)  # of surface Dice: outlines this near agree
     resamples: int = key(2000, 100, 1_000_000)  # random weightings that an interval is read from

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from salip_exp.config import Axis, DatasetConfig, MissingMasks, Resize, ResizeMode, Volume
+from salip_exp._wording import title
+from salip_exp.config import Axis, DatasetConfig, MissingMasks, Resize, ResizeMode, ScoreAt, ScoreConfig, Volume
 from salip_exp.data.datasets import open_dataset
 from salip_exp.runs.folder import read_run
 from salip_exp.runs.masks import _own_name, mask_file, write_masks
@@ -28,11 +30,11 @@ def config(root: Path, **changes) -> DatasetConfig:
     return DatasetConfig(**(told | changes))
 
 
-def run_of(fakes, root: Path, folder: Path, data: DatasetConfig) -> Path:
+def run_of(fakes, root: Path, folder: Path, data: DatasetConfig, **changes) -> Path:
     """A run of what is bright over a data set of files."""
     lab = fakes.FakeLab([], fakes.Threshold())
     lab.cases = open_dataset(data, seed=1)
-    assert run(fakes.config(dataset=data), folder, fakes.COMMAND, lab) == 0
+    assert run(fakes.config(dataset=data, **changes), folder, fakes.COMMAND, lab) == 0
     return folder
 
 
@@ -154,3 +156,32 @@ def test_a_record_that_does_not_tell_its_image_has_no_mask(fakes, tmp_path):
     assert fakes.run_fake(tmp_path / "run") == 0
     assert list((tmp_path / "run" / "masks").iterdir()) == []
     assert {mask_file(each) for each in read_run(tmp_path / "run").records} == {None}
+
+
+def test_scores_at_native_size_are_those_of_the_files(fakes, tmp_path):
+    """Recomputed from what lies on disk, by nibabel alone."""
+    inside = ball((40, 50, 12))
+    for name, drawn in {"one": inside, "two": inside[::-1, ::-1]}.items():
+        volume(tmp_path / "images" / f"{name}.nii.gz", np.where(drawn, 250, 20).astype(np.int16), OBLIQUE)
+        volume(tmp_path / "masks" / f"{name}.nii.gz", np.roll(drawn, 2, 0).astype(np.uint8), OBLIQUE)
+    data = config(tmp_path, volume=Volume(axis=Axis.axial, trim_mm=0), resize=Resize(side=32))
+    working = run_of(fakes, tmp_path, tmp_path / "working", data)
+    native = run_of(fakes, tmp_path, tmp_path / "native", data, score=ScoreConfig(at=ScoreAt.native, resamples=100))
+    table = pd.read_csv(native / "cases.csv")
+    for case in table.itertuples():
+        mask, target = (np.asarray(nib.load(path).dataobj) > 0 for path in (native / case.prediction, case.mask))
+        mask, target = mask[..., case.slice], target[..., case.slice]
+        assert abs(case.dsc - 2 * (mask & target).sum() / (mask.sum() + target.sum())) < 1e-9
+    of_volume = []
+    for name in ("one", "two"):
+        mask, target = (
+            np.asarray(nib.load(path).dataobj) > 0
+            for path in (native / "masks" / f"{name}.nii.gz", tmp_path / "masks" / f"{name}.nii.gz")
+        )
+        of_volume.append(2 * (mask & target).sum() / (mask.sum() + target.sum()))
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (working, native)]
+    assert abs(summaries[1]["overall"]["volume_dsc"]["mean"] - np.mean(of_volume)) < 1e-9
+    assert [title(each).endswith("scored at native size") for each in summaries] == [False, True]
+    records = [read_run(folder).records[0] for folder in (working, native)]
+    assert records[0].key != records[1].key and records[0].scores != records[1].scores
+    assert records[0].png_sha256 == records[1].png_sha256, "only the score is another one"

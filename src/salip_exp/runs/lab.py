@@ -11,7 +11,7 @@ from salip_exp.cache.store import Store, open_store
 from salip_exp.cascade.cached_sam import SamStages
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.cascade.work import Counters
-from salip_exp.config import CacheConfig, Config
+from salip_exp.config import CacheConfig, Config, ResizeMode
 from salip_exp.data.case import CaseMemory, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, DataError
@@ -88,6 +88,15 @@ class Lab:
                 raise DataError(f"{found.name}: none of {found.found} images is left to run on; see its exclusions")
             self._datasets[key] = replace(found, refs=self._memory.remembering(found.refs))
         return self._datasets[key]
+
+    def natives(self, config: Config) -> dict[str, CaseRef]:
+        """The cases of the data set by id, as their files have them, without resizing.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        kept = replace(config.dataset, resize=replace(config.dataset.resize, mode=ResizeMode.native))
+        return {ref.case_id: ref for ref in open_dataset(kept, config.seed).refs}
 
     def fingerprints(self, config: Config) -> Mapping[str, str]:
         """Fingerprints of all cases by id, as they were when first asked for; of one that cannot be read its error.

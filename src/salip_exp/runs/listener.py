@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from salip_exp.config import Config
-from salip_exp.data.case import Dataset
+from salip_exp.data.case import CaseRef, Dataset
 from salip_exp.errors import SalipError
 from salip_exp.methods.base import Method
 from salip_exp.runs.identity import Identity
@@ -33,6 +33,7 @@ class Run:
         gone: ids of cases that the run had when it began, and that the data set has no longer.
         summary: what `summary.json` holds; empty until all cases are finished.
         sentences: as CLIP reads them.
+        natives: the cases by id at the size of their files, where they are scored so; else empty.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Run:
     gone: list[str] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     sentences: Sequence[str] = ()
+    natives: Mapping[str, CaseRef] = field(default_factory=dict)
 
 
 class Listener:

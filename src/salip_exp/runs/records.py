@@ -23,7 +23,7 @@ from PIL import Image
 from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import origin_of_view
-from salip_exp.config import Config, Precision, PromptBoxes
+from salip_exp.config import Config, Precision, PromptBoxes, ScoreAt
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
@@ -86,6 +86,7 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         "parts": _parts(config) if sentences else [],
         "device": device,
         "arithmetic": [config.precision, config.compile],
+        **({"score_at": str(config.score.at)} if config.score.at is ScoreAt.native else {}),  # the keys of before
         "code": [*_NUMBERS, *METHODS.origin(config.method), *origin_of_view(config.view.kind)],
     }
     if config.clip.precision is Precision.float16 and "clip" in weights:

@@ -19,9 +19,9 @@ from salip_exp._timing import Parts, Stopwatch
 from salip_exp._wording import brief, many
 from salip_exp.cache._base import tallies
 from salip_exp.cascade.work import out_of_memory
-from salip_exp.config import Config, Task
+from salip_exp.config import Config, ScoreAt, Task
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.data.loading import Load, prefetched
+from salip_exp.data.loading import Load, native_mask, prefetched
 from salip_exp.errors import CaseError, EnvironmentFault, SalipError, TooManyFailures
 from salip_exp.evaluation.attribution import Attribution, attribute
 from salip_exp.evaluation.metrics import overlap
@@ -102,7 +102,7 @@ def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
         return replace(known, **_source(loaded.case))  # what earlier versions do not tell
     before = run.method.counters.to_dict()
     prediction = _predict(run.method, loaded.case)
-    record = _scored(run.config, loaded.case, prediction)
+    record = _scored(run.config, loaded.case, prediction, *_compared(run, loaded.case, prediction))
     after = run.method.counters.to_dict()
     picture = png(prediction.mask.astype(np.uint8) * 255)
     table = table_of(prediction)
@@ -145,13 +145,27 @@ def _predict(method: Method, case: Case) -> Prediction:
     return prediction
 
 
-def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
-    """The record of a prediction, yet without key, fingerprint and picture."""
+def _compared(run: Run, case: Case, prediction: Prediction) -> tuple[Case, Prediction]:
+    """A case and its prediction at the size at which they are scored."""
+    if not run.natives:
+        return case, prediction
+    own = run.natives[case.case_id].load()
+    mask = native_mask(prediction.mask, (own.image.shape[0], own.image.shape[1]), run.config.dataset.resize)
+    return own, replace(prediction, mask=mask)
+
+
+def _scored(config: Config, case: Case, prediction: Prediction, compared: Case, judged: Prediction) -> CaseRecord:
+    """The record of a prediction, yet without key, fingerprint and picture.
+
+    Args:
+        case, prediction: at working size.
+        compared, judged: at the size at which they are scored.
+    """
     empty = case.mask is not None and not case.mask.any()
     watch = Stopwatch()
-    counts = None if case.mask is None else overlap(prediction.mask, case.mask)
+    counts = None if compared.mask is None else overlap(judged.mask, compared.mask)
     with watch.stage("score"):
-        scores, faults = measure(case, prediction, config.score)
+        scores, faults = measure(compared, judged, config.score)
     with watch.stage("attribution"):
         cause, uncharged = _cause(config, case, prediction)
     faults += uncharged
@@ -169,7 +183,7 @@ def _scored(config: Config, case: Case, prediction: Prediction) -> CaseRecord:
         method=str(config.method),
         status="empty_gt" if empty else str(prediction.status),
         pixels_both=counts.both if counts else None,
-        pixels_predicted=int(prediction.mask.sum()),
+        pixels_predicted=int(judged.mask.sum()),
         pixels_target=counts.target if counts else None,
         scores=scores,
         n_pool=None if prediction.pool is None else len(prediction.pool),
@@ -319,6 +333,7 @@ def _begun(
     identity = run_identity(mixture, [ref.case_id for ref in dataset.refs])
     run = Run(config, folder, command, dataset, method, identity, opening(config, command, dataset, loaded))
     run.sentences = loaded.sentences
+    run.natives = lab.natives(config) if config.score.at is ScoreAt.native else {}
     _settle(run)
     return run, loaded
 

@@ -19,7 +19,7 @@ from salip_exp._files import atomic_write
 from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
-from salip_exp.config import Config, EmptyTarget, Sampler
+from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
 from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.charges import STAGES
@@ -61,6 +61,7 @@ def summarise(
         "method": str(config.method),
         "preset": config.preset,
         "networks": dict(networks),
+        **({"score_at": str(config.score.at)} if config.score.at is ScoreAt.native else {}),
         "confidence": config.score.confidence,
         "definitions": definitions(),
         "notes": [*said, *([] if between is None else [between_groups(asdict(between))])],
