@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener
 
 VERSION = 1
+_SHARED = ("dataset", "roi", "method", "preset", "networks", "score_at")
+"""What the summaries of all seeds say alike."""
 ALL = "all"
 """The row over all groups."""
 _Summaries = Mapping[int, Mapping[str, Any]]
@@ -79,7 +81,7 @@ def _spreads(found: _Summaries) -> dict[str, Any]:
     first = next(iter(found.values()))
     return {
         "version": VERSION,
-        **{name: first[name] for name in ("dataset", "roi", "method", "preset", "networks", "score_at") if name in first},
+        **{name: first[name] for name in _SHARED if name in first},
         "seeds": list(found),
         "notes": list(dict.fromkeys(note for each in found.values() for note in each["notes"])),
         "spreads": {group: {name: _spread(group, name, found) for name in _names()} for group in _groups(found)},
