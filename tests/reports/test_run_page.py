@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from salip_exp._reports.overlays import choose
 from salip_exp._reports.page import safe_json
 from salip_exp._reports.run_page import case_table, difference, write_cases, write_run_page
 from salip_exp._settings.compose import compose
@@ -86,3 +87,19 @@ def test_a_configuration_that_cannot_be_read_gives_none(tmp_path, content):
     (tmp_path / "config.yaml").write_text(content)
     assert difference(tmp_path / "config.yaml") is None
     assert difference(tmp_path / "absent.yaml") is None
+
+
+def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fakes, tmp_path):
+    cases = [replace(fakes.make_case(i, f"c{i}"), mask=None) for i in range(4)]
+    fakes.run_fake(tmp_path / "run", cases, figures="worst:2,best:1")
+    found = read_run(tmp_path / "run")
+    doubts = [0.9, 0.2, None, 0.7]
+    records = [replace(each, predicted_iou=doubt) for each, doubt in zip(found.records, doubts, strict=True)]
+    table = case_table(records, {}, scored=False)
+    assert [row["case"] for row in as_rows(table)] == ["c2", "c1", "c3", "c0"]
+    assert not {"DSC", "lost by"} & {each["title"] for each in table["columns"]}
+    assert [each.case_id for _, each in choose(records, "worst:2,best:1", 0)] == ["c1", "c3", "c0"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "No case has a target" in page and ">missing<" not in page
+    assert page.index("<h2>Pictures</h2>") < page.index("<h2>Cases</h2>")
+    assert "Distribution of DSC" not in page and "DSC missing" not in page

@@ -89,7 +89,7 @@ def test_it_is_continued_from_its_records_to_the_same_bytes(fakes, folder):
     table, old = (pd.read_csv(place / "cases.csv", dtype=str) for place in (folder, OLD))
     assert table.pop("subject").isna().sum() == 4, "old records do not tell it"
     assert sum(table.pop(name).notna().any() for name in list(table) if name.startswith("lost_")) >= 1
-    assert set(table) - set(old) == {"image", "mask", "prediction", "seconds_attribution"}
+    assert set(table) - set(old) == {"predicted_iou", "image", "mask", "prediction", "seconds_attribution"}
     shared = [name for name in old if not name.startswith(OTHERWISE) and name != "failure"]
     pd.testing.assert_frame_equal(table[shared], old[shared])
     assert summary(folder) == summary(OLD)

@@ -162,8 +162,8 @@ def read_chosen(
 def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]:
     """The cases that rules like `worst:5,random:3` name, each once, under the first rule that takes it.
 
-    `worst`, `best` and `median` (those nearest to the median) go by DSC. Where no case has a score they take cases at
-    random, so that a data set without targets gets its pictures too. Failed cases have none.
+    `worst`, `best` and `median` (those nearest to the median) go by DSC, or by SAM's own estimate where no case has a
+    score; where there is none of that either, they take cases at random. Failed cases have no picture.
 
     Args:
         records: of the run.
@@ -184,15 +184,18 @@ def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]
 
 
 def _ranked(records: Sequence[CaseRecord], rule: str, seed: int) -> Iterator[CaseRecord]:
-    scored = sorted((each for each in records if each.dsc is not None), key=lambda each: each.dsc or 0.0)
+    scored = any(each.dsc is not None for each in records)
+    values = [(each.dsc if scored else each.predicted_iou, each) for each in records]
+    known = [(value, each) for value, each in values if value is not None]
+    ranked = [each for _, each in sorted(known, key=lambda pair: pair[0])]
     if rule == "all":
         return iter(records)
-    if rule == "random" or not scored:
+    if rule == "random" or not ranked:
         return iter(random.Random(seed).sample(records, len(records)))
     if rule == "median":
-        middle = float(np.median([each.dsc or 0.0 for each in scored]))
-        return iter(sorted(scored, key=lambda each: abs((each.dsc or 0.0) - middle)))
-    return iter(scored if rule == "worst" else scored[::-1])
+        middle = float(np.median([found for found, _ in known]))
+        return (each for _, each in sorted(known, key=lambda pair: abs(pair[0] - middle)))
+    return iter(ranked if rule == "worst" else ranked[::-1])
 
 
 def draw(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Image.Image:
@@ -221,7 +224,8 @@ def draw(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Image
 
 def verdict(record: CaseRecord) -> str:
     """A case's score, and what lost it, in words."""
-    score = "no score" if record.dsc is None else f"DSC {record.dsc:.3f}"
+    said = "no score" if record.predicted_iou is None else f"no score, predicted IoU {record.predicted_iou:.3f}"
+    score = said if record.dsc is None else f"DSC {record.dsc:.3f}"
     cause = f"  lost by {record.failure}" if record.failure not in (None, "none") else ""
     return score + cause + (f"  {record.status}" if record.status != "ok" else "")
 

@@ -148,6 +148,7 @@ IDENTITY = (
 )
 
 REST = (
+    Column("predicted IoU", "number", lambda case: case.predicted_iou),
     Column("lost by", "text", lambda case: case.failure),
     Column("status", "text", lambda case: case.status),
     Column("why", "message", lambda case: case.message),
@@ -158,9 +159,10 @@ REST = (
     Column("seconds", "number", lambda case: case.seconds.get("total"), 2),
 )
 
-_ALWAYS = ("case", "group", "DSC", "lost by", "status")
-
+_ALWAYS = ("case", "group", "status")
 """Columns that stay where no case has a value."""
+_OF_SCORES = ("DSC", "lost by")
+"""The same of a run whose cases have targets."""
 
 
 def columns() -> Iterator[Column]:
@@ -174,14 +176,18 @@ def _column(score: Score) -> Column:
     return Column(score.headed(), "number", lambda case: case.scores.get(score.name), score.digits)
 
 
-def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int]) -> dict[str, Any]:
+def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int], scored: bool = True) -> dict[str, Any]:
     """Columns and rows, ready for JSON; a column without any value is left out.
 
     Args:
         records: of the run.
         pictures: number of the picture on the page, by case id.
+        scored: whether any case has a target; where none has, the rows are sorted by doubt.
     """
-    shown = [column for column in columns() if column.title in _ALWAYS or any(map(column.value, records))]
+    always = (*_ALWAYS, *(_OF_SCORES if scored else ()))
+    if not scored:
+        records = sorted(records, key=lambda each: -1.0 if each.predicted_iou is None else each.predicted_iou)
+    shown = [column for column in columns() if column.title in always or any(map(column.value, records))]
     heads = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
     rows = [[_value(column, record) for column in shown] for record in records]
     if pictures:
@@ -244,6 +250,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
     numbers = {entry["case_id"]: entry["number"] for kind in ("strips", "figures") for entry in pictures[kind]}
     named = sum(map(len, run.pictures.values()))
     config = run.folder / File.config
+    scored = not run.summary or run.summary["overall"]["dsc"]["n"] > 0
     write_html(
         run.folder / File.report,
         "run.html.j2",
@@ -256,9 +263,10 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         directions=_directions(),
         pictures=pictures,
         unshown=named - sum(map(len, pictures.values())),
+        scored=scored,
         distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
         seconds=_seconds(run),
-        cases=case_table(run.records, numbers),
+        cases=case_table(run.records, numbers, scored),
         failed=sum(record.failed for record in run.records),
         difference=difference(config),
         config=_text(config),

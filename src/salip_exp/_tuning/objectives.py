@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.pool import Pool
 from salip_exp.config import Config, EmptyTarget
 from salip_exp.data.case import Case
+from salip_exp.evaluation.confidence import predicted_iou, selected
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
 
@@ -37,11 +37,6 @@ def agreement(prediction: Prediction, k: int) -> float:
         return 0.0
     union = np.logical_or.reduce(found.masks.dense(), axis=0)
     return _found(prediction, k) * _dice(prediction.mask, union)
-
-
-def predicted_iou(prediction: Prediction, k: int) -> float:
-    """Sum of SAM's own estimate for the retrieved candidates, over k."""
-    return float(np.clip(selected(prediction).predicted_iou, 0, 1).astype(np.float64).sum()) / k
 
 
 def margin(prediction: Prediction, k: int) -> float:
@@ -75,12 +70,6 @@ OBJECTIVES: Mapping[str, Callable[[Prediction, Case, Config, Segment], float]] =
     "stability": lambda found, case, config, segment: stability(found, config.dataset.k, segment),
 }
 """By name, what is one for the prediction of a case; SAM is asked again for `stability` alone."""
-
-
-def selected(prediction: Prediction) -> Pool:
-    """The retrieved candidates, in the order of the pool."""
-    assert prediction.pool is not None  # methods without a pool are never tuned
-    return prediction.pool.select(np.isin(prediction.pool.ids, np.asarray(prediction.selected_ids, np.int64)))
 
 
 def _found(prediction: Prediction, k: int) -> float:

@@ -93,6 +93,8 @@ def configured(overrides: Sequence[str]) -> Config:
         raise ConfigError(
             f"tuning={config.tuning.sampler} searches over a data set: run it there, and give tuned=FILE here"
         )
+    if config.seeds:
+        raise ConfigError("seeds=[...] are runs of their own: give seed=N")
     if config.tracker.used:
         raise ConfigError("tracker=wandb tracks runs: leave it out")
     return config

@@ -130,7 +130,7 @@ def _digest(*parts: bytes) -> str:
 
 RECORD_VERSION = 6
 """Version of a case file's form; those from 4 on, which 0.1.0 wrote, are read too."""
-_NEW_IN_6 = ("candidates_sha256", "image", "mask", "size", "axis")
+_NEW_IN_6 = ("candidates_sha256", "predicted_iou", "image", "mask", "size", "axis")
 _SCORES_OF_4 = ("dsc", "iou", "hd95", "nsd", "hc_mm", "hc_error_mm")
 
 
@@ -157,6 +157,7 @@ class CaseRecord:
         notes: what the reader did to the case, and which scores of other packages could not be computed.
         png_sha256: of the prediction's file; None for failed cases.
         candidates_sha256: of the candidates' file; None where there are none, and in records before version 6.
+        predicted_iou: of the retrieved candidates (`evaluation.confidence`); None for methods without a pool.
         image, mask: files that the case was read from, as they were named.
         size: rows and columns of the image before resizing, and `axis` the plane of a volume (`data.case.Source`).
         version: of the form that the file has.
@@ -190,6 +191,7 @@ class CaseRecord:
     notes: list[str] = field(default_factory=list)
     png_sha256: str | None = None
     candidates_sha256: str | None = None
+    predicted_iou: float | None = None
     image: str | None = None
     mask: str | None = None
     size: list[int] | None = None

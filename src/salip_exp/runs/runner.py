@@ -24,6 +24,7 @@ from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.loading import Load, native_mask, prefetched
 from salip_exp.errors import CaseError, EnvironmentFault, SalipError, TooManyFailures
 from salip_exp.evaluation.attribution import Attribution, attribute
+from salip_exp.evaluation.confidence import predicted_iou
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure, scores
 from salip_exp.methods.base import Method, Prediction
@@ -195,6 +196,7 @@ def _scored(config: Config, case: Case, prediction: Prediction, compared: Case, 
         failure=str(cause.failure) if cause else None,
         charges=cause.charges if cause else {},
         notes=[*case.notes, *faults],
+        predicted_iou=None if prediction.pool is None else predicted_iou(prediction, config.dataset.k),
         **_source(case),
         seconds=prediction.seconds | watch.seconds,
     )

@@ -233,6 +233,7 @@ REST: dict[str, pa.DataType] = {
     "pixels_target": pa.int64(),
     "message": pa.string(),
     "notes": pa.list_(pa.string()),
+    "predicted_iou": pa.float64(),
     "image": pa.string(),
     "mask": pa.string(),
     "prediction": pa.string(),  # at the size of the image, from the run folder
