@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from salip_exp._wording import title
-from salip_exp.config import Axis, DatasetConfig, MissingMasks, Resize, ResizeMode, ScoreAt, ScoreConfig, Volume
+from salip_exp.config import (
+    Axis,
+    DatasetConfig,
+    Display,
+    MissingMasks,
+    Resize,
+    ResizeMode,
+    ScoreAt,
+    ScoreConfig,
+    Volume,
+)
 from salip_exp.data.datasets import open_dataset
 from salip_exp.runs.folder import read_run
 from salip_exp.runs.masks import _own_name, mask_file, write_masks
@@ -57,8 +67,10 @@ def ball(shape: tuple[int, int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("axis", list(Axis))
 @pytest.mark.parametrize("turn", ["oblique", "stored otherwise"])
-def test_a_predicted_volume_lies_on_its_image(fakes, tmp_path, axis, turn):
+@pytest.mark.parametrize("display", list(Display))
+def test_a_predicted_volume_lies_on_its_image(fakes, tmp_path, axis, turn, display):
     inside = ball((22, 30, 18))
+    inside[:8, :9] = False  # no side of it is like the other
     affine = (
         OBLIQUE
         if turn == "oblique"
@@ -67,7 +79,7 @@ def test_a_predicted_volume_lies_on_its_image(fakes, tmp_path, axis, turn):
     values = np.where(inside, 250, 20).astype(np.int16)
     image = volume(tmp_path / "images" / "a" / "one.nii.gz", values, affine)
     volume(tmp_path / "masks" / "a" / "one.nii.gz", inside.astype(np.uint8), affine)
-    slices = Volume(axis=axis, trim_mm=0)
+    slices = Volume(axis=axis, trim_mm=0, display=display)
     data = config(tmp_path, volume=slices, resize=Resize(ResizeMode.native))
     folder = run_of(fakes, tmp_path, tmp_path / "run", data)
     path = folder / "masks" / "a" / "one.nii.gz"

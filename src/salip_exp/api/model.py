@@ -22,7 +22,7 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import picture_of, read_picture, window
-from salip_exp.data.loading import make_case, native_mask, slice_refs
+from salip_exp.data.loading import is_mirrored, make_case, native_mask, slice_refs
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, DataError
@@ -130,7 +130,7 @@ class SaLIP:
                 mask = self._method.predict(case).mask
             slices[case.slice], axis = native_mask(mask, case.source.size, data.resize), case.source.axis
         assert axis is not None
-        return cast(SpatialImage, image_of(path, axis, slices, label_number(data)))
+        return cast(SpatialImage, image_of(path, axis, is_mirrored(axis, data), slices, label_number(data)))
 
     def _case(self, pixels: NDArray[np.uint8], notes: tuple[str, ...], path: Path) -> Case:
         name = path.stem

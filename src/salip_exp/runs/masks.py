@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.config import Axis, DatasetConfig
-from salip_exp.data.loading import native_mask
+from salip_exp.data.loading import is_mirrored, native_mask
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header
 from salip_exp.errors import CaseError
@@ -67,7 +67,8 @@ def _content(folder: Path, cases: Sequence[CaseRecord], config: DatasetConfig) -
     first = cases[0]
     if first.axis is None:
         return png(masks[first.slice or 0].astype(np.uint8) * 255)
-    image = image_of(Path(first.image or ""), Axis(first.axis), masks, label_number(config))
+    axis = Axis(first.axis)
+    image = image_of(Path(first.image or ""), axis, is_mirrored(axis, config), masks, label_number(config))
     return gzip.compress(image.to_bytes(), mtime=0)
 
 
@@ -77,12 +78,13 @@ def native(folder: Path, record: CaseRecord, config: DatasetConfig) -> NDArray[n
     return native_mask(scored_mask(folder, record), (record.size[0], record.size[1]), config.resize)
 
 
-def image_of(path: Path, axis: Axis, slices: Mapping[int, NDArray[np.bool_]], label: int) -> Any:
+def image_of(path: Path, axis: Axis, mirrored: bool, slices: Mapping[int, NDArray[np.bool_]], label: int) -> Any:
     """Masks of slices as a volume that lies on the volume of a file: its shape, its header's affines and units.
 
     Args:
         path: of the volume that the slices were cut from.
         axis: that they were cut along.
+        mirrored: whether they were shown as radiologists look at them.
         slices: bool (H, W) by index, at the size that they were cut with; the others are empty.
         label: the number that voxels of the organ get.
 
@@ -92,7 +94,7 @@ def image_of(path: Path, axis: Axis, slices: Mapping[int, NDArray[np.bool_]], la
     Raises:
         CaseError: the file cannot be read.
     """
-    return labelled(read_header(path), read_grid(path).uncut(axis, slices), label)
+    return labelled(read_header(path), read_grid(path).uncut(axis, slices, mirrored), label)
 
 
 def labelled(header: Any, whole: NDArray[np.bool_], label: int) -> Any:

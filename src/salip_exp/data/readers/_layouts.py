@@ -91,7 +91,7 @@ def label_number(config: keys.DatasetConfig) -> int:
     """The number that voxels of the organ get in a file of ours: that of the label that was asked for, else 1."""
     files = config.files
     found = files.label if config.root is None else placed(Path(config.root).expanduser(), files).label
-    return found if isinstance(found, int) else 1
+    return found if isinstance(found, int) and found else 1
 
 
 def _number(root: Path, label: int | str | None) -> int | None:
