@@ -19,7 +19,7 @@ from salip_exp._files import atomic_write
 from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
-from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
+from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt, ScoreAt
 from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.charges import STAGES
@@ -97,6 +97,8 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     said = [EMBEDDED_NOTE] if "tiny" in networks.values() else []
     if config.tuning.score_tuning_images and (config.tuned is not None or config.tuning.sampler is not Sampler.none):
         said.append("tuned on test: the images that the settings were tuned on are scored too")
+    if config.score.at is ScoreAt.native:
+        said.append("what stages lost is DSC at working size, where they work")
     if "unet" in networks:
         said.append(f"supervised: trained on {networks['unet']}, scored on cases that it was not trained on")
     unscored = sum(record.pixels_target is None and not record.failed for record in records)
