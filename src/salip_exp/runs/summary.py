@@ -19,7 +19,7 @@ from salip_exp._files import atomic_write
 from salip_exp._paper import other_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
-from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt, ScoreAt
+from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
 from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.charges import STAGES
