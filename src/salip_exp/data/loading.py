@@ -176,9 +176,7 @@ def make_case(
     """
     if mask is not None and mask.shape != image.shape[:2]:
         raise CaseError("E_SHAPE", f"{path}: the image is {image.shape[:2]} pixels, its mask {mask.shape}.")
-    resized = resize_image(image, config.resize)
-    if config.channels is Channels.bgr:
-        resized = np.ascontiguousarray(resized[:, :, ::-1])
+    resized = _at_working_size(image, config)
     if image.min() == image.max():
         notes = (*notes, "constant image")
     target = touched = None
@@ -201,6 +199,12 @@ def make_case(
         source=Source(path, mask_path, (image.shape[0], image.shape[1]), axis, is_mirrored(axis, config)),
         touched=touched,
     )
+
+
+def _at_working_size(image: NDArray[np.uint8], config: DatasetConfig) -> NDArray[np.uint8]:
+    """What the networks see: resized, its channels in the configured order."""
+    resized = resize_image(image, config.resize)
+    return np.ascontiguousarray(resized[:, :, ::-1]) if config.channels is Channels.bgr else resized
 
 
 def is_mirrored(axis: Axis | None, config: DatasetConfig) -> bool:
