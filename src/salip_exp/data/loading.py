@@ -177,8 +177,7 @@ def make_case(
     if mask is not None and mask.shape != image.shape[:2]:
         raise CaseError("E_SHAPE", f"{path}: the image is {image.shape[:2]} pixels, its mask {mask.shape}.")
     resized = _at_working_size(image, config)
-    if image.min() == image.max():
-        notes = (*notes, "constant image")
+    notes = (*notes, *["constant image"] * bool(image.min() == image.max()))
     target = touched = None
     if mask is not None:
         shown = replace(config, side=_shown_side(axis, config, path))
