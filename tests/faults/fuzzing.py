@@ -33,6 +33,7 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
+from salip_exp._settings import foreign  # noqa: F401  (the door that the command line has for files of others)
 from salip_exp._settings.compose import compose
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -23,7 +24,7 @@ from salip_exp.cache._base import Stage
 from salip_exp.cache._disk import FileLocks
 from salip_exp.errors import EnvironmentFault, Unwritable
 from salip_exp.runs import runner
-from salip_exp.runs.folder import read_run
+from salip_exp.runs.folder import read_json, read_run
 
 pytestmark = pytest.mark.ci
 
@@ -317,3 +318,33 @@ def test_a_folder_on_a_read_only_file_system_ends_with_6(process: Any, tmp_path:
     assert ended.returncode == 6, ended.stderr
     assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
     assert "shared/study" in ended.stderr and "Read-only file system" in ended.stderr
+
+
+@pytest.mark.fault("I11")
+@pytest.mark.parametrize("name", ["summary.json", "manifest.json"])
+def test_a_file_of_its_own_that_cannot_be_read_back_is_named_and_is_not_an_empty_one(
+    typed: Any, data: Path, folder: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = _files.open_file
+
+    def broken(path: Path, most: int) -> Any:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, "open_file", broken)
+        ended = typed(*folder, f"dataset.root={data}", *RUN)
+    assert ended.code == 6
+    assert f"run/{name} cannot be read (Input/output error): get access to it" in ended.complaint
+    assert "resume=true" not in ended.complaint
+    assert read_run(tmp_path / "run").label == "finished"
+
+
+@pytest.mark.fault("I11")
+def test_what_is_absent_or_damaged_is_nothing_and_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "damaged.json").write_text("{")
+    (tmp_path / "folder.json").mkdir()
+    assert read_json(tmp_path / "absent.json") is None and read_json(tmp_path / "damaged.json") is None
+    with pytest.raises(EnvironmentFault, match=r"folder\.json cannot be read \(it is a folder and no regular file\)"):
+        read_json(tmp_path / "folder.json")

@@ -71,7 +71,7 @@ def write_status(folder: Path, state: State, **facts: Any) -> None:
 
 def _read_status(folder: Path) -> dict[str, Any]:
     """The last status that was written; empty if there is none that can be read."""
-    return read_json(folder / File.status) or {}
+    return _readable(folder / File.status) or {}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -84,10 +84,31 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if the file is absent or is no such thing."""
+    """A JSON object that the program goes on from; None if the file is absent or is no such thing.
+
+    Raises:
+        EnvironmentFault: it is there, and cannot be read.
+    """
+    try:
+        return _parsed(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be read ({error.strerror or error}): get access to it") from error
+
+
+def _readable(path: Path) -> dict[str, Any] | None:
+    """A JSON object of a folder that is looked at as it is; None if it cannot be read either."""
+    try:
+        return _parsed(path)
+    except OSError:
+        return None
+
+
+def _parsed(path: Path) -> dict[str, Any] | None:
     try:
         content = from_json(read_small(path))
-    except (OSError, ValueError):
+    except ValueError:
         return None
     return content if isinstance(content, dict) else None
 
@@ -164,13 +185,13 @@ def read_pictures(folder: Path) -> dict[str, list[dict[str, Any]]]:
     Each names its `file` (relative to the run folder), the `rule` that chose the case, `case_id`, `group` and `dsc`.
     Version 0.1.0 kept them in `summary.json`.
     """
-    found = read_json(folder / File.pictures) or read_json(folder / File.summary) or {}
+    found = _readable(folder / File.pictures) or _readable(folder / File.summary) or {}
     return {kind: found.get(kind, []) for kind in ("figures", "strips")}
 
 
 def read_undrawn(folder: Path) -> dict[str, str]:
     """Why chosen cases of a run have no picture, by id."""
-    found = (read_json(folder / File.pictures) or {}).get("undrawn", {})
+    found = (_readable(folder / File.pictures) or {}).get("undrawn", {})
     return {str(name): str(reason) for name, reason in found.items()} if isinstance(found, dict) else {}
 
 
@@ -260,7 +281,7 @@ def find_studies(outputs: Path) -> list[StudyFolder]:
 
 def read_study(folder: Path, outputs: Path) -> StudyFolder:
     """What can be read of one study below `outputs`."""
-    content = read_json(folder / File.study) or {}
+    content = _readable(folder / File.study) or {}
     # By what it says, too: hydra.run.dir may put an experiment anywhere.
     kind = "experiment" if _is_experiment(folder, outputs) or content.get("kind") == "experiment" else "tuning"
     whole = set(content) >= _STUDY_KEYS[kind] and _is_of(content, read_identity(folder))
@@ -295,7 +316,7 @@ def _is_experiment(folder: Path, outputs: Path) -> bool:
 
 def read_run(folder: Path) -> RunFolder:
     """What can be read of one run folder; whatever cannot be makes it `damaged`."""
-    summary, manifest = read_json(folder / File.summary), _manifest(folder)
+    summary, manifest = _readable(folder / File.summary), _manifest(folder)
     records, unreadable, missing = _records(folder)
     label, why = _label(folder, summary, manifest)
     if unreadable and label in (State.finished, State.killed, State.interrupted):
@@ -354,7 +375,7 @@ def is_whole_summary(summary: Mapping[str, Any]) -> bool:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    manifest = read_json(folder / File.manifest)
+    manifest = _readable(folder / File.manifest)
     if manifest is None or not {"command", "commit", "data"} <= set(manifest):
         return None
     return manifest if isinstance(manifest["data"], dict) and "n_used" in manifest["data"] else None
