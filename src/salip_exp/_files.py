@@ -380,6 +380,7 @@ def atomic_write(path: Path, content: bytes | str | Fill) -> None:
         write_bytes(path, hidden(content).encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         sync_folder(path.parent)
     except OSError as error:
+        require_kept(path.parent)  # which says so where the folder went while the file was written
         raise Unwritable(f"{path} cannot be written ({error.strerror or error}): make room or get access") from error
 
 

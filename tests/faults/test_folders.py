@@ -348,3 +348,45 @@ def test_what_is_absent_or_damaged_is_nothing_and_what_cannot_be_read_is_a_fault
     assert read_json(tmp_path / "absent.json") is None and read_json(tmp_path / "damaged.json") is None
     with pytest.raises(EnvironmentFault, match=r"folder\.json cannot be read \(it is a folder and no regular file\)"):
         read_json(tmp_path / "folder.json")
+
+
+OTHERS = {
+    "study": ("task=tune", "tuning=random", "tuning.n_trials=2", "tuning.images=2", "tuning.draws=0"),
+    "training": (
+        *("task=train", "method=unet", "unet=quick", "unet.epochs=2", "unet.side=32", "unet.channels=[4,8]"),
+        *("unet.epoch_images=4", "unet.batch=2"),
+    ),
+    "experiment": ("+experiment=table6", "dataset.phantom.n=6", "dataset.volume.per_volume=1", "dataset.limit=1"),
+}
+
+
+@pytest.mark.fault("I5")
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_folder_of_anything_else_that_is_gone_or_another_gets_nothing_either(
+    typed: Any,
+    data: Path,
+    quick: tuple[str, ...],
+    folder: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    how: str,
+) -> None:
+    real, done, place = _files.write_bytes, [], tmp_path / kind
+
+    def write(path: Path, *rest: Any) -> None:
+        real(path, *rest)
+        done.extend([path] * (place in path.absolute().parents))
+        if len(done) == 3 and place.exists() and not (tmp_path / "elsewhere").exists():
+            place.rename(tmp_path / "elsewhere")
+            if how == "replaced":
+                place.mkdir()
+
+    monkeypatch.setattr(_files, "write_bytes", write)
+    told = quick if kind == "experiment" else (*folder, f"dataset.root={data}")
+    ended = typed(*OTHERS[kind], *told, f"hydra.run.dir={kind}")
+    assert ended.code == 6, ended.out + ended.err
+    assert f"{place} was deleted, moved or replaced while this command worked in it" in ended.complaint
+    assert len(done) == 3
+    assert [each.name for each in place.iterdir()] == [] if how == "replaced" else not place.exists()
