@@ -56,10 +56,10 @@ class TooLarge(ValueError):
 def cache_folder() -> Path:
     """Folder of everything kept between runs: `SALIP_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("SALIP_CACHE")
-    found = Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
-    if str(found).startswith("~"):  # no HOME, and a user id without an account
-        raise EnvironmentFault("this user has no home folder to keep things in: set SALIP_CACHE=DIR")
-    return found
+    try:
+        return Path(chosen).expanduser() if chosen else user_cache_path("salip_exp", appauthor=False)
+    except RuntimeError as error:  # no HOME, and a user id without an account
+        raise EnvironmentFault("this user has no home folder to keep things in: set SALIP_CACHE=DIR") from error
 
 
 def process_lock(path: Path, timeout_s: float = -1) -> BaseFileLock:

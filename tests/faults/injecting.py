@@ -275,16 +275,23 @@ def inject(part: Part, kind: str, numbers: range, log: Log, late: Callable[[], b
         log.note(part, fault, number, seen[state])
 
 
-def main() -> int:
-    """Inject as told, and print what came out; 1 if anything was wrong."""
+def told_by(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th call")
     parser.add_argument("--first", type=int, default=0, help="the first call to take")
     parser.add_argument("--faults", nargs="*", default=["kill", "error"], choices=FAULTS)
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--log", type=Path, help="a file that keeps what was done")
-    told = parser.parse_args()
+    told = parser.parse_args(arguments)
+    told.parts = told.parts or list(PARTS)
+    return told
+
+
+def main() -> int:
+    """Inject as told, and print what came out; 1 if anything was wrong."""
+    told = told_by()
     deadline, log = time.monotonic() + 60 * told.minutes, Log(told.log)
     with tempfile.TemporaryDirectory(prefix="salip_exp-inject-", dir=memory()) as home:
         pictures(Path(home) / "data")

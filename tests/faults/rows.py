@@ -51,6 +51,7 @@ ROWS = {
     "E7": "a shared configuration folder that tries to run or to read something",
     "E8": "code in an archive of weights",
     "E10": "variables and settings of others: WANDB_MODE, hydra.job.chdir; errors of a hundred thousand letters",
+    "E12": "no home folder",
     "E11": "variables of the user's in the processes that are started",
     "E9": "weights saved with a module. prefix",
     "E4": "Hydra's own logging presets",
@@ -109,6 +110,7 @@ ROWS = {
     "B4": "pages served: slow connections, odd requests",
     "B5": "pictures and volumes: directories, chunks, archives without end",
     "B6": "what takes more than its share of time as things grow",
+    "B9": "memory that finished cases hold",
     "B7": "a hundred thousand images that are left out",
     "B8": "more tags, extensions, rows, texts or tensors than anybody has",
 }

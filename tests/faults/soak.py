@@ -198,14 +198,21 @@ def soak(name: str, kills: int, deadline: float, rng: random.Random, home: Path)
     return not different
 
 
-def main() -> int:
-    """Soak the chosen parts; 1 if a result differed."""
+def told_by(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []], help="default: all")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--kills", type=int, default=20, help="of each part")
     parser.add_argument("--minutes", type=float, default=30, help="after which no new round begins")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args()
+    told = parser.parse_args(arguments)
+    told.parts = told.parts or list(PARTS)
+    return told
+
+
+def main() -> int:
+    """Soak the chosen parts; 1 if a result differed."""
+    told = told_by()
     torch.set_num_threads(1)
     deadline, rng = time.monotonic() + 60 * told.minutes, random.Random(told.seed)
     with tempfile.TemporaryDirectory(prefix="salip_exp-soak-") as home:

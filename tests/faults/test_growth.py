@@ -6,8 +6,10 @@ work by pairs four times.
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 
 from salip_exp.cache._base import Stage
 from salip_exp.cache._files import entry_path
+from salip_exp.methods.base import Prediction
 
 SIZES = (8, 16, 32)
 
@@ -76,3 +79,28 @@ def test_looking_through_the_cache_grows_as_its_entries(
         command = ("task=cache", f"cache.folder={folder}", told, "progress=false")
         work[n] = helpers.calls(lambda command=command: typed(*command))
     assert in_proportion(work), work
+
+
+@pytest.mark.fault("B9")
+def test_a_finished_case_holds_its_record_and_nothing_else(fakes: Any, tmp_path: Path) -> None:
+    """Bytes that Python holds per finished case, between the 16th and the 64th."""
+    held, alive = {}, {}
+    seen: list[str] = []
+
+    def before(case: Any) -> None:
+        seen.append(case.case_id)
+        if len(seen) in (16, 32, 64):
+            gc.collect()
+            held[len(seen)] = tracemalloc.get_traced_memory()[0]
+            alive[len(seen)] = sum(isinstance(each, Prediction) for each in gc.get_objects())
+
+    cases = [fakes.make_case(i, f"v{i // 4}/axial_{i}", f"v{i // 4}") for i in range(65)]
+    tracemalloc.start()
+    try:
+        fakes.run_fake(tmp_path / "run", cases, fakes.Threshold(before=before), figures="none")
+    finally:
+        tracemalloc.stop()
+    first, second = (held[32] - held[16]) / 16, (held[64] - held[32]) / 32
+    print(f"{first:.0f} and {second:.0f} bytes a case")
+    assert second < 8 << 10 and second < 2 * first + 1024, held
+    assert max(alive.values()) <= 2, alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,14 @@ def injected(*arguments: str) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr[-2000:]
     return ended.stdout
+
+
+@pytest.mark.parametrize("name", ["injecting", "soak"])
+def test_without_a_part_all_are_meant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    module = importlib.import_module(name)
+    assert module.told_by([]).parts == list(module.PARTS)
+    assert module.told_by(["tune"]).parts == ["tune"]
 
 
 @pytest.mark.ci

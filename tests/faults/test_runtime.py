@@ -269,3 +269,20 @@ def test_a_case_for_which_memory_does_not_suffice_fails_alone(
     again = typed(*folder, f"dataset.root={data}", "hydra.run.dir=again", "cache=off")
     assert again.code == 0, again.err
     assert set(helpers.rows(tmp_path / "again")) == set(helpers.rows(tmp_path / "run"))
+
+
+@pytest.mark.fault("E12")
+def test_without_a_home_folder_it_says_what_to_set(
+    typed: Any, quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: Any) -> Any:
+        raise KeyError("getpwuid(): uid not found")
+
+    for name in ("HOME", "SALIP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    ended = typed("dataset=phantom_hc18", "dataset.phantom.n=1", *quick)
+    assert ended.code == 6
+    assert ended.complaint == "error: this user has no home folder to keep things in: set SALIP_CACHE=DIR\n"
+    monkeypatch.setenv("SALIP_CACHE", str(tmp_path / "kept"))
+    assert typed("dataset=phantom_hc18", "dataset.phantom.n=1", *quick).code == 0
