@@ -32,8 +32,8 @@ HEAD = """# What is broken on purpose
 `make faults` runs the tests of the matrix below and prints a line for each row, with its tests and how they ended;
 `make faults ARGS=--full` runs the slow ones too. `make fuzz` gives 20,000 damaged files to every reader, `make soak`
 kills runs, studies, trainings and experiments at random moments and compares their results with undisturbed ones;
-`make inject` kills a run, a study and a training, or lets a call of theirs fail, at every single write, rename, fsync and
-open. `make inject ARGS="run --log FILE"` does one of them and goes on after a break.
+`make inject` kills a run, a study and a training, or lets a call of theirs fail, at every single write, rename, fsync
+and open. `make inject ARGS="run --log FILE"` does one of them and goes on after a break.
 `python -m salip_exp task=check ...` finds most of it before a run. Every fault ends in one line on stderr (what,
 where, what to do) and an exit code: 2 configuration, 3 data, 4 weights, 5 too many failed cases, 6 environment, 130 and
 143 stopped; the traceback is in the run folder's `run.log`.
