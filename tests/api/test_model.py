@@ -174,7 +174,7 @@ def test_other_methods_and_sentences_of_ones_own(chest: NDArray[np.uint8]) -> No
         ({"organ": "lungs", "method": "unet"}, r"needs unet\.weights=FILE"),
         ({"organ": "lungs", "task": "tune"}, r"task=tune is for the command line"),
         ({"organ": "lungs", "tuning": "random"}, r"tuning=random searches over a data set"),
-        ({"organ": "lungs", "seeds": [1, 2]}, r"seeds=\[\.\.\.\] are runs of their own"),
+        ({"organ": "lungs", "seeds": [1, 2], "dataset__sample": 3}, r"seeds=\[\.\.\.\] are runs of their own"),
         ({"organ": "lungs", "tracker": "wandb"}, r"tracker=wandb tracks runs"),
     ],
 )  # fmt: skip
