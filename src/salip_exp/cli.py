@@ -93,7 +93,7 @@ def command() -> int:
 _AS_TYPED = {
     *("figures", "outputs", "tuned", "cache.folder", "vdt.file", "tuning.storage", "hydra.run.dir", "hydra.sweep.dir"),
     *("dataset.root", "dataset.subset", "sam.weights", "clip.weights", "unet.weights"),
-    *("dataset.files.images", "dataset.files.masks", "dataset.files.table"),
+    *("dataset.files.images", "dataset.files.masks", "dataset.files.table", "export.run"),
 }
 """Keys of one text, mostly a path, which is what was typed, whatever Hydra's grammar would make of its signs."""
 

@@ -23,6 +23,7 @@ class Task(StrEnum):
     train = "train"
     experiment = "experiment"
     check = "check"
+    export = "export"
 
 
 class Side(StrEnum):
@@ -610,6 +611,13 @@ class CheckConfig:
 
 
 @dataclass
+class ExportConfig:
+    """`task=export`: the predictions of a run in a form that other tools read."""
+
+    run: str | None = None  # folder of the run
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -630,6 +638,7 @@ class Config:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
     data: Data = Data.phantoms  # of experiments

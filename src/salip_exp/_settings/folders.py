@@ -66,6 +66,8 @@ class File(StrEnum):
     curves = "curves.csv"
     curves_picture = "curves.png"
     test = "test"  # the run over what it has not seen
+    # of an export
+    coco = "coco.json"
     # of `outputs` itself
     all_runs = "index.html"
     comparison = "compare.html"
@@ -102,7 +104,7 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
     A study, a training, an experiment and runs with several seeds have one folder for good: the same command continues
     them.
     """
-    if task in (Task.report, Task.cache, Task.check):
+    if task in (Task.report, Task.cache, Task.check, Task.export):
         return task.value
     if task is Task.experiment:
         return str(Path(File.experiments, _experiment(overrides)))

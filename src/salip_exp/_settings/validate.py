@@ -243,6 +243,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _cascade_contradictions(config)
     yield from _text_contradictions(config)
     yield from _cache_contradictions(config)
+    if (config.task is Task.export) != (config.export.run is not None):
+        yield "task=export and export.run=FOLDER, of a finished run, go together: give both"
     yield from tuning.contradictions(config)
     yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
