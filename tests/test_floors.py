@@ -57,6 +57,10 @@ INSIDE = {
     ("_training.augment", "monai"),
     ("_training.augment", "monai.utils.type_conversion"),
     ("_training.fit", "monai.losses"),
+    # Extras again, which formats of images need.
+    ("data.dicom", "pydicom"),
+    ("data.dicom", "pydicom.pixels"),
+    ("data.itk", "SimpleITK"),
     # It is imported in a process of its own, which tells the run when that fails.
     ("_tracking.wandb_process", "wandb"),
 }

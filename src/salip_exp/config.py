@@ -131,6 +131,7 @@ class Layout(StrEnum):
     bids = "bids"
     brats = "brats"
     totalsegmentator = "totalsegmentator"
+    medsam_npz = "medsam_npz"
 
 
 class NonFinite(StrEnum):

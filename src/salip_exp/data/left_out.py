@@ -12,7 +12,7 @@ from typing import Any
 
 from salip_exp._wording import many, some
 from salip_exp.config import Volume
-from salip_exp.data.paths import natural
+from salip_exp.data.paths import has_dicom_mark, natural
 
 NAMED = 20
 """Names that are kept of each kind."""
@@ -165,16 +165,23 @@ def _trimmed_by(config: Volume) -> str:
 
 _PILLOW, _ITK = "Pillow or ImageMagick saves them as PNG", "SimpleITK or nibabel saves them as .nii.gz"
 _EVERYWHERE = {
-    "DICOM [file|files]": ("dcm2niix makes NIfTI of them", ".dcm .dicom .ima .dic"),
+    "DICOM [file|files]": (
+        "dataset=folder reads them with pip install 'salip_exp[dicom]', and dcm2niix makes NIfTI of them",
+        ".dcm .dicom .ima .dic",
+    ),
     "WebP [picture|pictures]": (_PILLOW, ".webp"),
     "GIF [picture|pictures]": (_PILLOW, ".gif"),
     "[picture of another kind|pictures of other kinds]": (
         _PILLOW,
         ".heic .heif .avif .jp2 .j2k .jpx .jpf .jxl .jfif .ppm .pgm .pbm .pnm .tga .ico .svg .psd .eps .dib .pcx .exr",
     ),
+    "NRRD and MetaImage [volume|volumes]": (
+        f"dataset=folder reads them with pip install 'salip_exp[itk]', and {_ITK}",
+        ".mha .mhd .nrrd .nhdr",
+    ),
     "[volume of another kind|volumes of other kinds]": (
         _ITK,
-        ".mha .mhd .nrrd .nhdr .mgz .mgh .mnc .gipl .gipl.gz .img.gz .nia .vti",
+        ".mgz .mgh .mnc .gipl .gipl.gz .img.gz .nia .vti",
     ),
     "scanned [slide|slides]": (
         "OpenSlide or Bio-Formats exports them as TIFF",
@@ -295,7 +302,7 @@ def _kind_of(entry: os.DirEntry[str], readable: Collection[str], home: bool) -> 
         return _HIDDEN if home and (_is_folder(entry) or ending in readable or ending in _SURE) else None
     if ending in _SURE:
         return _SURE[ending]
-    if (not ending or ending[1:].isdigit()) and _is_dicom(entry):  # scanners write names such as 1.2.840.7
+    if (not ending or ending[1:].isdigit()) and not entry.is_symlink() and has_dicom_mark(entry.path):
         return _SURE[".dcm"]
     if not home or _NO_IMAGES.fullmatch(ending) or _TEXTS.fullmatch(entry.name.lower()):
         return None
@@ -305,14 +312,3 @@ def _kind_of(entry: os.DirEntry[str], readable: Collection[str], home: bool) -> 
     return _LIKELY.get(
         ending, ("unread", f"{what} [is|are] not read", ": pictures are PNG, JPEG, TIFF or BMP, volumes NIfTI")
     )
-
-
-def _is_dicom(entry: os.DirEntry[str]) -> bool:
-    """Whether a file has the mark of DICOM behind its preamble."""
-    if not entry.is_file(follow_symlinks=False):
-        return False
-    try:
-        with open(entry.path, "rb") as stream:  # noqa: PTH123  (a Path for each file takes as long as all else)
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

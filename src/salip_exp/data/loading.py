@@ -27,9 +27,12 @@ from salip_exp.config import (
     ResizeMode,
     Side,
 )
+from salip_exp.data import dicom, npz
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
-from salip_exp.data.images import read_levels, read_mask, read_picture
+from salip_exp.data.images import read_levels, read_mask, read_picture, window
+from salip_exp.data.labels import target as labelled
 from salip_exp.data.left_out import LOST_REGIONS
+from salip_exp.data.paths import PICTURES
 from salip_exp.data.regions import loses_regions, one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
@@ -261,13 +264,30 @@ def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig
 
 def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
-    pixels, notes = read_picture(image)
+    pixels, spacing, notes = _pixels(image, config)
     target: Mask | Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
-        target, said = read(mask, _label(config))
+        archived = mask.suffix.lower() == npz.ENDING
+        target, said = (
+            labelled(npz.read_flat(mask, True), mask, _label(config)) if archived else read(mask, _label(config))
+        )
         notes += said
-    return make_case(picture_ref(name, image, mask, config), config, image, pixels, target, notes=notes, mask_path=mask)
+    ref = picture_ref(name, image, mask, config)
+    return make_case(ref, config, image, pixels, target, spacing, notes=notes, mask_path=mask)
+
+
+def _pixels(path: Path, config: DatasetConfig) -> tuple[NDArray[np.uint8], tuple[float, float] | None, tuple[str, ...]]:
+    """A picture of any format as uint8 (H, W, 3) RGB, its millimetres per pixel where it says them, and notes."""
+    ending = path.suffix.lower()
+    if ending == npz.ENDING:
+        values = npz.read_flat(path, mask=False)
+        grey = values if values.dtype == np.uint8 else window(values.astype(np.float64), path)
+        return np.array(np.repeat(grey[:, :, None], 3, axis=2) if grey.ndim == 2 else grey[:, :, :3]), None, ()
+    if ending not in PICTURES and dicom.is_dicom(path):
+        return dicom.read_single(path, config.volume)
+    pixels, notes = read_picture(path)
+    return pixels, None, notes
 
 
 def slice_refs(name: str, group: str, image: Path, mask: Path | None, config: DatasetConfig) -> SliceRefs:

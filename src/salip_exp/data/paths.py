@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -50,6 +52,9 @@ def files_below(root: Path, pattern: str, suffixes: Iterable[str], follow_links:
         raise DataError(f"{error.filename} cannot be listed ({error.strerror}): allow reading it.") from error
     links = {path for path in found if path.is_dir()}
     wanted = {path for path in found - links if path.name.lower().endswith(endings)}
+    if ".dcm" in endings:  # scanners write names such as IM0001 and 1.2.840.7
+        bare = (path for path in found - links - wanted if not path.suffix or path.suffix[1:].isdigit())
+        wanted |= {path for path in bare if has_dicom_mark(path)}
     return sorted(wanted | links, key=lambda path: natural(path.relative_to(root).as_posix()))
 
 
@@ -127,6 +132,17 @@ def by_name(
 def composed(text: str) -> str:
     """Text in which a letter and its accent are one sign (NFC); a Mac writes names of files with two (NFD)."""
     return unicodedata.normalize("NFC", text)
+
+
+def has_dicom_mark(path: str | Path) -> bool:
+    """Whether a regular file has the mark of DICOM behind its preamble."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a Path for each file takes as long as all else)
+            return False
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def stem(path: Path) -> str:

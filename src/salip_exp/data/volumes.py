@@ -1,4 +1,4 @@
-"""NIfTI volumes to slices: canonical orientation, one window, pictures the right way up."""
+"""Volumes to slices: canonical orientation, one window, pictures the right way up."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from salip_exp._files import TooLarge, open_file
+from salip_exp._files import open_file
 from salip_exp._wording import many
 from salip_exp.config import Axis, NonFinite, Volume, Windowed
-from salip_exp.data.images import short
+from salip_exp.data import dicom, itk, npz
 from salip_exp.data.labels import finite, target
 from salip_exp.data.left_out import Taken
-from salip_exp.data.paths import VOLUMES
+from salip_exp.data.paths import PICTURES, VOLUMES
+from salip_exp.data.stored import MAX_VOXELS, Stored, grid, reading
 from salip_exp.data.windows import HEADER, between, by_percentiles, limits, of_slice
 from salip_exp.errors import CaseError
 
@@ -40,8 +41,6 @@ MAX_BYTES = 4 << 30
 """Of a volume's file: twice what the voxels below can take."""
 MAX_EXTENSIONS = 4 << 20
 """Of header and extensions, which programs keep notes in; each of them becomes an object."""
-_MAX_VOXELS = 2**28
-"""Volumes that promise more are refused before memory is taken."""
 _MAX_ZOOM = 1e4
 """Voxels of more millimetres, or less than the inverse, are no measurement."""
 _MAX_DEFLATION = 1100
@@ -59,6 +58,7 @@ class Slices:
         notes: what was done to the values that a user should know.
         file_affine: float64 (4, 4) of the axes as the file has them, in millimetres; None: they are canonical.
         header_window: numbers that the header wants to be black and white; None where it names none.
+        inverted: the header wants its lowest number to be white.
     """
 
     values: NDArray[Any]
@@ -67,6 +67,7 @@ class Slices:
     notes: tuple[str, ...] = ()
     file_affine: NDArray[np.float64] | None = None
     header_window: tuple[float, float] | None = None
+    inverted: bool = False
 
     def axis(self, wanted: Axis) -> Axis:
         """The axis to cut along: the wanted one, but a volume that is one slice is never cut across."""
@@ -102,31 +103,47 @@ class Slices:
         return up, across
 
 
-def is_volume(path: Path) -> bool:
+def is_nifti(path: Path) -> bool:
     """Whether a file is named as NIfTI."""
     return path.name.lower().endswith(VOLUMES)
 
 
-def read_volume(path: Path, like: Path | None = None) -> Slices:
+def is_volume(path: Path) -> bool:
+    """Whether a file is a volume, or one of the files of one, and no picture.
+
+    Raises:
+        CaseError: it must be looked into for this, and cannot be read.
+    """
+    ending = path.suffix.lower()
+    if is_nifti(path) or ending in itk.ENDINGS:
+        return True
+    if ending == npz.ENDING:
+        return npz.is_stack(path)
+    return ending not in PICTURES and dicom.is_dicom(path) and dicom.is_stack(path)
+
+
+def read_volume(path: Path, like: Path | None = None, mask: bool = False) -> Slices:
     """A 3-D volume, reoriented to RAS+; a 2-D image is a volume of one axial slice.
 
     The file is read to its end, and what is compressed to its checksum, whatever its name says of compression.
 
     Args:
         like: a volume whose header says where the voxels lie, in place of the file's own.
+        mask: of a file that holds an image and its mask, the mask is wanted.
 
     Raises:
-        CaseError: E_READ, E_DIMS, E_SIZE, E_AFFINE where the header does not say how the voxels lie, or E_SHAPE where
-            `like` is of another shape.
+        CaseError: E_READ, E_DIMS, E_SIZE, E_FORMAT, E_AFFINE where the header does not say how the voxels lie, or
+            E_SHAPE where `like` is of another shape.
     """
-    placed = None if like is None else read_header(like)
-    with _reading(path), _unpacked(path) as (stream, most):
-        header, start = _header(stream, most, path)
-        if placed is not None and placed.get_data_shape() != header.get_data_shape():
-            raise CaseError("E_SHAPE", f"{path} is not of the shape of {like}: give a mask of the same voxels.")
-        content = _voxels(header, start, stream, path)
-        values = np.asanyarray(_KINDS[len(header.binaryblock)].from_bytes(content).dataobj)
-        return _canonical(values, header if placed is None else placed, path)
+    stored = _stored(path, mask=mask)
+    if like is not None:
+        placed = _stored(like, voxels=False)
+        if placed.values.shape != stored.values.shape or _form(like) != _form(path):
+            raise CaseError(
+                "E_SHAPE", f"{path} is not of the shape and kind of {like}: give a mask of the same voxels."
+            )
+        stored = replace(stored, affine=placed.affine, notes=placed.notes)
+    return _canonical(stored, path)
 
 
 def read_grid(path: Path) -> Slices:
@@ -135,15 +152,62 @@ def read_grid(path: Path) -> Slices:
     Raises:
         CaseError: as from `read_volume`, but for what only the voxels tell.
     """
-    header = read_header(path)
-    with _reading(path):
-        return _canonical(np.broadcast_to(np.uint8(0), header.get_data_shape()), header, path)
+    return _canonical(_stored(path, voxels=False), path)
+
+
+def _form(path: Path) -> str:
+    """The format of a volume's file: `dicom`, `itk`, `npz` or `nifti`."""
+    ending = path.suffix.lower()
+    if ending in itk.ENDINGS or ending == npz.ENDING:
+        return "npz" if ending == npz.ENDING else "itk"
+    return "dicom" if not is_nifti(path) and dicom.is_dicom(path) else "nifti"
+
+
+def _stored(path: Path, voxels: bool = True, mask: bool = False) -> Stored:
+    form = _form(path)
+    if form == "dicom":
+        return dicom.read(path, voxels)
+    if form == "itk":
+        return itk.read(path, voxels)
+    return npz.read(path, voxels, mask) if form == "npz" else _nifti(path, voxels)
 
 
 def read_header(path: Path) -> Any:
-    """nibabel's header of a file, once its promises are looked at; raises CaseError as `read_grid` does."""
-    with _reading(path), _unpacked(path) as (stream, most):
-        return _header(stream, most, path)[0]
+    """The geometry of a volume as nibabel's header: a file's own, or for other formats one with its affine.
+
+    Raises:
+        CaseError: as from `read_grid`.
+    """
+    if _form(path) == "nifti":
+        with _reading(path) as (stream, most):
+            return _header(stream, most, path)[0]
+    stored = _stored(path, voxels=False)
+    header = nib.Nifti1Header()
+    header.set_data_shape(stored.values.shape)
+    header.set_qform(stored.affine, 1)
+    header.set_sform(stored.affine, 1)
+    header.set_xyzt_units("mm")
+    return header
+
+
+def _nifti(path: Path, voxels: bool) -> Stored:
+    with _reading(path) as (stream, most):
+        header, start = _header(stream, most, path)
+        affine, notes = _placed(header, path)
+        shown = float(header["cal_min"]), float(header["cal_max"])
+        values = grid(header.get_data_shape())
+        if voxels:
+            content = _voxels(header, start, stream, path)
+            values = np.asanyarray(_KINDS[len(header.binaryblock)].from_bytes(content).dataobj)
+        window = shown if -np.inf < shown[0] < shown[1] < np.inf else None
+        return Stored(values.reshape((*values.shape, 1)[:3]), affine, notes, window)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """As `_unpacked`; turns what nibabel raises into E_READ, and keeps what it logs off the terminal."""
+    with reading(path, "NIfTI"), nib.imageglobals.LoggingOutputSuppressor(), _unpacked(path) as found:
+        yield found
 
 
 @contextmanager
@@ -164,20 +228,6 @@ def _unpacked(path: Path) -> Iterator[tuple[BinaryIO, int]]:
             yield cast(BinaryIO, stream), size * _MAX_DEFLATION
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what nibabel raises into E_READ, and keep what it logs off the terminal."""
-    try:
-        with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
-            yield
-    except CaseError:
-        raise
-    except TooLarge as error:
-        raise CaseError("E_SIZE", f"{path} is too large: {error}.") from error
-    except Exception as error:  # headers of damaged files raise almost anything
-        raise CaseError("E_READ", f"{path} cannot be read as NIfTI ({short(error)}): get the file again.") from error
-
-
 def _header(stream: BinaryIO, most: int, path: Path) -> tuple[Any, bytes]:
     """A header whose promises can be kept, and its bytes; no voxel is read.
 
@@ -195,8 +245,8 @@ def _header(stream: BinaryIO, most: int, path: Path) -> tuple[Any, bytes]:
     if len(shape) < 2 or min(shape) < 1 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
         raise CaseError("E_DIMS", f"{path} is {dimensions} of {kind}: give one 3-D volume of plain numbers per file.")
     voxels = int(np.prod(shape, dtype=object))
-    if voxels > _MAX_VOXELS:
-        raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {_MAX_VOXELS} in all.")
+    if voxels > MAX_VOXELS:
+        raise CaseError("E_SIZE", f"{path} promises {dimensions} voxels: the limit is {MAX_VOXELS} in all.")
     if voxels * kind.itemsize > most:
         raise CaseError("E_READ", f"{path} is cut short: its header promises {dimensions} voxels. Get the file again.")
     if np.isinf([header["scl_slope"], header["scl_inter"]]).any():
@@ -244,19 +294,17 @@ def _alike(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     return np.array_equal(turn, other_turn, equal_nan=True) and np.allclose(size, other_size, rtol=0.01)
 
 
-def _canonical(values: NDArray[Any], header: Any, path: Path) -> Slices:
-    shape = (*values.shape, 1)[:3]
-    affine, notes = _placed(header, path)
+def _canonical(stored: Stored, path: Path) -> Slices:
+    affine, shape = stored.affine, stored.values.shape
     turn = orientations.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(turn).any():
         raise CaseError("E_AFFINE", f"{path}: its affine does not say how the voxels lie in space; mend the header.")
-    turned = orientations.apply_orientation(values.reshape(shape), turn)
-    stored, affine = affine, affine @ orientations.inv_ornt_aff(turn, shape)
-    x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(affine))
+    turned = orientations.apply_orientation(stored.values, turn)
+    canonical = affine @ orientations.inv_ornt_aff(turn, shape)
+    x, y, z = (float(zoom) for zoom in nib.affines.voxel_sizes(canonical))
     if not all(1 / _MAX_ZOOM <= zoom <= _MAX_ZOOM for zoom in (x, y, z)):
         raise CaseError("E_AFFINE", f"{path}: its voxels are {x:g} x {y:g} x {z:g} mm large; mend the header.")
-    shown = float(header["cal_min"]), float(header["cal_max"])
-    return Slices(turned, (x, y, z), affine, notes, stored, shown if -np.inf < shown[0] < shown[1] < np.inf else None)
+    return Slices(turned, (x, y, z), canonical, stored.notes, affine, stored.window, stored.inverted)
 
 
 def read_target(path: Path, label: int | None, like: Path | None = None) -> Slices:
@@ -274,7 +322,7 @@ def read_target(path: Path, label: int | None, like: Path | None = None) -> Slic
 
 @lru_cache(maxsize=1)
 def _target(path: Path, modified: int, label: int | None, like: Path | None) -> Slices:
-    volume = read_volume(path) if like is None else read_volume(path, like)
+    volume = read_volume(path, like, mask=True)
     values, said = target(volume.values, path, label)
     return replace(volume, values=values, notes=said)
 
@@ -325,7 +373,8 @@ def _windowed(path: Path, modified: int, how: _How, non_finite: str) -> Slices:
         )
     values[bad] = 0
     notes = (f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0",) if count else ()
-    return replace(volume, values=how.show(volume, values, path), notes=(*volume.notes, *notes))
+    shown = how.show(volume, values, path)
+    return replace(volume, values=255 - shown if volume.inverted else shown, notes=(*volume.notes, *notes))
 
 
 def _modified(path: Path) -> int:

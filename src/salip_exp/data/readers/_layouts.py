@@ -40,6 +40,7 @@ TREES: Mapping[keys.Layout, _Tree] = {
         "**/{id}/{id}[_-]{channel}.nii*", "**/{id}/{id}[_-]seg.nii*", "flair", ("t2f", "t1c", "t1ce", "t1n", "t1")
     ),
     keys.Layout.totalsegmentator: _Tree("{id}/{channel}.nii*", "{id}/segmentations/{label}.nii*", "ct", ("mri",)),
+    keys.Layout.medsam_npz: _Tree("**/{id}.npz", "**/{id}.npz"),
 }
 """By layout."""
 

@@ -78,11 +78,13 @@ class Paired:
     Attributes:
         images, masks: paths by name.
         parts: what the pattern of images names, by name.
+        others: files that belong to one of these, as the slices of a series do.
     """
 
     images: Mapping[str, Path]
     masks: Mapping[str, Path]
     parts: Mapping[str, Mapping[str, str]]
+    others: Sequence[Path] = ()
 
     @property
     def both(self) -> int:

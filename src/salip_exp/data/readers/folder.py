@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from salip_exp.config import DatasetConfig
+from salip_exp.data import dicom, itk, npz
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.left_out import LeftOut
@@ -43,7 +46,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         found = _by_patterns(root, config)
     else:
         found = _by_globs(root, config)
-    listing = gather(found.images, found.masks, root, config, partial(_refs, found.parts, config))
+    listing = gather(found.images, found.masks, root, config, partial(_refs, found.parts, config), found.others)
     proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
     if proposal is None:
         return listing
@@ -57,7 +60,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
 
 def _proposal(root: Path, config: DatasetConfig) -> Proposal | None:
     """The settings that would pair what lies anywhere below the root."""
-    there = files_below(root, "**/*", (*PICTURES, *VOLUMES), config.files.follow_links)
+    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links)))
     masks = likely_masks(root, there)
     known = set(masks)
     return propose(root, [path for path in there if path not in known], masks) if masks else None
@@ -71,7 +74,10 @@ def _by_patterns(root: Path, config: DatasetConfig) -> Paired:
     marks = [] if masks is None else _files(root, masks.glob, "masks", config)
     known = {path for path in marks if masks and masks != images and masks.read(relative(path, root)) is not None}
     pictures = [path for path in _files(root, images.glob, "images", config) if path not in known]
-    found = pair(root, images, masks, pictures, marks)
+    whole = _whole(pictures)
+    found = replace(
+        pair(root, images, masks, list(whole), marks), others=[path for path in pictures if path not in whole]
+    )
     if found.images and found.masks and not found.both:
         raise DataError(unpaired(root, found.images, found.masks))
     return found
@@ -102,10 +108,21 @@ def _by_globs(root: Path, config: DatasetConfig) -> Paired:
     known = set(marks)
     pictures = [path for path in _files(root, files.images, "images", config) if path not in known]
     masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(composed(files.mask_suffix)))
-    images = by_name(pictures, lambda path: _name(path, root, files.images))
+    whole = _whole(pictures)
+    folders = Counter(path.parent for path in whole)
+
+    def name(path: Path) -> str:
+        """As of a picture; a series is called as its folder, if that has nothing else."""
+        own, series = PurePosixPath(_name(path, root, files.images)), whole[path]
+        if series is None:
+            return own.as_posix()
+        alone = folders[path.parent] == 1 and len(own.parts) > 1
+        return (own.parent if alone else own.parent / f"series-{series}").as_posix()
+
+    images = by_name(whole, name)
     if images and masks and not masks.keys() & images.keys():
         raise DataError(unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
-    return Paired(images, masks, {})
+    return Paired(images, masks, {}, [path for path in pictures if path not in whole])
 
 
 def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Path]:
@@ -114,7 +131,22 @@ def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Pa
         raise ConfigError(
             f"dataset.files.{key}={pattern!r} must be a glob below dataset.root, such as '{key}/**/*.png'."
         )
-    return files_below(root, pattern, (*PICTURES, *VOLUMES), config.files.follow_links)
+    return files_below(root, pattern, _endings(pattern), config.files.follow_links)
+
+
+def _endings(pattern: str) -> tuple[str, ...]:
+    """Endings of what is read: extras where they are installed, archives where a pattern asks for them."""
+    found = (*PICTURES, *VOLUMES, *((npz.ENDING,) if pattern.endswith(npz.ENDING) else ()))
+    extras = (("pydicom", dicom.ENDINGS), ("SimpleITK", itk.ENDINGS))
+    return (*found, *(ending for package, endings in extras if find_spec(package) for ending in endings))
+
+
+def _whole(paths: Sequence[Path]) -> dict[Path, str | None]:
+    """The files that stand for an image, and the series of those that stand for one of many files."""
+    slices = [path for path in paths if path.suffix.lower() not in (*PICTURES, *VOLUMES) and dicom.is_dicom(path)]
+    series = dicom.leaders(slices)
+    apart = set(slices)
+    return {path: series.get(path) for path in paths if path not in apart or path in series}
 
 
 def _name(path: Path, root: Path, pattern: str) -> str:
@@ -143,10 +175,13 @@ def _told(load: Callable[[], Case], group: str, subject: str) -> Case:
 
 
 def _read(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> list[CaseRef]:
-    if mask is not None and is_volume(mask) != is_volume(image):
-        error = CaseError("E_SHAPE", f"{image} and its mask {mask} must both be pictures or both be NIfTI.")
+    try:
+        stack = is_volume(image)
+        if mask is not None and is_volume(mask) != stack:
+            raise CaseError("E_SHAPE", f"{image} and its mask {mask} must both be pictures or both be volumes.")
+    except CaseError as error:
         return [CaseRef(name, config.group, name, failing(error))]
-    if is_volume(image):
+    if stack:
         return slice_refs(name, config.group, image, mask, config)
     return [picture_ref(name, image, mask, config)]
 
