@@ -123,6 +123,16 @@ def test_two_series_of_a_folder_are_two_volumes(tmp_path: Path, opened: Open) ->
     assert len(volumes) == 2 and all(name.startswith("series-") for name in volumes)
 
 
+def test_what_holds_no_picture_beside_a_series_is_told(tmp_path: Path, opened: Open) -> None:
+    series(tmp_path / "images" / "p", VALUES, TILTED)
+    (tmp_path / "images" / "p" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    dataset = opened("folder", tmp_path)
+    assert {ref.volume for ref in dataset.refs} == {"p"} and len(dataset.refs) == 6
+    assert [each.said.partition(":")[0] for each in dataset.beside[:1]] == [
+        "1 DICOM files are not read (images/p/DICOMDIR)"
+    ]
+
+
 def damage(files: list[Path], kind: str) -> None:
     if kind == "missing":
         files.sort(key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]))
@@ -141,7 +151,7 @@ def damage(files: list[Path], kind: str) -> None:
         ("missing", "E_AFFINE", r"2\.5 to 5 mm apart"),
         ("doubled", "E_DIMS", "at one place"),
         ("cut", "E_READ", "cannot be read as DICOM"),
-        ("empty", "E_READ", "cannot be read as DICOM"),
+        ("empty", "E_READ", "without a picture"),
     ],
 )
 def test_a_series_that_is_not_whole_is_refused(tmp_path: Path, kind: str, code: str, said: str) -> None:

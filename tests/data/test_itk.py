@@ -47,12 +47,15 @@ def test_it_goes_with_a_mask_of_another_format(tmp_path: Path, opened: Open) -> 
     assert case.volume == "a" and case.mask is not None and case.mask.any()
 
 
-@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+@pytest.mark.parametrize("ending", ["nrrd", "mha", "mhd", "plain.mha"])
 def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, ending: str) -> None:
     path = written(tmp_path / f"a.{ending}")
+    if ending == "plain.mha":
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(path), useCompression=False)
+    path = path.with_suffix(".raw") if ending == "mhd" else path
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CaseError, match="cannot be read as NRRD or MetaImage"):
-        read_volume(path)
+        read_volume(tmp_path / f"a.{ending}")
 
 
 @pytest.mark.parametrize("name", ["../v.raw", "/etc/passwd", "LIST", "a%03d.raw 1 5 1"])

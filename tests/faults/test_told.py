@@ -211,7 +211,7 @@ NOT_READ = {
     "2 DICOM files": "dcm2niix",
     "1 WebP picture is not read (images/b.webp)": "PNG",
     "1 GIF picture is not read (images/c.gif)": "PNG",
-    "3 volumes of other kinds are not read (images/v.mgz, images/v.mha, images/v.nrrd)": ".nii.gz",
+    "3 volumes of other kinds are not read (images/v.gipl, images/v.mgz, images/v.mnc)": ".nii.gz",
     "1 array is not read (masks/m.npy)": "nibabel",
     "1 .xyz file is not read (images/d.xyz)": "NIfTI",
     "1 mask has no image of its name (orphan)": "",
@@ -227,7 +227,7 @@ def littered(data: Path) -> Path:
     for name in ("series/1.2.840.7", "series/IM1"):
         (data / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
         (data / "raw" / name).write_bytes(b"\0" * 128 + b"DICM")
-    for name in ("images/v.mha", "images/v.nrrd", "images/v.mgz", "masks/m.npy", "images/d.xyz", "images/._good_1.png"):
+    for name in ("images/v.mnc", "images/v.gipl", "images/v.mgz", "masks/m.npy", "images/d.xyz", "images/._good_1.png"):
         (data / name).write_bytes(b"x")
     for name in ("b.webp", "c.gif"):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(data / "images" / name)

@@ -75,19 +75,19 @@ def stack_of(path: Path) -> tuple[Path, ...]:
 def leaders(paths: Iterable[Path]) -> dict[Path, str | None]:
     """The files that stand for a volume or a picture, each with a hash of its series; None for a file by itself.
 
-    Files that cannot be read stand for themselves. A volume stands where its first file does.
+    A volume stands where its first file does. Files without a picture (reports,
+    directories, what is damaged) stand for nothing.
     """
     found: dict[Path, str | None] = {}
     seen: set[Path] = set()
     for path in paths:
         if path in seen:
             continue
-        try:
+        head = _heads(path.parent, path.parent.stat().st_mtime_ns).get(path.name)
+        if head is not None:
             stack = stack_of(path)
-        except CaseError:
-            stack = (path,)
-        seen.update(stack)
-        found[path] = None if len(stack) == 1 else _heads(path.parent, path.parent.stat().st_mtime_ns)[path.name].series
+            seen.update(stack)
+            found[path] = head.series if len(stack) > 1 else None
     return found
 
 
@@ -98,14 +98,14 @@ def is_stack(path: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _heads(folder: Path, modified: int) -> dict[str, _Head]:
-    """What the headers of a folder say, by name."""
+    """What the headers of pictures in a folder say, by name."""
     found = {}
     for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
         if path.is_file() and is_dicom(path):
             try:
                 with reading(path, "DICOM"):
                     found[path.name] = _head(path)
-            except CaseError:
+            except CaseError:  # told by whoever lists files; it fails where it is asked for itself
                 continue
     return found
 
@@ -118,6 +118,8 @@ _TOLD = (
 
 def _head(path: Path) -> _Head:
     header = _read(path, _TOLD)
+    if not (header.get("Rows") and header.get("Columns")):
+        raise CaseError("E_READ", f"{path} is DICOM without a picture: remove it.")
     series = hashlib.sha256(str(header.get("SeriesInstanceUID", "")).encode()).hexdigest()[:8]
     position, directions = (_numbers(header.get(key)) for key in ("ImagePositionPatient", "ImageOrientationPatient"))
     if len(position) != 3 or len(directions) != 6 or int(header.get("NumberOfFrames") or 1) > 1:

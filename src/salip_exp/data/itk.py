@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def read(path: Path, voxels: bool = True) -> Stored:
     """
     with reading(path, "NRRD or MetaImage"):
         sitk = _simple_itk()
-        _require_beside(path)
+        left, promised = _beside(path)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
@@ -42,6 +43,11 @@ def read(path: Path, voxels: bool = True) -> Stored:
                 "E_DIMS", f"{path} is {dimensions} of {parts} numbers: give one 3-D volume of plain numbers."
             )
         require_fair(shape, path)
+        if promised is None and path.suffix.lower() in (".mha", ".mhd"):
+            one = sitk.Image([1] * len(shape), reader.GetPixelIDValue())
+            promised = math.prod(shape) * one.GetSizeOfPixelComponent()
+        if promised is not None and left < promised:
+            raise ValueError(f"it is cut short: {left} of {promised} bytes")
         affine = _affine(reader, len(shape))
         whole = (*shape, 1)[:3]
         return Stored(sitk.GetArrayFromImage(reader.Execute()).T.reshape(whole) if voxels else grid(whole), affine)
@@ -54,10 +60,13 @@ def _affine(reader: Any, dimensions: int) -> Any:
     return from_lps([*(turn * size).T, origin])
 
 
-def _require_beside(path: Path) -> None:
-    """Raise E_PATH where a header names files elsewhere, and E_READ where its compressed voxels are not all there.
+def _beside(path: Path) -> tuple[int, int | None]:
+    """How many bytes there are for voxels, and how many a MetaImage header promises that compresses them.
 
-    Every file is opened as those of others are; MetaImage is looked at since ITK tells the terminal what is missing.
+    ITK itself tells the terminal what is missing. Every file is opened as those of others are.
+
+    Raises:
+        CaseError: E_PATH, the header names files elsewhere.
     """
     with open_file(path, _MOST) as stream:
         start = stream.read(1 << 16)
@@ -72,8 +81,7 @@ def _require_beside(path: Path) -> None:
         with open_file(path.with_name(name), _MOST) as stream:
             left = stream.seek(0, 2)
     promised = _PACKED.search(start)
-    if promised is not None and left < int(promised[1]):
-        raise ValueError(f"it is cut short: {left} of {int(promised[1])} bytes")
+    return left, None if promised is None else int(promised[1])
 
 
 def _simple_itk() -> Any:

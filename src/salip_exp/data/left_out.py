@@ -166,7 +166,7 @@ def _trimmed_by(config: Volume) -> str:
 _PILLOW, _ITK = "Pillow or ImageMagick saves them as PNG", "SimpleITK or nibabel saves them as .nii.gz"
 _EVERYWHERE = {
     "DICOM [file|files]": (
-        "dataset=folder reads them with pip install 'salip_exp[dicom]', and dcm2niix makes NIfTI of them",
+        "dataset=folder reads those with pictures, after pip install 'salip_exp[dicom]'; dcm2niix makes NIfTI of them",
         ".dcm .dicom .ima .dic",
     ),
     "WebP [picture|pictures]": (_PILLOW, ".webp"),

@@ -124,7 +124,7 @@ def test_volumes_and_pictures_may_be_mixed_but_not_within_a_case(
     volume(tmp_path / "images" / "c.nii.gz", np.ones((3, 4, 5), np.uint8))
     dataset = opened("folder", tmp_path, "volume.trim_mm=0")
     assert ids(dataset) == ["a", "b", "c/sagittal_000", "c/sagittal_001", "c/sagittal_002"]
-    with pytest.raises(CaseError, match="must both be pictures or both be NIfTI"):
+    with pytest.raises(CaseError, match="must both be pictures or both be volumes"):
         dataset.refs[1].load()
     assert dataset.refs[2].load().volume == "c"
 

@@ -75,9 +75,7 @@ def _by_patterns(root: Path, config: DatasetConfig) -> Paired:
     known = {path for path in marks if masks and masks != images and masks.read(relative(path, root)) is not None}
     pictures = [path for path in _files(root, images.glob, "images", config) if path not in known]
     whole = _whole(pictures)
-    found = replace(
-        pair(root, images, masks, list(whole), marks), others=[path for path in pictures if path not in whole]
-    )
+    found = replace(pair(root, images, masks, list(whole), marks), others=_slices(whole))
     if found.images and found.masks and not found.both:
         raise DataError(unpaired(root, found.images, found.masks))
     return found
@@ -122,7 +120,7 @@ def _by_globs(root: Path, config: DatasetConfig) -> Paired:
     images = by_name(whole, name)
     if images and masks and not masks.keys() & images.keys():
         raise DataError(unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
-    return Paired(images, masks, {}, [path for path in pictures if path not in whole])
+    return Paired(images, masks, {}, _slices(whole))
 
 
 def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Path]:
@@ -142,11 +140,19 @@ def _endings(pattern: str) -> tuple[str, ...]:
 
 
 def _whole(paths: Sequence[Path]) -> dict[Path, str | None]:
-    """The files that stand for an image, and the series of those that stand for one of many files."""
+    """The files that stand for an image, and the series of those that stand for one of many files.
+
+    DICOM without a picture is left for the account of what is not read.
+    """
     slices = [path for path in paths if path.suffix.lower() not in (*PICTURES, *VOLUMES) and dicom.is_dicom(path)]
     series = dicom.leaders(slices)
     apart = set(slices)
     return {path: series.get(path) for path in paths if path not in apart or path in series}
+
+
+def _slices(whole: Mapping[Path, str | None]) -> list[Path]:
+    """The files that belong to series."""
+    return [each for path, series in whole.items() if series is not None for each in dicom.stack_of(path)]
 
 
 def _name(path: Path, root: Path, pattern: str) -> str:
