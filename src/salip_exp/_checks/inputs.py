@@ -17,6 +17,7 @@ from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
+from salip_exp.data.doubts import Doubts
 from salip_exp.data.left_out import NAMED, UNSCORED
 from salip_exp.data.loading import NOT_ON_SIDE
 from salip_exp.errors import (
@@ -178,6 +179,7 @@ class _Seen:
         self.notes: dict[str, list[str]] = {"constant image": []}
         self.same: dict[bytes, list[str]] = defaultdict(list)
         self.pairs: dict[Path, Path] = {}
+        self.doubts = Doubts(config.dataset, config.area if METHODS[config.method].clip else None)
 
     def read(self, ref: CaseRef) -> None:
         """Read a case as a run does. A volume is one file: where one slice cannot be read, none is tried after it."""
@@ -196,6 +198,7 @@ class _Seen:
 
     def _note(self, case: Case) -> None:
         self.cases += 1
+        self.doubts.see(case)
         self.pixels = max(self.pixels, case.image.shape[0] * case.image.shape[1])
         self.same[hashlib.sha256(case.image.tobytes()).digest()].append(case.case_id)
         if case.mask is None:
@@ -222,6 +225,8 @@ class _Seen:
         if self.untargeted:
             what = "[image has no target and gets|images have no target and get] no score"
             yield warning(_DATA, f"{many(len(self.untargeted), what)}: {some(self.untargeted)}")
+        for doubt in self.doubts.told():
+            yield warning(_DATA, doubt.said)
         for ids in self.same.values():
             if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
                 yield warning(_DATA, f"{some(ids)} hold the very same pixels: remove the copies, which count twice")

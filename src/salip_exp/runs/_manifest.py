@@ -168,6 +168,7 @@ def closing(run: Run, built: Mapping[str, int], parts: Parts, store: Store) -> d
     data = run.manifest["data"]
     shrunk = [each.case_id for each in run.records if LOST_REGIONS in each.notes]
     more = [told(names).to_dict() for told, names in ((vanished_targets, vanished), (shrunk_targets, shrunk)) if names]
+    more += [each.to_dict() for each in run.doubts.told()]
     return {
         "data": data | {"left_out": [*data["left_out"], *more]},
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),

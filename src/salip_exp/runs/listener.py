@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from salip_exp.config import Config
 from salip_exp.data.case import CaseRef, Dataset
+from salip_exp.data.doubts import Doubts
 from salip_exp.errors import SalipError
 from salip_exp.methods.base import Method
+from salip_exp.methods.traits import METHODS
 from salip_exp.runs.identity import Identity
 from salip_exp.runs.records import CaseRecord
 
@@ -34,6 +36,7 @@ class Run:
         summary: what `summary.json` holds; empty until all cases are finished.
         sentences: as CLIP reads them.
         natives: the cases by id at the size of their files, where they are scored so; else empty.
+        doubts: what the targets of its cases say about its settings.
     """
 
     config: Config
@@ -50,6 +53,10 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     sentences: Sequence[str] = ()
     natives: Mapping[str, CaseRef] = field(default_factory=dict)
+    doubts: Doubts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.doubts = Doubts(self.config.dataset, self.config.area if METHODS[self.config.method].clip else None)
 
 
 class Listener:

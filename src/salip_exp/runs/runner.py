@@ -96,6 +96,7 @@ def _run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
 def _finished(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     start = time.perf_counter()
     loaded = load()
+    run.doubts.see(loaded.case)
     case_hash = fingerprint(loaded.case)
     key = record_key(run.identity, case_hash)
     known = _known(run, ref.case_id, key)

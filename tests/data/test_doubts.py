@@ -1,0 +1,67 @@
+"""What targets say about settings: k, inverted and full masks, the area filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from salip_exp.config import AreaConfig, AreaUnit, DatasetConfig, Side
+from salip_exp.data.case import Case
+from salip_exp.data.doubts import Doubts
+
+ONE = np.zeros((20, 20), bool)
+ONE[2:8, 2:8] = True
+TWO = ONE | ONE[:, ::-1]
+SPECK = ONE.copy()
+SPECK[15, 15] = True
+LARGE = np.zeros((20, 20), bool)
+LARGE[1:19, 1:19] = True
+
+
+def told(masks: Sequence[NDArray[np.bool_] | None], area: AreaConfig | None = None, **keys: object) -> list[str]:
+    seen = Doubts(DatasetConfig("set", "folder", **keys), area)
+    for number, mask in enumerate(masks):
+        seen.see(Case(f"c{number}", "set", "g", np.zeros((20, 20, 3), np.uint8), mask, None, "s"))
+    return [each.said for each in seen.told()]
+
+
+@pytest.mark.parametrize(
+    ("masks", "k", "said"),
+    [
+        (
+            [TWO, TWO, ONE],
+            1,
+            "2 of 3 targets are in 2 parts of similar size, and dataset.k=1 looks for 1: dataset.k=2 fits",
+        ),
+        ([ONE, ONE], 2, "2 of 2 targets are in one piece, and dataset.k=2 looks for 2: dataset.k=1 fits"),
+        ([ONE, SPECK, None, np.zeros((20, 20), bool)], 1, None),
+        ([TWO, TWO], 2, None),
+        ([TWO, ONE], 1, None),
+        ([TWO, ONE], 2, None),
+    ],
+)
+def test_another_number_of_parts_is_told(masks: list[NDArray[np.bool_] | None], k: int, said: str | None) -> None:
+    found = told(masks, k=k)
+    assert (found == []) if said is None else found[0].startswith(said)
+    assert not told(masks, k=1, side=Side.left)
+
+
+def test_full_and_inverted_masks_are_told() -> None:
+    assert told([~ONE, ONE, LARGE]) == [
+        "1 target holds more than half of its image and its border (c0): where background is marked instead of the "
+        "organ, dataset.files.label=N chooses the organ's number"
+    ]
+    assert told([~np.zeros((20, 20), bool)]) == ["1 target fills its image (c0): look at the masks"]
+
+
+@pytest.mark.parametrize(("unit", "threshold"), [(AreaUnit.fraction, 0.6), (AreaUnit.pixels, 300)])
+def test_targets_that_the_area_filter_drops_are_told(unit: AreaUnit, threshold: float) -> None:
+    area = AreaConfig(enabled=True, threshold=threshold, unit=unit)
+    assert told([ONE, LARGE], area) == [
+        f"1 target is larger than the area filter lets through (c1): area.threshold={threshold:g} drops such "
+        "candidates; raise it, or add +ablation=no_filter"
+    ]
+    assert told([ONE, LARGE], AreaConfig(enabled=False)) == []
