@@ -132,6 +132,7 @@ class Layout(StrEnum):
     brats = "brats"
     totalsegmentator = "totalsegmentator"
     medsam_npz = "medsam_npz"
+    coco = "coco"
 
 
 class NonFinite(StrEnum):

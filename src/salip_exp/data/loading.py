@@ -264,7 +264,7 @@ def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig
 
 def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
-    pixels, spacing, notes = _pixels(image, config)
+    pixels, spacing, notes = read_pixels(image, config)
     target: Mask | Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
@@ -277,8 +277,14 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     return make_case(ref, config, image, pixels, target, spacing, notes=notes, mask_path=mask)
 
 
-def _pixels(path: Path, config: DatasetConfig) -> tuple[NDArray[np.uint8], tuple[float, float] | None, tuple[str, ...]]:
-    """A picture of any format as uint8 (H, W, 3) RGB, its millimetres per pixel where it says them, and notes."""
+def read_pixels(
+    path: Path, config: DatasetConfig
+) -> tuple[NDArray[np.uint8], tuple[float, float] | None, tuple[str, ...]]:
+    """A picture of any format as uint8 (H, W, 3) RGB, its millimetres per pixel where it says them, and notes.
+
+    Raises:
+        CaseError: as from `read_picture`, `dicom.read_single` and `npz.read_flat`.
+    """
     ending = path.suffix.lower()
     if ending == npz.ENDING:
         values = npz.read_flat(path, mask=False)

@@ -42,7 +42,7 @@ TREES: Mapping[keys.Layout, _Tree] = {
     keys.Layout.totalsegmentator: _Tree("{id}/{channel}.nii*", "{id}/segmentations/{label}.nii*", "ct", ("mri",)),
     keys.Layout.medsam_npz: _Tree("**/{id}.npz", "**/{id}.npz"),
 }
-"""By layout."""
+"""By layout. COCO's masks stand in a file of their own kind (`_coco`)."""
 
 
 def placed(root: Path, files: keys.Files) -> keys.Files:
@@ -52,6 +52,8 @@ def placed(root: Path, files: keys.Files) -> keys.Files:
         ConfigError: a label or a channel is named that is none, or a layout needs one.
         DataError: `dataset.json` cannot be understood.
     """
+    if files.layout is keys.Layout.coco:
+        return files
     if files.layout is None:
         return files if files.label is None else replace(files, label=_number(root, files.label))
     tree = TREES[files.layout]

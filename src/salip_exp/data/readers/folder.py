@@ -9,13 +9,14 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from salip_exp.config import DatasetConfig
+from salip_exp.config import DatasetConfig, Layout
 from salip_exp.data import dicom, itk, npz
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.left_out import LeftOut
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_below, require_folder, stem
+from salip_exp.data.readers._coco import coco_ref, from_coco
 from salip_exp.data.readers._layouts import placed
 from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
 from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
@@ -40,7 +41,9 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     require_folder(root, LAYOUT)
     files = placed(root, config.files)
     config = replace(config, files=files)
-    if files.table is not None:
+    if files.layout is Layout.coco:
+        found = from_coco(root, config)
+    elif files.table is not None:
         found = from_table(Path(files.table).expanduser(), root)
     elif "{" in files.images or "{" in (files.masks or ""):
         found = _by_patterns(root, config)
@@ -166,8 +169,10 @@ def _refs(
     parts: Mapping[str, Mapping[str, str]], config: DatasetConfig, name: str, image: Path, mask: Path | None
 ) -> Sequence[CaseRef]:
     """The cases of an image, of the group and the subject that its pattern or table names."""
-    refs = _read(name, image, mask, config)
     told = parts.get(name, {})
+    if config.files.layout is Layout.coco and mask is not None:
+        return [coco_ref(name, image, mask, told["name"], config)]
+    refs = _read(name, image, mask, config)
     group, subject = told.get("group"), told.get("subject")
     if group or subject:
         for place, ref in enumerate(refs):
