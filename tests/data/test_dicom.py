@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from salip_exp.data import dicom
 from salip_exp.data.case import Dataset
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.volumes import read_grid, read_target, read_volume, read_windowed
-from salip_exp.errors import CaseError, EnvironmentFault
+from salip_exp.errors import CaseError, DataError, EnvironmentFault
 
 Open = Callable[..., Dataset]
 Save = Callable[..., Path]
@@ -131,6 +132,19 @@ def test_what_holds_no_picture_beside_a_series_is_told(tmp_path: Path, opened: O
     assert [each.said.partition(":")[0] for each in dataset.beside[:1]] == [
         "1 DICOM files are not read (images/p/DICOMDIR)"
     ]
+
+
+def test_a_tree_of_series_is_proposed_by_its_folders(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "labels").mkdir()
+    for number, name in enumerate(("p1", "p2")):
+        series(tmp_path / "scans" / name, VALUES, TILTED, [f"IM{number}{n}" for n in range(5)])
+        nib.save(nib.Nifti1Image((VALUES > 0).astype(np.uint8), TILTED), tmp_path / "labels" / f"{name}_liver.nii.gz")
+    with pytest.raises(
+        DataError, match=r"images='scans/\{id\}/\*' .*masks='labels/\{id\}_liver\.nii\.gz' pairs 2"
+    ) as caught:
+        opened("folder", tmp_path)
+    keys = [each.removeprefix("dataset.") for each in shlex.split(str(caught.value).rpartition(": ")[2])[:2]]
+    assert {ref.volume for ref in opened("folder", tmp_path, *keys).refs} == {"p1", "p2"}
 
 
 def damage(files: list[Path], kind: str) -> None:

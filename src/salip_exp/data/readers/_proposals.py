@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from salip_exp._wording import many
-from salip_exp.data.paths import stem
+from salip_exp.data.paths import PICTURES, VOLUMES, stem
 from salip_exp.data.readers._layouts import TREES
 from salip_exp.data.readers._patterns import Pattern, pair, relative
 from salip_exp.errors import DataError
@@ -116,8 +116,12 @@ def _names(path: str) -> tuple[str, ...]:
 def _pattern(path: str, part: str, folders: bool, ending: bool) -> str:
     """A path as a pattern: a part of it is `{id}`, folders with other numbers are any, and so may its ending be."""
     *above, name = _names(path)
+    if part not in name and not path.lower().endswith((*PICTURES, *VOLUMES)):
+        name = "*"  # one file of a series
     signs = [("*" if folders and part not in each and re.search(r"\d", each) else each) for each in above]
     whole = "/".join([*signs, name]).replace(part, "{id}")
+    if name == "*":
+        return whole
     return f"{whole}.*" if ending else whole + PurePosixPath(path).name[len(name) :]
 
 
