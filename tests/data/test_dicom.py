@@ -19,7 +19,7 @@ from salip_exp.config import DatasetConfig, Volume
 from salip_exp.data import dicom
 from salip_exp.data.case import Dataset
 from salip_exp.data.loading import slice_refs
-from salip_exp.data.volumes import read_grid, read_target, read_volume, read_windowed
+from salip_exp.data.volumes import read_grid, read_header, read_target, read_volume, read_windowed
 from salip_exp.errors import CaseError, DataError, EnvironmentFault
 
 Open = Callable[..., Dataset]
@@ -82,6 +82,8 @@ def test_a_series_is_the_nifti_of_the_same_volume(tmp_path: Path, affine: NDArra
         assert found.zooms == pytest.approx(nifti.zooms, rel=1e-6)
         assert np.abs(found.affine - nifti.affine).max() < 1e-4
     assert read_grid(files[0]).values.shape == nifti.values.shape
+    header, grid = read_header(files[0]), read_grid(files[0])
+    assert header.get_data_shape() == VALUES.shape and np.abs(header.get_best_affine() - grid.file_affine).max() < 1e-4
     chosen = Volume(window=[-160, 240])
     assert (read_windowed(files[0], chosen).values == read_windowed(tmp_path / "v.nii", chosen).values).all()
 
@@ -130,7 +132,7 @@ def test_what_holds_no_picture_beside_a_series_is_told(tmp_path: Path, opened: O
     dataset = opened("folder", tmp_path)
     assert {ref.volume for ref in dataset.refs} == {"p"} and len(dataset.refs) == 6
     assert [each.said.partition(":")[0] for each in dataset.beside[:1]] == [
-        "1 DICOM files are not read (images/p/DICOMDIR)"
+        "1 DICOM file is not read (images/p/DICOMDIR)"
     ]
 
 
