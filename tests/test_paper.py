@@ -13,7 +13,8 @@ import yaml
 from salip_exp import _paper
 from salip_exp._experiments.cells import figures_of, plan, tables_of
 from salip_exp._experiments.outcome import LABELS
-from salip_exp._paper import columns, figure, other_text, paper_scores, parts, sources, table
+from salip_exp._paper import columns, figure, notes_on_text, paper_scores, parts, sources, table
+from salip_exp.config import Config, DatasetConfig
 
 CONF = Path(str(resources.files("salip_exp.conf"))) / "experiment"
 
@@ -103,13 +104,17 @@ def test_sentences_are_theirs_where_their_hash_is(monkeypatch: pytest.MonkeyPatc
     published = {"lungs": {"sentences": 2, "sha256": hashlib.sha256(b"A lung.\nTwo lungs.").hexdigest()}}
     document = _paper._document()
     monkeypatch.setattr(_paper, "_document", lambda: {**document, "texts": published})
+
+    def said(sentences: list[str], name: str = "xray", preset: str = "paper") -> str:
+        return " ".join(notes_on_text(Config(dataset=DatasetConfig(name=name), preset=preset), sentences))
+
     for name in ("xray", "phantom_xray"):
-        assert other_text(name, theirs) is None
-        other = other_text(name, [*theirs, "A rib."])
-        assert other is not None and "3 in place of their 2" in other and "vdt.file=lungs.json" in other
-        assert other.startswith(LABELS)
-        assert other_text(name, theirs[::-1]) is not None
-    assert "none for kidneys" in str(other_text("kidneys", theirs))
+        assert said(theirs, name) == ""
+        other = said([*theirs, "A rib."], name)
+        assert "3 in place of their 2" in other and "vdt.file=lungs.json" in other and other.startswith(LABELS)
+        assert said(theirs[::-1], name)
+    assert "none for kidneys" in said(theirs, "kidneys")
+    assert said([]) == said(["A rib."], preset="default") == ""
 
 
 def test_the_authors_files_are_known_by_count_and_hash() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from salip_exp.config import Config
 from salip_exp.networks.registry import TABLE
 
 SALIP = "salip"
@@ -181,21 +182,20 @@ OTHER_TEXT = "preset=paper with other sentences than the authors'"
 """Beginning of the note on a run that is the authors' but for its text."""
 
 
-def other_text(dataset: str, sentences: Sequence[str]) -> str | None:
-    """How the text of a run differs from what the authors publish for its data set; None where it is theirs.
+def notes_on_text(config: Config, sentences: Sequence[str]) -> list[str]:
+    """That a run of `preset=paper` has other sentences than the authors publish for its data set; else nothing.
 
     Args:
-        dataset: as configured; they publish nothing for others than their own.
-        sentences: as CLIP reads them.
+        sentences: as CLIP reads them; none of a method without CLIP.
     """
-    named = (each.text for each in sources().values() if dataset in (each.phantoms, each.real))
-    name = next(named, None)
+    if config.preset != "paper" or not sentences:
+        return []
+    dataset = config.dataset.name
+    name = next((each.text for each in sources().values() if dataset in (each.phantoms, each.real)), None)
     if name is None:
-        return f"{OTHER_TEXT}: they publish none for {dataset}"
+        return [f"{OTHER_TEXT}: they publish none for {dataset}"]
     published = _document()["texts"][name]
     if hashlib.sha256("\n".join(sentences).encode()).hexdigest() == published["sha256"]:
-        return None
-    return (
-        f"{OTHER_TEXT} ({dataset}): {len(sentences)} in place of their {published['sentences']}, which "
-        f"vdt.file={name}.json of their clip_prompts/ gives"
-    )
+        return []
+    theirs = f"their {published['sentences']}, which vdt=custom vdt.file={name}.json of their clip_prompts/ gives"
+    return [f"{OTHER_TEXT} ({dataset}): {len(sentences)} in place of {theirs}"]

@@ -184,6 +184,8 @@ def test_a_sentence_is_counted_in_tokens_of_clip_and_not_in_letters(config: Make
 
 def test_methods_without_clip_need_no_text(config: Make) -> None:
     assert list(text_findings(config("method=gt_sam"))) == []
+    ok, other = text_findings(config("preset=paper"))
+    assert (ok.level, other.level) == ("ok", "warn") and "other sentences than the authors'" in other.said
 
 
 def test_folders_that_cannot_be_written_are_errors_with_another_place_to_choose(config: Make, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from salip_exp._checks.finding import Finding, Level, failure, fine, warning
 from salip_exp._console import progress
+from salip_exp._paper import notes_on_text
 from salip_exp._wording import many, some
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
@@ -54,6 +55,7 @@ def text_findings(config: Config) -> Iterator[Finding]:
         TEXT,
         f"vdt={config.vdt.name}: {many(len(sentences), 'sentence')}, each within the {TOKENS} tokens of CLIP",
     )
+    yield from (warning(TEXT, said) for said in notes_on_text(config, sentences))
 
 
 def _require_short(sentence: str, number: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._files import atomic_write
+from salip_exp._paper import notes_on_text
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuned import tuned_yaml
 from salip_exp._settings.tuning import sampler_of
@@ -23,7 +24,7 @@ from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.runs._manifest import write_config
 from salip_exp.runs.folder import write_json
-from salip_exp.runs.summary import EMBEDDED_NOTE, notes_on_text
+from salip_exp.runs.summary import EMBEDDED_NOTE
 
 
 def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from salip_exp._files import atomic_write
-from salip_exp._paper import other_text
+from salip_exp._paper import notes_on_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
 from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
@@ -127,12 +127,6 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
     if failed:
         said.append(f"{failed} of {many(len(records), 'case')} failed and are in no mean")
     return said
-
-
-def notes_on_text(config: Config, sentences: Sequence[str]) -> list[str]:
-    """What has to be said of sentences that are not the authors' where all else is to be theirs; none without any."""
-    said = other_text(config.dataset.name, sentences) if config.preset == "paper" and sentences else None
-    return [] if said is None else [said]
 
 
 def _gap(records: Sequence[CaseRecord], groups: Sequence[str], config: Config) -> Gap | None:
