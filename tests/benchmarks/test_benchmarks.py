@@ -39,6 +39,12 @@ def test_every_other_benchmark_runs(tmp_path, name):
     assert {row["benchmark"] for row in run(tmp_path, "--only", name)} == {name}
 
 
+def test_the_comparison_with_the_authors_code_says_that_there_is_none(tmp_path):
+    done = subprocess.run([sys.executable, SUITE / "authors.py", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("is no checkout of the authors' repository: nothing is compared")
+
+
 def test_the_gpu_script_says_that_there_is_no_gpu(tmp_path):
     command = [sys.executable, SUITE / "gpu.py", "--results", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": ""})

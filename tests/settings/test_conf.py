@@ -24,17 +24,20 @@ SENTENCES = "vdt.sentences=['A kidney on black.', 'A bean-shaped organ, smooth.'
 
 # Audit 1C, key by key: what the paper leaves open. `sam.*` is set by preset=paper alone: sam=tiny has its own.
 OPEN = {
-    "C1": ["dataset.resize.mode", "dataset.resize.side", "dataset.resize.interpolation"],
+    "C1": ["dataset.resize.mode", "dataset.resize.side", "dataset.resize.interpolation", "dataset.resize.masks"],
     "C2": ["dataset.channels"],
     "C3": ["view.kind", "view.fit", "view.inclusive", "view.margin"],
     "C4": ["retrieval.prototype"],
     "C5": ["clip.precision", "retrieval.ties"],
     "C6": ["retrieval.max_overlap"],
-    "C7": ["organ.multimask", "organ.threshold", "prompt.min_component_area"],
+    "C7": ["organ.multimask", "organ.threshold", "prompt.min_component_area", "prompt.boxes"],
     "C8": ["view.box_width", "view.contour_width", "view.color", "view.true_blur"],
     "C9": ["score.empty_target"],
     "B4": ["area.enabled", "area.threshold", "area.unit"],
-    "B11": [f"dataset.volume.{key}" for key in ("axis", "skip_empty", "trim_mm", "window_low", "window_high")],
+    "B11": [
+        f"dataset.volume.{key}"
+        for key in ("axis", "skip_empty", "resize", "trim_mm", "trim_slices", "window_low", "window_high", "window_of")
+    ],
 }
 
 
@@ -230,7 +233,10 @@ def test_nothing_of_a_folders_volumes_is_left_out_unless_asked() -> None:
 
 def test_the_paper_preset_is_the_authors_code() -> None:
     paper = config("dataset=hc18", "preset=paper")
-    assert (paper.dataset.resize.mode, paper.dataset.resize.interpolation) == ("squash", "bilinear")
+    resize, volume = paper.dataset.resize, paper.dataset.volume
+    assert (resize.mode, resize.interpolation, resize.masks) == ("squash", "bilinear", "resize_first")
+    assert (volume.resize, volume.window_of, volume.trim_mm, volume.trim_slices) == (False, "slice", 0, 20)
+    assert paper.prompt.boxes == "outlines"
     assert (paper.view.fit, paper.view.inclusive) == ("center_crop", False)
     assert (paper.retrieval.prototype, paper.retrieval.max_overlap) == ("mean_first", 1.0)
     assert (paper.sam.crop_n_layers, paper.sam.crop_n_points_downscale_factor) == (1, 2)
