@@ -12,13 +12,16 @@ import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from salip_exp._tuning.tune import study_in
 from salip_exp.cache._base import Stage
 from salip_exp.cache._files import entry_path
+from salip_exp.cache.store import MemoryStore
 from salip_exp.methods.base import Prediction
 
 SIZES = (8, 16, 32)
@@ -104,3 +107,18 @@ def test_a_finished_case_holds_its_record_and_nothing_else(fakes: Any, tmp_path:
     print(f"{first:.0f} and {second:.0f} bytes a case")
     assert second < 8 << 10 and second < 2 * first + 1024, held
     assert max(alive.values()) <= 2, alive
+
+
+@pytest.mark.ci
+@pytest.mark.fault("B6")
+def test_studies_grow_as_their_trials(
+    module_at: Callable[[Path], ModuleType], blob_sam: Any, random_clip: Any, tmp_path: Path, helpers: Any
+) -> None:
+    stubs, store = module_at(Path(__file__).parents[1] / "tuning" / "stubs.py"), MemoryStore(2**28)
+
+    def study(n: int, folder: Path) -> None:
+        study_in(stubs.config(n_trials=n), folder, stubs.StubLab(blob_sam, random_clip, store=store))
+
+    study(SIZES[2], tmp_path / "first")  # the stages of all settings are made
+    work = {n: helpers.calls(lambda n=n: study(n, tmp_path / str(n))) for n in SIZES}
+    assert in_proportion(work), work

@@ -74,12 +74,12 @@ def test_a_clear_gain_is_told_from_one_that_is_not() -> None:
     assert (found.highest, found.tied, found.near, found.keep_default) == (1, 1, 1, False)
     assert found.gain == pytest.approx(0.406)
     assert found.expected == pytest.approx(0.906)
-    lucky = trial(1, [0.5, 0.6, 0.5, 0.4, 0.9], 0.6)
-    assert certainty([bad, lucky], "dsc", Choice.robust, SUBJECTS, configured_first=True).keep_default is True
+    alike = trial(1, [0.5, 0.6, 0.5, 0.42, 0.5], 0.6)
+    assert certainty([bad, alike], "dsc", Choice.highest, SUBJECTS, configured_first=True).keep_default is True
     assert certainty([bad, good], "dsc", Choice.robust, SUBJECTS, configured_first=False).keep_default is None
     one = [trial(0, [0.5]), trial(1, [0.9])]
     alone = certainty(one, "dsc", Choice.highest, SUBJECTS, configured_first=True)
-    assert (alone.expected, alone.gain_se, alone.keep_default) == (None, None, True)
+    assert (alone.expected, alone.gain_se, alone.keep_default) == (None, None, False)
 
 
 def test_what_is_expected_of_others_is_scored_on_subjects_that_did_not_choose() -> None:

@@ -121,12 +121,10 @@ def certainty(report: Mapping[str, Any]) -> list[str]:
             f"expected on other images: {report['objective']} {number(found['expected'])} "
             f"(each of {found['parts']} parts of the tuning images left out in turn)"
         )
-    if found["keep_default"]:
-        error = "" if found["gain_se"] is None else f" with a standard error of {number(found['gain_se'])}"
-        said.append(
-            f"keep the default: the choice gains {number(found['gain'])}{error} on the tuning images, which is "
-            "nothing clear"
-        )
+    if found["gain"] is not None:
+        error = "" if found["gain_se"] is None else f", standard error {number(found['gain_se'])}"
+        keep = "; keep the default, nothing is clearly better" if found["keep_default"] else ""
+        said.append(f"gain over the configured settings on the tuning images {number(found['gain'])}{error}{keep}")
     return said
 
 

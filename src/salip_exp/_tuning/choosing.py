@@ -37,7 +37,6 @@ LOOSER = {
     AREA: 1,
 }
 """Dimensions that open or close the way to CLIP, with the direction that opens it."""
-_CLEARLY = 2  # paired standard errors
 _LEAST = -1e9  # mean of a trial without a score
 _DIGITS = 12  # of means: what differs behind them is rounding
 _ROUNDING = 10.0**-_DIGITS
@@ -59,8 +58,9 @@ class Certainty:
         parts: of the images that are left out in turn, by subject.
         gain: of the choice over trial 0 on the tuning images; None where that is not the configured settings.
         gain_se: its standard error, by differences on the same images; None of a single image.
-        keep_default: whether the configured settings may as well stay: they are chosen, or the gain is no more than
-            two standard errors; None as of `gain`.
+        keep_default: whether the configured settings may as well stay: the gain is no more than MARGIN; None as of
+            `gain`. A bound of some standard errors would keep bad settings that fail on one image of five: a single
+            failure is never clear.
     """
 
     rule: str
@@ -123,7 +123,7 @@ def certainty(
         parts=parts,
         gain=gain,
         gain_se=gain_se,
-        keep_default=None if gain is None else chosen == 0 or gain_se is None or gain <= _CLEARLY * gain_se,
+        keep_default=None if gain is None else gain <= MARGIN + _ROUNDING,
     )
 
 
