@@ -89,7 +89,7 @@ def say(folder: Path, report: Mapping[str, Any]) -> None:
 def table(report: Mapping[str, Any]) -> Table:
     """DSC of the default settings, the winner, and what each objective would have chosen."""
     trials = report["trials"]
-    title = f"{report['dataset']}: {trials['total']} trials ({report['sampler']}), best by {report['objective']}"
+    title = f"{report['dataset']}: {trials['total']} trials ({report['sampler']}), chosen by {report['objective']}"
     result = Table(title=Text(title), title_justify="left")
     for head in ("settings", "trial"):
         result.add_column(head)
@@ -102,7 +102,7 @@ def table(report: Mapping[str, Any]) -> Table:
     result.add_section()
     for name, each in report["objectives"].items():
         share = each["recovered"]
-        result.add_row(*_cells(f"best by {name}", each, "" if share is None else f"{100 * share:.0f} %"))
+        result.add_row(*_cells(f"chosen by {name}", each, "" if share is None else f"{100 * share:.0f} %"))
     return result
 
 
@@ -122,9 +122,9 @@ def certainty(report: Mapping[str, Any]) -> list[str]:
             f"(each of {found['parts']} parts of the tuning images left out in turn)"
         )
     if found["gain"] is not None:
-        error = "" if found["gain_se"] is None else f", standard error {number(found['gain_se'])}"
+        error = "" if found["gain_se"] is None else f", standard error {number(found['gain_se'], 4)}"
         keep = "; keep the default, nothing is clearly better" if found["keep_default"] else ""
-        said.append(f"gain over the configured settings on the tuning images {number(found['gain'])}{error}{keep}")
+        said.append(f"gain over the configured settings on the tuning images {number(found['gain'], 4)}{error}{keep}")
     return said
 
 

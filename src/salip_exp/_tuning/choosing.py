@@ -3,12 +3,13 @@
 With m_t the mean of the objective over the images that trial t has a score on, and trial 0 the configured settings:
 
     highest:  argmax_t m_t, the paper's rule; the first of equals
-    robust:   argmax_t L_t over the trials with m_t >= max m - MARGIN; the first of equals
+    robust:   argmax_t L_t over the trials with m_t >= max m - margin; the first of equals
 
 L_t, how loose a setting is, is the sum over dimensions d of the rank of s_d x_td among all trials, where s_d = 1 if a
 larger x lets more candidates into the pool, and -1 if a smaller one does (LOOSER). What should have been kept is lost
 for good, what should not is left to CLIP: of settings that five images cannot tell apart, the loosest fails least on
-others. `experiments/tuning/README.md` has the figures.
+others. The margin is MARGIN by DSC, and GUESSED of the objectives without labels, whose small differences mean nothing.
+`experiments/tuning/README.md` has the figures.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from scipy.stats import rankdata
 
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.trials import TrialRow
-from salip_exp.config import Choice, Config
+from salip_exp.config import Choice, Config, Objective
 from salip_exp.errors import TooManyFailures
 
-MARGIN = 0.005  # of the objective, which no image tells apart from another
+MARGIN, GUESSED = 0.005, 0.02
 LOOSER = {
     "sam.pred_iou_thresh": -1,
     "sam.stability_score_thresh": -1,
@@ -58,7 +59,7 @@ class Certainty:
         parts: of the images that are left out in turn, by subject.
         gain: of the choice over trial 0 on the tuning images; None where that is not the configured settings.
         gain_se: its standard error, by differences on the same images; None of a single image.
-        keep_default: whether the configured settings may as well stay: the gain is no more than MARGIN; None as of
+        keep_default: whether the configured settings may as well stay: the gain is no more than the margin; None as of
             `gain`. A bound of some standard errors would keep bad settings that fail on one image of five: a single
             failure is never clear.
     """
@@ -123,7 +124,7 @@ def certainty(
         parts=parts,
         gain=gain,
         gain_se=gain_se,
-        keep_default=None if gain is None else gain <= MARGIN + _ROUNDING,
+        keep_default=None if gain is None else gain <= found.margin + _ROUNDING,
     )
 
 
@@ -132,6 +133,7 @@ class _Scored:
 
     def __init__(self, trials: Sequence[TrialRow], objective: str) -> None:
         self.rows = [each for each in trials if not math.isnan(each.outcome.mean(objective))]
+        self.margin = MARGIN if objective == Objective.dsc else GUESSED
         self.images = list(self.rows[0].outcome.images) if self.rows else []
         table = [[each.outcome.images[image].get(objective) for image in self.images] for each in self.rows]
         self.scores: NDArray[np.float64] = np.array(table, np.float64)  # None becomes NaN
@@ -147,7 +149,7 @@ class _Scored:
         means = self.means(images)
         if rule is Choice.highest:
             return int(means.argmax())
-        near = np.flatnonzero(means >= means.max() - MARGIN - _ROUNDING)
+        near = np.flatnonzero(means >= means.max() - self.margin - _ROUNDING)
         return int(near[self.looseness[near].argmax()])
 
     @cached_property

@@ -69,6 +69,8 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
         lines.append(
             "begun by 0.1.0: trial 0 is drawn as the others are, and area thresholds lie below the targets, too"
         )
+    if all(ref.subject in study.subjects for ref in study.dataset.refs):
+        lines.append("nothing is held out: every subject has a tuning image; tuning.images takes fewer")
     failed = [each for each in trials if each.value is None]
     if failed:
         lines.append(
@@ -103,7 +105,7 @@ def _tuned(study: Study, folder: Path, best: TrialRow, report: dict[str, Any]) -
     names = [each.name for each in study.space.dimensions]
     lines = [
         f"python -m salip_exp dataset={config.dataset.name} tuned={shlex.quote(str(folder / 'tuned.yaml'))}",
-        f"The best of {study.total} trials ({report['sampler']}, seed {config.seed}, {report['objective']}): trial "
+        f"Of {study.total} trials ({report['sampler']}, seed {config.seed}) chosen by {report['objective']}: trial "
         f"{best.number}, {best.value:.4f} on the {len(report['images'])} tuning images.",
         f"Study {study.name}. Runs on the same data set leave the subjects of its tuning images out of every score.",
         *report["notes"],

@@ -200,7 +200,7 @@ def without_cases(
         )
     refs = [ref for ref in dataset.refs if ref.case_id not in ids]
     if not refs:
-        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}")
+        raise DataError(f"{dataset.name}: none is left to score beside {len(used)} {what}: give more{remedy}")
     return replace(dataset, refs=refs, excluded=[*dataset.excluded, *((each, reason) for each in used)])
 
 
