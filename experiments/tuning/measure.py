@@ -2,8 +2,9 @@
 
 python experiments/tuning/measure.py    # writes choices.csv, objectives.csv, worth.csv, worth.png; prints the tables
 
-Of every matrix, DRAWS draws of tuning images are made as a study makes them; a rule chooses among the trials by these,
-as a study does; and the mean DSC of the choice over the images of all other subjects is what the choice is worth.
+Of every matrix, DRAWS draws of tuning images are made as a study makes them, each with a random part of the trials; a
+rule chooses among these by the tuning images, as a study does; and the mean DSC of the choice over the images of all
+other subjects is what the choice is worth.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
 
 from salip_exp._settings.tuning import AREA
-from salip_exp._tuning.choosing import certainty, choose
+from salip_exp._tuning.choosing import Certainty, certainty, choose
 from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.study import order
 from salip_exp._tuning.trials import TrialRow
@@ -33,6 +35,7 @@ from salip_exp.errors import CaseError
 HERE = Path(__file__).parent
 DRAWS, SEED = 40, 4321
 STARTS = {0: "configured", -1: "SAM's defaults", -2: "area 0.15"}
+N_TRIALS = 50
 IMAGES, TRIALS = (5, 10, 20, 30), (20, 50, 100)
 
 
@@ -58,10 +61,11 @@ class Matrix:
             others = [ref.case_id for ref in self.refs if ref.subject not in subjects]
             yield [ref.case_id for ref in drawn], others
 
-    def study(self, start: int, total: int) -> list[TrialRow]:
-        """The trials of a study that begins with a start, which is its trial 0."""
-        drawn = [row for number, row in self.trials.items() if 0 < number < total]
-        return [replace(self.trials[start], number=0), *drawn]
+    def studies(self, start: int, total: int) -> list[list[TrialRow]]:
+        """For every draw the trials of a study that begins with a start, which is its trial 0."""
+        drawn = np.array([number for number in self.trials if number > 0])
+        picks = [np.random.default_rng([SEED, i]).choice(drawn, total - 1, replace=False) for i in range(DRAWS)]
+        return [[replace(self.trials[start], number=0), *(self.trials[i] for i in sorted(each))] for each in picks]
 
 
 def read(path: Path) -> Matrix:
@@ -97,20 +101,18 @@ def worth(trial: TrialRow, images: Iterable[str]) -> float:
 
 
 def choices(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    """Starts and rules: the choice on five images, on all other subjects."""
+    """Starts and rules: the choice on five images among N_TRIALS trials, on all other subjects."""
     for start, name in STARTS.items():
-        trials = matrix.study(start, len(matrix.trials))
-        best = max(trials, key=lambda each: each.outcome.mean("dsc"))
-        draws = list(matrix.draws(5))
-        stay, top = ([worth(each, others) for _, others in draws] for each in (trials[0], best))
+        told = list(zip(matrix.studies(start, N_TRIALS), matrix.draws(5), strict=True))
+        stay = [worth(trials[0], others) for trials, (_, others) in told]
+        top = [max(worth(each, others) for each in trials) for trials, (_, others) in told]
+        gap = statistics.fmean(top) - statistics.fmean(stay)
         for rule in Choice:
-            found = [worth(chosen(trials, images, rule), others) for images, others in draws]
-            sure = [_certainty(trials, matrix, images, rule) for images, _ in draws]
-            gap = statistics.fmean(top) - statistics.fmean(stay)
+            found = [worth(chosen(trials, images, rule), others) for trials, (images, others) in told]
+            sure = [_certainty(trials, matrix, images, rule) for trials, (images, _) in told]
             yield {
                 "data": matrix.name,
                 "images": len(matrix.refs),
-                "trials": len(trials),
                 "start": name,
                 "rule": str(rule),
                 "start_mean": statistics.fmean(stay),
@@ -125,47 +127,49 @@ def choices(matrix: Matrix) -> Iterator[dict[str, Any]]:
             }
 
 
-def _certainty(trials: Sequence[TrialRow], matrix: Matrix, images: Sequence[str], rule: Choice) -> Any:
+def _certainty(trials: Sequence[TrialRow], matrix: Matrix, images: Sequence[str], rule: Choice) -> Certainty:
     subjects = {ref.case_id: ref.subject for ref in matrix.refs}
     return certainty([on(each, images) for each in trials], "dsc", rule, subjects, configured_first=True)
 
 
 def objectives(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    """Objectives by five images: how they rank the trials, and what the default rule chooses by them."""
-    trials, draws = matrix.study(0, len(matrix.trials)), list(matrix.draws(5))
-    for name, rule in itertools.product(OBJECTIVES, Choice):
-        ranks, found = [], []
-        for images, others in draws:
+    """Objectives by five images: how they rank the trials, and what the rules choose by them."""
+    told = list(zip(matrix.studies(0, N_TRIALS), matrix.draws(5), strict=True))
+    for name in OBJECTIVES:
+        ranks = []
+        for trials, (images, others) in told:
             values = [on(each, images).outcome.mean(name) for each in trials]
             ranks.append(float(spearmanr(values, [worth(each, others) for each in trials]).statistic))
-            found.append(worth(chosen(trials, images, rule, name), others))
-        yield {
-            "data": matrix.name,
-            "objective": name,
-            "rule": str(rule),
-            "rank_correlation": statistics.fmean(ranks),
-            "mean": statistics.fmean(found),
-            "worst": min(found),
-            "default": statistics.fmean(worth(trials[0], others) for _, others in draws),
-        }
+        for rule in Choice:
+            found = [worth(chosen(trials, images, rule, name), others) for trials, (images, others) in told]
+            yield {
+                "data": matrix.name,
+                "objective": name,
+                "rule": str(rule),
+                "rank_correlation": statistics.fmean(ranks),
+                "mean": statistics.fmean(found),
+                "worst": min(found),
+                "default": statistics.fmean(worth(trials[0], others) for trials, (_, others) in told),
+            }
 
 
 def curve(matrix: Matrix) -> Iterator[dict[str, Any]]:
     """Numbers of images and of trials: the choice on the images of all other subjects; from a bad start, too."""
-    for images, total, start, rule in itertools.product(IMAGES, TRIALS, (0, -1), Choice):
-        trials = matrix.study(start, total)
-        if len(trials) < total:
+    for images, total, start in itertools.product(IMAGES, TRIALS, (0, -1)):
+        if total > sum(number >= 0 for number in matrix.trials):
             continue
-        found = [worth(chosen(trials, drawn, rule), others) for drawn, others in matrix.draws(images)]
-        yield {
-            "data": matrix.name,
-            "tuning_images": images,
-            "trials": total,
-            "start": STARTS[start],
-            "rule": str(rule),
-            "mean": statistics.fmean(found),
-            "worst": min(found),
-        }
+        told = list(zip(matrix.studies(start, total), matrix.draws(images), strict=True))
+        for rule in Choice:
+            found = [worth(chosen(trials, drawn, rule), others) for trials, (drawn, others) in told]
+            yield {
+                "data": matrix.name,
+                "tuning_images": images,
+                "trials": total,
+                "start": STARTS[start],
+                "rule": str(rule),
+                "mean": statistics.fmean(found),
+                "worst": min(found),
+            }
 
 
 def picture(table: pd.DataFrame, path: Path) -> None:

@@ -1,28 +1,33 @@
 #!/usr/bin/env bash
-# The ledger of tuning: bash experiments/tuning/run.sh [FOLDER with HC18/ and CXR/]
-# 500 trials on each set of phantoms; 100 on real images where a folder is given. What each study found lands beside this file.
+# What choosing on five images is worth: bash experiments/tuning/run.sh [FOLDER with HC18/, CXR/ and cxr_covid/]
+# Trials on many images (matrices/), about five minutes of one core each; then 40 draws of tuning images from each.
 set -eu
 [ $# -eq 0 ] || root=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
-python=.venv/bin/python
 here=experiments/tuning
+mkdir -p "$here/matrices"
 
-study() { # study NAME OVERRIDES...: search, and keep what was found, without where it lies
+matrix() { # matrix NAME TRIALS OVERRIDES...
     local name=$1
     shift
-    "$python" -m salip_exp task=tune sam=tiny clip=tiny "$@" threads=1 progress=false "hydra.run.dir=outputs/ledger/tune-$name"
-    "$python" - "outputs/ledger/tune-$name/study.json" "$here/$name.json" <<'END'
-import json, pathlib, sys
-found = json.loads(pathlib.Path(sys.argv[1]).read_text())
-kept = {key: value for key, value in found.items() if key not in ("dashboard", "tuned")}
-pathlib.Path(sys.argv[2]).write_text(json.dumps(kept, indent=1) + "\n")
-END
+    .venv/bin/python "$here/matrix.py" "$here/matrices/$name.parquet" "$@"
 }
 
+wide=tuning.space.area.above_targets=false
 for set in phantom_cc359 phantom_hc18 phantom_xray; do
-    study "$set" "dataset=$set" tuning.n_trials=500
+    matrix "$set" 80 "dataset=$set"
 done
+matrix phantom_hc18-77 100 dataset=phantom_hc18 seed=77
+matrix phantom_cc359-wide 50 dataset=phantom_cc359 "$wide"
+matrix phantom_hc18-wide 50 dataset=phantom_hc18 "$wide"
 if [ $# -gt 0 ]; then
-    study hc18 dataset=hc18 "dataset.root=$root/HC18" tuning.n_trials=100 tuning.draws=0
-    study xray dataset=xray "dataset.root=$root/CXR" tuning.n_trials=100 tuning.draws=0
+    hc18=(dataset=hc18 "dataset.root=$root/HC18")
+    xray=(dataset=xray "dataset.root=$root/CXR")
+    matrix hc18 80 "${hc18[@]}"
+    matrix hc18-77 100 "${hc18[@]}" seed=77
+    matrix hc18-wide 50 "${hc18[@]}" "$wide"
+    matrix xray 80 "${xray[@]}"
+    matrix xray-wide 50 "${xray[@]}" "$wide"
+    matrix cxr_covid 80 dataset=folder dataset.name=cxr_covid "dataset.root=$root/cxr_covid" dataset.k=2 dataset.roi=lungs vdt=lungs
 fi
+.venv/bin/python "$here/measure.py"

@@ -233,7 +233,7 @@ class Sampler(StrEnum):
 class Choice(StrEnum):
     """Which trial of a study is taken."""
 
-    robust = "robust"  # the loosest of those that the tuning images cannot tell from the best
+    robust = "robust"  # the loosest of those that the tuning images do not tell from the best
     highest = "highest"  # the highest mean on the tuning images, as in the paper
 
 

@@ -57,6 +57,8 @@ def test_of_equals_the_loosest_is_robust_and_the_first_is_the_highest() -> None:
     ]
     assert number_of(trials, Choice.highest) == 3
     assert number_of(trials, Choice.robust) == 5
+    hidden = [*trials, trial(8, same, 0.95, **{"sam.pred_iou_thresh": 0.95})]  # loosest but for one setting
+    assert number_of(hidden, Choice.robust) == 5
     assert LOOSER[AREA] == 1 and LOOSER["sam.pred_iou_thresh"] == -1
 
 

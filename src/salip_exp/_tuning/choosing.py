@@ -3,13 +3,15 @@
 With m_t the mean of the objective over the images that trial t has a score on, and trial 0 the configured settings:
 
     highest:  argmax_t m_t, the paper's rule; the first of equals
-    robust:   argmax_t L_t over the trials with m_t >= max m - margin; the first of equals
+    robust:   argmax_t L_t over the trials with m_t >= max m - margin,  L_t = min_d rank_t(s_d x_td);
+              of equals the highest sum over d, then the first
 
-L_t, how loose a setting is, is the sum over dimensions d of the rank of s_d x_td among all trials, where s_d = 1 if a
-larger x lets more candidates into the pool, and -1 if a smaller one does (LOOSER). What should have been kept is lost
-for good, what should not is left to CLIP: of settings that five images cannot tell apart, the loosest fails least on
-others. The margin is MARGIN by DSC, and GUESSED of the objectives without labels, whose small differences mean nothing.
-`experiments/tuning/README.md` has the figures.
+The rank is that among all trials, from the strictest to the loosest: s_d = 1 if a larger setting x_d lets more
+candidates into the pool, and -1 if a smaller one does (LOOSER). So L_t is how loose a trial is where it is strictest.
+What should have been kept is lost for good, what should not is left to CLIP: of settings that five images cannot tell
+apart, the loosest fails least on others. A sum in place of the minimum lets one strict setting hide behind loose ones.
+The margin is MARGIN by DSC, and GUESSED of the objectives without labels, whose small differences mean nothing. The
+figures are in `experiments/tuning/README.md`.
 """
 
 from __future__ import annotations
@@ -150,18 +152,21 @@ class _Scored:
         if rule is Choice.highest:
             return int(means.argmax())
         near = np.flatnonzero(means >= means.max() - self.margin - _ROUNDING)
-        return int(near[self.looseness[near].argmax()])
+        ranks = self.ranks[near]
+        return int(near[np.lexsort((near, -ranks.sum(axis=1), -ranks.min(axis=1)))[0]])
 
     @cached_property
-    def looseness(self) -> NDArray[np.float64]:
-        """L_t; a setting that a trial does not have is in the middle."""
-        total = np.zeros(len(self.rows))
+    def ranks(self) -> NDArray[np.float64]:
+        """Of every trial by dimension, from the strictest on; a setting that a trial does not have is in the middle."""
+        columns = [np.zeros(len(self.rows))]  # where nothing opens or closes the way, all are alike
         for name, direction in LOOSER.items():
             values = np.array([each.values.get(name, math.nan) for each in self.rows], np.float64)
             known = ~np.isnan(values)
-            total[known] += rankdata(direction * values[known])
-            total[~known] += (known.sum() + 1) / 2
-        return total
+            if known.any():
+                column = np.full(len(self.rows), (known.sum() + 1) / 2)
+                column[known] = rankdata(direction * values[known])
+                columns.append(column)
+        return np.stack(columns[1:] or columns, axis=1)
 
     def differences(self, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of a trial's scores minus every trial's, and its standard error; 0 where less than two images tell."""
