@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 from hypothesis import given
@@ -32,20 +33,20 @@ tables = st.lists(st.lists(st.floats(0, 1), min_size=5, max_size=5), min_size=1,
 
 
 @given(tables, st.data())
-def test_the_highest_is_the_first_of_the_highest_means_and_the_robust_one_is_near(
+def test_the_highest_has_the_highest_mean_and_no_trial_that_is_as_near_is_looser_than_the_robust_one(
     table: list[list[float]], data: st.DataObject
 ) -> None:
     areas = data.draw(st.lists(st.floats(0.01, 1), min_size=len(table), max_size=len(table)))
     trials = [trial(i, scores, area) for i, (scores, area) in enumerate(zip(table, areas, strict=True))]
-    means = [round(math.fsum(scores) / 5, 12) for scores in table]
-    assert means[number_of(trials, Choice.highest)] >= max(means) - 1e-11
-    robust = number_of(trials, Choice.robust)
+    means = [math.fsum(scores) / 5 for scores in table]
+    highest, robust = (number_of(trials, rule) for rule in (Choice.highest, Choice.robust))
+    assert means[highest] == pytest.approx(max(means), abs=1e-11)
     near = [i for i, mean in enumerate(means) if mean >= max(means) - MARGIN]
-    assert means[robust] >= max(means) - MARGIN - 1e-11
     assert areas[robust] >= max(areas[i] for i in near)
+    gaps = [mine - other for mine, other in zip(table[highest], table[robust], strict=True)]
+    assert statistics.fmean(gaps) <= max(MARGIN, 2 * statistics.stdev(gaps) / 5**0.5) + 1e-9
     found = certainty(trials, "dsc", Choice.robust, SUBJECTS, configured_first=True)
     assert 1 <= found.tied <= found.near <= found.of == len(trials)
-    assert found.keep_default is not False or found.gain > 0
 
 
 def test_of_equals_the_loosest_is_robust_and_the_first_is_the_highest() -> None:
@@ -60,6 +61,14 @@ def test_of_equals_the_loosest_is_robust_and_the_first_is_the_highest() -> None:
     hidden = [*trials, trial(8, same, 0.95, **{"sam.pred_iou_thresh": 0.95})]  # loosest but for one setting
     assert number_of(hidden, Choice.robust) == 5
     assert LOOSER[AREA] == 1 and LOOSER["sam.pred_iou_thresh"] == -1
+
+
+def test_a_loose_trial_that_is_clearly_worse_is_not_taken_and_one_that_may_be_lucky_is_no_reason_against_it() -> None:
+    strict, loose = trial(0, [0.9, 0.92, 0.91, 0.9, 0.93], 0.4), trial(1, [0.86, 0.87, 0.87, 0.86, 0.88], 0.9)
+    assert number_of([strict, loose], Choice.robust) == 0
+    lucky = trial(0, [0.86, 0.87, 0.87, 0.86, 0.98], 0.4)
+    assert number_of([lucky, loose], Choice.robust) == 1
+    assert number_of([lucky, loose], Choice.highest) == 0
 
 
 def test_scores_that_are_missing_are_in_no_mean_and_no_score_at_all_is_no_choice() -> None:

@@ -1,17 +1,18 @@
 """Which trial of a study is taken, and how sure that is: the one place where it is decided.
 
-With m_t the mean of the objective over the images that trial t has a score on, and trial 0 the configured settings:
+With m_t the mean of the objective over the images that trial t has a score on, and h the trial of the highest mean, the
+first of equals:
 
-    highest:  argmax_t m_t, the paper's rule; the first of equals
-    robust:   argmax_t L_t over the trials with m_t >= max m - margin,  L_t = min_d rank_t(s_d x_td);
+    highest:  h, the paper's rule
+    robust:   argmax_t L_t over the trials with m_h - m_t <= max(margin, 2 e_t),  L_t = min_d rank_t(s_d x_td);
               of equals the highest sum over d, then the first
 
-The rank is that among all trials, from the strictest to the loosest: s_d = 1 if a larger setting x_d lets more
-candidates into the pool, and -1 if a smaller one does (LOOSER). So L_t is how loose a trial is where it is strictest.
-What should have been kept is lost for good, what should not is left to CLIP: of settings that five images cannot tell
-apart, the loosest fails least on others. A sum in place of the minimum lets one strict setting hide behind loose ones.
-The margin is MARGIN by DSC, and GUESSED of the objectives without labels, whose small differences mean nothing. The
-figures are in `experiments/tuning/README.md`.
+e_t is the standard error of the mean difference of h and t on the same images. The rank is that among all trials, from
+the strictest to the loosest: s_d = 1 if a larger setting x_d lets more candidates into the pool, and -1 if a smaller
+one does (LOOSER). So L_t is how loose a trial is where it is strictest. What should have been kept is lost for good,
+what should not is left to CLIP: of settings that five images do not tell apart, the loosest fails least on others. A
+sum in place of the minimum lets one strict setting hide behind loose ones. The margin is MARGIN by DSC, and GUESSED of
+the objectives without labels, whose small differences mean nothing. `experiments/tuning/README.md` has the figures.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from salip_exp.config import Choice, Config, Objective
 from salip_exp.errors import TooManyFailures
 
 MARGIN, GUESSED = 0.005, 0.02
+_CLEARLY = 2  # standard errors
 LOOSER = {
     "sam.pred_iou_thresh": -1,
     "sam.stability_score_thresh": -1,
@@ -151,7 +153,8 @@ class _Scored:
         means = self.means(images)
         if rule is Choice.highest:
             return int(means.argmax())
-        near = np.flatnonzero(means >= means.max() - self.margin - _ROUNDING)
+        gap, error = self.differences(int(means.argmax()), images)
+        near = np.flatnonzero((means > _LEAST) & (gap <= np.maximum(self.margin, _CLEARLY * error) + _ROUNDING))
         ranks = self.ranks[near]
         return int(near[np.lexsort((near, -ranks.sum(axis=1), -ranks.min(axis=1)))[0]])
 
@@ -168,9 +171,12 @@ class _Scored:
                 columns.append(column)
         return np.stack(columns[1:] or columns, axis=1)
 
-    def differences(self, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(
+        self, row: int, images: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of a trial's scores minus every trial's, and its standard error; 0 where less than two images tell."""
-        gaps = self.scores[row] - self.scores
+        scores = self.scores if images is None else self.scores[:, images]
+        gaps = scores[row] - scores
         n = (~np.isnan(gaps)).sum(axis=1)
         mean = np.nansum(gaps, axis=1) / np.maximum(n, 1)
         squares = np.nansum((gaps - mean[:, None]) ** 2, axis=1)
