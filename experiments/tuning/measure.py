@@ -90,7 +90,7 @@ def on(trial: TrialRow, images: Iterable[str]) -> TrialRow:
 
 def chosen(trials: Sequence[TrialRow], images: Sequence[str], rule: Choice, objective: str = "dsc") -> TrialRow:
     """What a rule takes by some images, with its scores on all of them."""
-    found = choose([on(each, images) for each in trials], objective, rule)
+    found = choose([on(each, images) for each in trials], objective, rule, configured_first=True)
     assert found is not None
     return next(each for each in trials if each.number == found.number)
 

@@ -233,7 +233,7 @@ class Sampler(StrEnum):
 class Choice(StrEnum):
     """Which trial of a study is taken."""
 
-    robust = "robust"  # the loosest of those that the tuning images do not tell from the best
+    robust = "robust"  # the configured settings unless clearly beaten, then the loosest that is as good as the best
     highest = "highest"  # the highest mean on the tuning images, as in the paper
 
 

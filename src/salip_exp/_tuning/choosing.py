@@ -1,18 +1,20 @@
 """Which trial of a study is taken, and how sure that is: the one place where it is decided.
 
-With m_t the mean of the objective over the images that trial t has a score on, and h the trial of the highest mean, the
-first of equals:
+With m_t the mean of the objective over the n images that trial t has a score on, h the trial of the highest mean, the
+first of equals, and e_t the standard error of the mean difference of h and t on the same images:
 
     highest:  h, the paper's rule
-    robust:   argmax_t L_t over the trials with m_h - m_t <= max(margin, 2 e_t),  L_t = min_d rank_t(s_d x_td);
-              of equals the highest sum over d, then the first
+    robust:   trial 0, the configured settings, if m_h - m_0 <= max(margin, q e_0) and L_0 > N / 20; otherwise
+              argmax_t L_t over the trials with m_h - m_t <= max(margin, e_t), of equals the first,
+              L_t = min_d rank_t(s_d x_td)
 
-e_t is the standard error of the mean difference of h and t on the same images. The rank is that among all trials, from
-the strictest to the loosest: s_d = 1 if a larger setting x_d lets more candidates into the pool, and -1 if a smaller
-one does (LOOSER). So L_t is how loose a trial is where it is strictest. What should have been kept is lost for good,
-what should not is left to CLIP: of settings that five images do not tell apart, the loosest fails least on others. A
-sum in place of the minimum lets one strict setting hide behind loose ones. The margin is MARGIN by DSC, and GUESSED of
-the objectives without labels, whose small differences mean nothing. `experiments/tuning/README.md` has the figures.
+q is the 0.975 quantile of Student's t with n - 1 degrees of freedom. The rank is that among all N trials, from the
+strictest to the loosest: s_d = 1 if a larger setting x_d lets more candidates into the pool, and -1 if a smaller one
+does (LOOSER). So L_t is how loose a trial is where it is strictest. What should have been kept is lost for good, what
+should not is left to CLIP: of settings that five images do not tell apart, the loosest fails least on others, and
+configured settings that are among the strictest of the search have no claim to stay. A sum in place of the minimum lets
+one strict setting hide behind loose ones. The margin is MARGIN by DSC, and GUESSED of the objectives without labels,
+whose small differences mean nothing. `experiments/tuning/README.md` has the figures.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.trials import TrialRow
@@ -33,7 +36,7 @@ from salip_exp.config import Choice, Config, Objective
 from salip_exp.errors import TooManyFailures
 
 MARGIN, GUESSED = 0.005, 0.02
-_CLEARLY = 2  # standard errors
+_SURE, _STRICT = 0.975, 0.05
 LOOSER = {
     "sam.pred_iou_thresh": -1,
     "sam.stability_score_thresh": -1,
@@ -80,9 +83,13 @@ class Certainty:
     keep_default: bool | None
 
 
-def choose(trials: Sequence[TrialRow], objective: str, rule: Choice) -> TrialRow | None:
-    """The trial that a rule takes by the scores of the tuning images; None where no trial has one."""
-    found = _Scored(trials, objective)
+def choose(trials: Sequence[TrialRow], objective: str, rule: Choice, configured_first: bool = False) -> TrialRow | None:
+    """The trial that a rule takes by the scores of the tuning images; None where no trial has one.
+
+    Args:
+        configured_first: whether trial 0 is the configured settings.
+    """
+    found = _Scored(trials, objective, configured_first)
     return found.rows[found.pick(rule)] if found.rows else None
 
 
@@ -92,7 +99,7 @@ def winner(trials: Sequence[TrialRow], config: Config) -> TrialRow:
     Raises:
         TooManyFailures: none has a value; the reasons are in the message.
     """
-    best = choose(trials, config.tuning.objective, config.tuning.choose)
+    best = choose(trials, config.tuning.objective, config.tuning.choose, config.tuning.configured_first)
     if best is None:
         counts = Counter(each.reason or "unknown" for each in trials)
         table = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(5))
@@ -112,12 +119,12 @@ def certainty(
         subjects: of the images, by id.
         configured_first: whether trial 0 is the configured settings.
     """
-    found = _Scored(trials, objective)
+    found = _Scored(trials, objective, configured_first)
     chosen, highest = found.pick(rule), found.pick(Choice.highest)
     means = found.means()
     gap, error = found.differences(highest)
     expected, parts = found.left_out(rule, subjects)
-    gain, gain_se = found.gain(chosen) if configured_first and found.rows[0].number == 0 else (None, None)
+    gain, gain_se = found.gain(chosen) if found.configured_first else (None, None)
     return Certainty(
         rule=str(rule),
         highest=found.rows[highest].number,
@@ -135,8 +142,9 @@ def certainty(
 class _Scored:
     """The trials that have a score, with what it is on every image."""
 
-    def __init__(self, trials: Sequence[TrialRow], objective: str) -> None:
+    def __init__(self, trials: Sequence[TrialRow], objective: str, configured_first: bool) -> None:
         self.rows = [each for each in trials if not math.isnan(each.outcome.mean(objective))]
+        self.configured_first = configured_first and bool(self.rows) and self.rows[0].number == 0
         self.margin = MARGIN if objective == Objective.dsc else GUESSED
         self.images = list(self.rows[0].outcome.images) if self.rows else []
         table = [[each.outcome.images[image].get(objective) for image in self.images] for each in self.rows]
@@ -151,25 +159,32 @@ class _Scored:
     def pick(self, rule: Choice, images: NDArray[np.bool_] | None = None) -> int:
         """Row of the trial that a rule takes by some of the images."""
         means = self.means(images)
+        highest = int(means.argmax())
         if rule is Choice.highest:
-            return int(means.argmax())
-        gap, error = self.differences(int(means.argmax()), images)
-        near = np.flatnonzero((means > _LEAST) & (gap <= np.maximum(self.margin, _CLEARLY * error) + _ROUNDING))
-        ranks = self.ranks[near]
-        return int(near[np.lexsort((near, -ranks.sum(axis=1), -ranks.min(axis=1)))[0]])
+            return highest
+        gap, error = self.differences(highest, images)
+        if self.configured_first and self._stays(float(gap[0]), float(error[0]), images):
+            return 0
+        near = np.flatnonzero((means > _LEAST) & (gap <= np.maximum(self.margin, error) + _ROUNDING))
+        return int(near[self.looseness[near].argmax()])
+
+    def _stays(self, gap: float, error: float, images: NDArray[np.bool_] | None) -> bool:
+        """Whether the first trial is not clearly below the highest, nor among the strictest."""
+        n = self.scores.shape[1] if images is None else int(images.sum())
+        clear = error * float(student.ppf(_SURE, n - 1)) if n > 1 else 0.0
+        return gap <= max(self.margin, clear) + _ROUNDING and self.looseness[0] > _STRICT * len(self.rows)
 
     @cached_property
-    def ranks(self) -> NDArray[np.float64]:
-        """Of every trial by dimension, from the strictest on; a setting that a trial does not have is in the middle."""
-        columns = [np.zeros(len(self.rows))]  # where nothing opens or closes the way, all are alike
+    def looseness(self) -> NDArray[np.float64]:
+        """L_t; a setting that a trial lacks is in the middle, and where none of LOOSER is searched all are alike."""
+        least = np.full(len(self.rows), np.inf)
         for name, direction in LOOSER.items():
             values = np.array([each.values.get(name, math.nan) for each in self.rows], np.float64)
             known = ~np.isnan(values)
-            if known.any():
-                column = np.full(len(self.rows), (known.sum() + 1) / 2)
-                column[known] = rankdata(direction * values[known])
-                columns.append(column)
-        return np.stack(columns[1:] or columns, axis=1)
+            ranks = np.full(len(self.rows), (known.sum() + 1) / 2)
+            ranks[known] = rankdata(direction * values[known])
+            least = np.minimum(least, ranks) if known.any() else least
+        return least
 
     def differences(
         self, row: int, images: NDArray[np.bool_] | None = None

@@ -116,7 +116,7 @@ def _comparison(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[
 
 
 def _chosen_by(objective: str, trials: Sequence[TrialRow], config: Config) -> TrialRow | None:
-    return choose(trials, objective, config.tuning.choose)
+    return choose(trials, objective, config.tuning.choose, config.tuning.configured_first)
 
 
 def _recovered(name: str, default: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> float | None:
@@ -132,7 +132,7 @@ def _drawn(scores: _Scores, trials: Sequence[TrialRow], held_out: Sequence[CaseR
     study, config = scores.study, scores.study.config
     cases = draw(study.dataset.refs, config.tuning.images, [config.seed, number], labelled(config))
     scored = [scores.on(each, cases) for each in trials if each.value is not None]
-    best = choose(scored, config.tuning.objective, config.tuning.choose) or scored[0]
+    best = _chosen_by(config.tuning.objective, scored, config) or scored[0]
     value = best.outcome.mean(config.tuning.objective)
     subjects = {case.subject for case in cases}
     return {
