@@ -133,24 +133,29 @@ def _certainty(trials: Sequence[TrialRow], matrix: Matrix, images: Sequence[str]
 
 
 def objectives(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    """Objectives by five images: how they rank the trials, and what the rules choose by them."""
-    told = list(zip(matrix.studies(0, N_TRIALS), matrix.draws(5), strict=True))
-    for name in OBJECTIVES:
-        ranks = []
-        for trials, (images, others) in told:
-            values = [on(each, images).outcome.mean(name) for each in trials]
-            ranks.append(float(spearmanr(values, [worth(each, others) for each in trials]).statistic))
+    """Objectives by five images: how they rank the trials, and what the rules choose by them; from a bad start, too."""
+    for start, name in itertools.product((0, -1), OBJECTIVES):
+        told = list(zip(matrix.studies(start, N_TRIALS), matrix.draws(5), strict=True))
+        stay = statistics.fmean(worth(trials[0], others) for trials, (_, others) in told)
+        ranks = [_rank_correlation(trials, images, others, name) for trials, (images, others) in told]
         for rule in Choice:
             found = [worth(chosen(trials, images, rule, name), others) for trials, (images, others) in told]
             yield {
                 "data": matrix.name,
+                "start": STARTS[start],
                 "objective": name,
                 "rule": str(rule),
                 "rank_correlation": statistics.fmean(ranks),
+                "start_mean": stay,
                 "mean": statistics.fmean(found),
                 "worst": min(found),
-                "default": statistics.fmean(worth(trials[0], others) for trials, (_, others) in told),
             }
+
+
+def _rank_correlation(trials: Sequence[TrialRow], images: Sequence[str], others: Sequence[str], name: str) -> float:
+    """Spearman's, of an objective on tuning images with DSC on others, over the trials."""
+    values = [on(each, images).outcome.mean(name) for each in trials]
+    return float(spearmanr(values, [worth(each, others) for each in trials]).statistic)
 
 
 def curve(matrix: Matrix) -> Iterator[dict[str, Any]]:
@@ -202,8 +207,11 @@ def markdown(table: pd.DataFrame) -> str:
 def main() -> None:
     """Measure all matrices."""
     matrices = [read(path) for path in sorted((HERE / "matrices").glob("*.parquet"))]
-    for name, measure in {"choices": choices, "objectives": objectives, "worth": curve}.items():
-        table = pd.DataFrame([row for matrix in matrices for row in measure(matrix)])
+    wide = [each for each in matrices if each.name.endswith("-wide")]  # studies without labels search all thresholds
+    usual = [each for each in matrices if each not in wide and not each.name.endswith("-nonsense")]
+    tables = (("choices", choices, matrices), ("objectives", objectives, wide), ("worth", curve, usual))
+    for name, measure, those in tables:
+        table = pd.DataFrame([row for matrix in those for row in measure(matrix)])
         table.round(4).to_csv(HERE / f"{name}.csv", index=False, lineterminator="\n")
         print(f"\n{name}\n\n{markdown(table)}")
         if name == "worth":
