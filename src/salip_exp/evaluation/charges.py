@@ -15,12 +15,12 @@ class Failure(StrEnum):
     """The stage that lost most of a case; `evaluation.attribution` has the rule."""
 
     none = "none"
-    prompt = "prompt"
     sam = "sam"
     filter = "filter"
     clip = "clip"
-    choice = "choice"
     duplicate = "duplicate"
+    choice = "choice"
+    prompt = "prompt"
 
 
 STAGES = (Failure.prompt, Failure.sam, Failure.filter, Failure.clip, Failure.choice)
