@@ -28,6 +28,7 @@ from salip_exp.config import (
 )
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
+from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.bounds import component_boxes, outline_boxes
 from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS
@@ -249,6 +250,27 @@ def test_gt_sam_prompts_with_every_component_but_specks(build, case, blob_sam):
     masks = [segment_box(blob_sam, embedding, box, config_of().organ, Counters()) for box in prediction.boxes]
     np.testing.assert_array_equal(prediction.mask, np.any(masks, axis=0))
     assert method.counters == Counters(encoder_calls=1, box_decodes=2)
+
+
+def test_gt_sam_tells_organs_that_touch_apart_where_that_prompts_better(build, picture, blob_sam):
+    left, right = (20, 20, 63, 80), (64, 10, 100, 80)
+    target = blocks(left, right).any(axis=0)
+    target[2, 2] = True  # a speck is no second organ
+    case = Case("c", "stub", "all", picture, target, None, "s")
+    embedding = embed(blob_sam, picture, Counters())[0]
+
+    def union(*boxes):
+        masks = [segment_box(blob_sam, embedding, np.float32(each), config_of().organ, Counters()) for each in boxes]
+        return np.any(masks, axis=0)
+
+    found = {((20, 10, 100, 80),): union((20, 10, 100, 80)), (left, right): union(left, right)}
+    best = max(found, key=lambda boxes: dice(found[boxes], target))
+    prediction = build(method="gt_sam", k=2).predict(case)
+    assert [tuple(map(int, box)) for box in prediction.boxes] == list(best)
+    np.testing.assert_array_equal(prediction.mask, found[best])
+    assert len(build(method="gt_sam").predict(case).boxes) == 1, "with k = 1 it is one organ"
+    authors = build(method="gt_sam", k=2, prompt=PromptConfig(boxes=PromptBoxes.outlines)).predict(case)
+    assert authors.boxes.tolist() == [[20, 10, 100, 80]]
 
 
 @pytest.mark.parametrize(

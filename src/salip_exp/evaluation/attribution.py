@@ -5,7 +5,7 @@ candidate is the mask M(b) that its box b prompts, not its own. With T the targe
 
     best(X) = the highest DSC of T with the union of M(b) over at most k boxes b of X   (`methods.bounds.best_rows`)
 
-    any  = max(DSC of the union of M(b) over the boxes of T's components, best(pool))
+    any  = max(DSC of the union of M(b) over the boxes of T (`methods.bounds.prompt_boxes`), best(pool))
     pool = best(pool)          all candidates of SAM
     kept = best(kept)          those that the area filter left, and CLIP saw
     got  = DSC of the prediction
@@ -104,8 +104,8 @@ def _bounds(case: Case, target: Mask, prediction: Prediction, masks: Masks, conf
     bounds: dict[str, float] = {Failure.sam: of_pool, Failure.filter: of_kept}
     if prediction.prompted is None:
         return bounds
-    of_target = _dice(prediction.prompted(prompt_boxes(case, target, config.prompt)), target)
-    return {Failure.prompt: max(of_target, of_pool), **bounds}
+    of_target = [_dice(prediction.prompted(boxes), target) for boxes in prompt_boxes(case, target, config)]
+    return {Failure.prompt: max(*of_target, of_pool), **bounds}
 
 
 def _best(masks: Masks, target: Mask, k: int) -> float:

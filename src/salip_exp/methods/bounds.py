@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from salip_exp._timing import Stopwatch
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
-from salip_exp.cascade.pool import Masks, Pool, keep_small, mask_ious
-from salip_exp.config import Config, PromptBoxes, PromptConfig
+from salip_exp.cascade.pool import Masks, Pool, keep_small, mask_ious, pack
+from salip_exp.config import Config, PromptBoxes, Side
 from salip_exp.data.case import Case
-from salip_exp.data.regions import regions
+from salip_exp.data.regions import one_side, regions
 from salip_exp.methods.base import Networks, Prediction, Status, target_of
 
 
@@ -36,7 +36,7 @@ class UnpromptedSam:
 
 
 class GtSam:
-    """Promptable mode with the tight box of every component of the target."""
+    """Promptable mode with boxes of the target (`prompt_boxes`), of several sets those that prompt the better mask."""
 
     def __init__(self, config: Config, networks: Networks) -> None:
         self.config = config
@@ -50,20 +50,32 @@ class GtSam:
             CaseError: E_MASK, the case has no target.
         """
         target = target_of(case, "gt_sam")
-        watch = Stopwatch()
-        boxes = prompt_boxes(case, target, self.config.prompt)
-        usable = usable_boxes(boxes, target.shape)
+        watch, picture = Stopwatch(), Picture(case.image)
+        sets = prompt_boxes(case, target, self.config)
         with watch.stage("organ"):
-            mask = self.sam.organ(Picture(case.image), usable, self.config.organ)
-        status = _status_of_boxes(target, boxes, usable)
-        return Prediction(mask=mask, status=status, boxes=boxes, seconds=watch.seconds)
+            masks = pack(np.stack([self.sam.organ(picture, boxes, self.config.organ) for boxes in sets]))
+        row = next(iter(best_rows(masks, target, 1)), 0)
+        boxes = sets[row]
+        status = _status_of_boxes(target, boxes, usable_boxes(boxes, target.shape))
+        return Prediction(mask=masks[row], status=status, boxes=boxes, seconds=watch.seconds)
 
 
-def prompt_boxes(case: Case, target: NDArray[np.bool_], config: PromptConfig) -> NDArray[np.float32]:
-    """The boxes that a case's target prompts SAM with, float32 (n, 4), x0 y0 x1 y1 with inclusive far edges."""
-    if config.boxes is PromptBoxes.outlines:
-        return outline_boxes(target if case.touched is None else case.touched)
-    return component_boxes(target, config.min_component_area)
+def prompt_boxes(case: Case, target: NDArray[np.bool_], config: Config) -> list[NDArray[np.float32]]:
+    """Sets of boxes that a case's target can prompt with, float32 (n, 4), x0 y0 x1 y1 with inclusive far edges.
+
+    The first holds the boxes of its components. Where there is one and k = 2, organs may touch, and their common box
+    prompts neither: a second set holds the boxes of what lies in either half of the picture (`data.regions.one_side`).
+    """
+    prompt = config.prompt
+    if prompt.boxes is PromptBoxes.outlines:
+        return [outline_boxes(target if case.touched is None else case.touched)]
+    boxes = component_boxes(target, prompt.min_component_area)
+    if config.dataset.k != 2 or len(boxes) != 1:
+        return [boxes]
+    (organs,) = regions(target, 2, prompt.min_component_area)
+    halves = [one_side(organs, side) for side in (Side.right, Side.left)]
+    of_halves = np.concatenate([component_boxes(half, prompt.min_component_area) for half in halves])
+    return [boxes, of_halves] if len(of_halves) > 1 else [boxes]
 
 
 def outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -93,6 +93,8 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
         settings["scores"] = "float16"  # before 0.2.0 they were float32 of rounded networks
     if config.method == "oracle":
         settings["choice"] = "by the DSC of the union"  # before 0.2.0 region by region
+    if config.method == "gt_sam" and config.dataset.k == 2 and config.prompt.boxes is PromptBoxes.target:
+        settings["touching"] = "by half"  # before 0.2.0 organs that touch had one box
     return _digest(json.dumps(settings, sort_keys=True).encode())
 
 
