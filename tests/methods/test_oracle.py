@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salip_exp.cache.store import NoStore
+from salip_exp.cache.store import MemoryStore, NoStore
 from salip_exp.cascade.cached_sam import Picture, SamStages
 from salip_exp.cascade.embedding import embed
 from salip_exp.cascade.organ import segment_box
@@ -23,6 +23,7 @@ from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import dice, iou
 from salip_exp.methods.bounds import best_rows
 from salip_exp.methods.registry import build_method
+from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 
 SHAPE = (96, 128)
@@ -126,6 +127,29 @@ def test_salip_cannot_beat_it_from_the_same_candidates(seed, oracle, picture, mo
     for pair in combinations(range(len(kept)), 2):
         union = method.sam.organ(Picture(picture), kept.boxes[list(pair)], method.config.organ)
         assert dice(union, goal) <= dice(prediction.mask, goal)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_methods_of_the_ladder_climb_what_salip_is_charged(k, blob_sam, random_clip, picture):
+    """Case by case, with networks of random weights: to the last bit, and none is beaten by the next."""
+    lenient = SamConfig("stub", points_per_side=6, pred_iou_thresh=0.1, stability_score_thresh=0.2, box_nms_thresh=0.9)
+    names = {"dataset": DatasetConfig("stub", "folder", k=k), "clip": ClipConfig("stub"), "vdt": VdtConfig("stub")}
+    cpu, target = torch.device("cpu"), blocks(RIGHT, LEFT).any(axis=0)
+    loaded = LoadedSam(blob_sam, "stub", "0", cpu), LoadedClip(random_clip, "stub", "0", cpu)
+    store = MemoryStore(2**28)
+
+    def run(name, case, area=0.4, enabled=True):
+        config = Config(method=name, sam=lenient, area=AreaConfig(enabled=enabled, threshold=area), **names)
+        prediction = build_method(config, *loaded, ["a bright oval"], store).predict(case)
+        return dice(prediction.mask, target), attribute(case, prediction, config).charges
+
+    for shift in range(3):
+        case = Case(str(shift), "stub", "all", np.roll(picture, 40 * shift, axis=1), target, None, "s")
+        of_target, of_pool = run("gt_sam", case)[0], run("oracle", case, enabled=False)[0]
+        (of_kept, _), (got, charges) = run("oracle", case), run("salip", case)
+        reached = [1.0, max(of_target, of_pool), of_pool, of_kept, got]
+        assert reached == sorted(reached, reverse=True)
+        assert list(charges.values()) == pytest.approx([a - b for a, b in pairwise(reached)], abs=1e-12)
 
 
 def test_the_filter_is_switched_like_everyone_elses(oracle):
