@@ -189,16 +189,23 @@ def test_what_is_told_ends_no_other_task(helpers: Any, data: Path, redirected: s
     place = data.parent
     told = (*helpers.FOLDER, "dataset.root=data", "progress=true")
     study = ("task=tune", "tuning=random", "tuning.n_trials=1", "tuning.images=2", "tuning.draws=0")
-    train = ("task=train", "method=unet", "unet=quick", "unet.epochs=1", "unet.side=32", "unet.channels=[4,8]")
-    table = ("+experiment=table6", "dataset.phantom.n=6", "dataset.volume.per_volume=1", "dataset.limit=1")
-    others = ((*told, *study), (*told, *train), (*table, *helpers.QUICK, "progress=true"))
-    for task in (told, *others, ("task=report",), ("task=cache",), (*told, "task=check")):
+    for task in (told, (*told, *study), ("task=report",), ("task=cache",), (*told, "task=check")):
         assert in_shell(helpers, place, redirected, task) == 0, task
     assert list(place.glob("outputs/folder/tune/*/study.html"))
-    assert list(place.glob("outputs/folder/train/*/training.json"))
-    assert list(place.glob("outputs/experiments/*/*.html"))
     assert (place / "outputs" / "index.html").exists()
     assert in_shell(helpers, place, redirected, ("seed=x",)) == 2
+
+
+@pytest.mark.fault("E3")
+def test_what_is_told_ends_no_training_and_no_experiment(helpers: Any, data: Path) -> None:
+    told = (*helpers.FOLDER, "dataset.root=data", "progress=true", "hydra.run.dir=training")
+    train = ("task=train", "method=unet", "unet=quick", "unet.epochs=1", "unet.side=32", "unet.channels=[4,8]")
+    table = ("+experiment=table6", "dataset.phantom.n=6", "dataset.volume.per_volume=1", "dataset.limit=1")
+    for task in ((*told, *train), (*table, *helpers.QUICK, "progress=true", "hydra.run.dir=experiment")):
+        assert in_shell(helpers, data.parent, ">/dev/full 2>&1", task) == 0, task
+    scored = json.loads((data.parent / "training" / "test" / "status.json").read_text())
+    assert scored["state"] == "finished" and (data.parent / "training" / "training.json").exists()
+    assert (data.parent / "experiment" / "study.html").exists()
 
 
 @pytest.mark.fault("E10")
