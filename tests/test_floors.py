@@ -59,6 +59,10 @@ INSIDE = {
     ("_training.fit", "monai.losses"),
     # Extras again, which formats of images need.
     ("data.dicom", "pydicom"),
+    ("runs._dicom_seg", "highdicom"),
+    ("runs._dicom_seg", "pydicom"),
+    ("runs._dicom_seg", "pydicom.sr.codedict"),
+    ("runs._dicom_seg", "pydicom.uid"),
     ("data.dicom", "pydicom.pixels"),
     ("data.itk", "SimpleITK"),
     # It is imported in a process of its own, which tells the run when that fails.

@@ -312,6 +312,7 @@ class Files:
     table: str | None = None  # in place of all of these: a CSV with the columns image, mask, group, subject
     label: int | str | None = None  # of a mask with several: the one to segment, by number, or by name where files tell
     follow_links: bool = False  # follow symbolic links that leave the root
+    dicom_seg: bool = False  # predictions of DICOM series as DICOM-SEG, too
 
 
 @dataclass

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.config import Axis, DatasetConfig
+from salip_exp.data.dicom import is_dicom, stack_of
 from salip_exp.data.loading import is_mirrored, native_mask
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header
 from salip_exp.errors import CaseError
+from salip_exp.runs._dicom_seg import segmentation
 from salip_exp.runs.records import CaseRecord, safe_name, scored_mask
 
 log = logging.getLogger(__name__)
@@ -55,21 +57,25 @@ def write_masks(folder: Path, records: Sequence[CaseRecord], config: DatasetConf
             files.setdefault(name, []).append(record)
     for name, cases in files.items():
         try:
-            atomic_write(folder / name, _content(folder, cases, config))
+            _write(folder, name, cases, config)
         except CaseError as error:
             log.warning("no mask of %s: %s %s", cases[0].case_id, error.code, error)
             (folder / name).unlink(missing_ok=True)
 
 
-def _content(folder: Path, cases: Sequence[CaseRecord], config: DatasetConfig) -> bytes:
-    """The file of a picture, or of a volume's slices."""
+def _write(folder: Path, name: str, cases: Sequence[CaseRecord], config: DatasetConfig) -> None:
+    """Write the file of a picture, or of a volume's slices, and of a DICOM series a segmentation where it is wanted."""
     masks = {each.slice or 0: native(folder, each, config) for each in cases}
     first = cases[0]
     if first.axis is None:
-        return png(masks[first.slice or 0].astype(np.uint8) * 255)
-    axis = Axis(first.axis)
-    image = image_of(Path(first.image or ""), axis, is_mirrored(axis, config), masks, label_number(config))
-    return gzip.compress(image.to_bytes(), mtime=0)
+        atomic_write(folder / name, png(masks[first.slice or 0].astype(np.uint8) * 255))
+        return
+    axis, source = Axis(first.axis), Path(first.image or "")
+    image = image_of(source, axis, is_mirrored(axis, config), masks, label_number(config))
+    atomic_write(folder / name, gzip.compress(image.to_bytes(), mtime=0))
+    if config.files.dicom_seg and is_dicom(source):
+        content = segmentation(stack_of(source), np.asarray(image.dataobj) != 0, config.roi)
+        atomic_write((folder / name).with_name(f"{Path(name).name.removesuffix(VOLUME)}.dcm"), content)
 
 
 def native(folder: Path, record: CaseRecord, config: DatasetConfig) -> NDArray[np.bool_]:

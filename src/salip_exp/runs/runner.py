@@ -28,6 +28,7 @@ from salip_exp.evaluation.confidence import predicted_iou
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure, scores
 from salip_exp.methods.base import Method, Prediction
+from salip_exp.runs._dicom_seg import require_extra
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import Stop, stoppable
 from salip_exp.runs.candidates import table_of, to_bytes, write_candidates
@@ -324,6 +325,8 @@ def _begun(
 ) -> tuple[Run, Loaded]:
     """The run before its first case, with `config.yaml` and `manifest.json` written."""
     scores()  # what another package gives is looked at before networks are loaded
+    if config.dataset.files.dicom_seg:
+        require_extra()
     store = lab.store(config.cache)  # before them, too: a folder that cannot be written must not cost a model's loading
     store.stats.update(tallies())
     with parts("data"):
