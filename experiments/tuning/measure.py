@@ -1,6 +1,6 @@
 """What choosing on a few images is worth, from the matrices beside this file.
 
-python experiments/tuning/measure.py    # writes choices.csv, objectives.csv, worth.csv, worth.png; prints the tables
+python experiments/tuning/measure.py    # writes choices.csv, objectives.csv, worth.csv and the picture; prints tables
 
 Of every matrix, DRAWS draws of tuning images are made as a study makes them, each with a random part of the trials; a
 rule chooses among these by the tuning images, as a study does; and the mean DSC of the choice over the images of all
@@ -25,6 +25,7 @@ from scipy.stats import spearmanr
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.choosing import Certainty, certainty, choose
 from salip_exp._tuning.objectives import OBJECTIVES
+from salip_exp._tuning.space import Values
 from salip_exp._tuning.study import order
 from salip_exp._tuning.trials import TrialRow
 from salip_exp._tuning.worker import Outcome
@@ -33,6 +34,7 @@ from salip_exp.data.case import CaseRef, failing
 from salip_exp.errors import CaseError
 
 HERE = Path(__file__).parent
+PICTURE = HERE.parents[1] / "docs" / "pictures" / "tuning.png"
 DRAWS, SEED = 40, 4321
 STARTS = {0: "configured", -1: "SAM's defaults", -2: "area 0.15"}
 N_TRIALS = 50
@@ -73,12 +75,12 @@ def read(path: Path) -> Matrix:
     table = pd.read_parquet(path)
     known = table.drop_duplicates("image")
     error = failing(CaseError("E_READ", "scores alone are here"))
-    refs = [CaseRef(*each, error) for each in known[["image", "group", "subject"]].itertuples(index=False)]
+    refs = [CaseRef(each["image"], each["group"], each["subject"], error) for each in known.to_dict("records")]
     dimensions = [name for name in table.columns if name.startswith("sam.") or name == AREA]
     rows = {}
     for number, part in table.groupby("trial"):
         images = {each["image"]: {name: each[name] for name in OBJECTIVES} for each in part.to_dict("records")}
-        values = part[dimensions].iloc[0].to_dict()
+        values: Values = {name: part[name].iloc[0].item() for name in dimensions}
         rows[int(str(number))] = TrialRow(int(str(number)), values, 0.0, Outcome(images), None, 0.0)
     return Matrix(path.stem, rows, refs)
 
@@ -161,8 +163,6 @@ def _rank_correlation(trials: Sequence[TrialRow], images: Sequence[str], others:
 def curve(matrix: Matrix) -> Iterator[dict[str, Any]]:
     """Numbers of images and of trials: the choice on the images of all other subjects; from a bad start, too."""
     for images, total, start in itertools.product(IMAGES, TRIALS, (0, -1)):
-        if total > sum(number >= 0 for number in matrix.trials):
-            continue
         told = list(zip(matrix.studies(start, total), matrix.draws(images), strict=True))
         for rule in Choice:
             found = [worth(chosen(trials, drawn, rule), others) for trials, (drawn, others) in told]
@@ -208,14 +208,14 @@ def main() -> None:
     """Measure all matrices."""
     matrices = [read(path) for path in sorted((HERE / "matrices").glob("*.parquet"))]
     wide = [each for each in matrices if each.name.endswith("-wide")]  # studies without labels search all thresholds
-    usual = [each for each in matrices if each not in wide and not each.name.endswith("-nonsense")]
-    tables = (("choices", choices, matrices), ("objectives", objectives, wide), ("worth", curve, usual))
+    long = [each for each in matrices if each not in wide and len(each.trials) > max(TRIALS)]
+    tables = (("choices", choices, matrices), ("objectives", objectives, wide), ("worth", curve, long))
     for name, measure, those in tables:
         table = pd.DataFrame([row for matrix in those for row in measure(matrix)])
         table.round(4).to_csv(HERE / f"{name}.csv", index=False, lineterminator="\n")
         print(f"\n{name}\n\n{markdown(table)}")
         if name == "worth":
-            picture(table, HERE / "worth.png")
+            picture(table, PICTURE)
 
 
 if __name__ == "__main__":

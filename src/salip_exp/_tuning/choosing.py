@@ -4,17 +4,17 @@ With m_t the mean of the objective over the n images that trial t has a score on
 first of equals, and e_t the standard error of the mean difference of h and t on the same images:
 
     highest:  h, the paper's rule
-    robust:   trial 0, the configured settings, if m_h - m_0 <= max(margin, q e_0) and L_0 > N / 20; otherwise
+    robust:   trial 0, the configured settings, if m_h - m_0 <= max(margin, q e_0) and L_0 > STRICT; otherwise
               argmax_t L_t over the trials with m_h - m_t <= max(margin, e_t), of equals the first,
-              L_t = min_d rank_t(s_d x_td)
+              L_t = min_d |x_td - strictest_d| / |loosest_d - strictest_d|
 
-q is the 0.975 quantile of Student's t with n - 1 degrees of freedom. The rank is that among all N trials, from the
-strictest to the loosest: s_d = 1 if a larger setting x_d lets more candidates into the pool, and -1 if a smaller one
-does (LOOSER). So L_t is how loose a trial is where it is strictest. What should have been kept is lost for good, what
-should not is left to CLIP: of settings that five images do not tell apart, the loosest fails least on others, and
-configured settings that are among the strictest of the search have no claim to stay. A sum in place of the minimum lets
-one strict setting hide behind loose ones. The margin is MARGIN by DSC, and GUESSED of the objectives without labels,
-whose small differences mean nothing. `experiments/tuning/README.md` has the figures.
+q is the 0.975 quantile of Student's t with n - 1 degrees of freedom. Strictest and loosest are the ends of what the
+trials have of a setting x_d, of those that open or close the way of candidates into the pool (LOOSER). So L_t, 0 to 1,
+is how loose a trial is where it is strictest. What should have been kept is lost for good, what should not is left to
+CLIP: of settings that five images do not tell apart, the loosest fails least on others, and configured settings at the
+strict end of the search have no claim to stay. A sum in place of the minimum lets one strict setting hide behind loose
+ones. The margin is MARGIN by DSC, and GUESSED of the objectives without labels, whose small differences mean nothing.
+`experiments/tuning/README.md` has the figures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from salip_exp._settings.tuning import AREA
@@ -36,7 +35,8 @@ from salip_exp.config import Choice, Config, Objective
 from salip_exp.errors import TooManyFailures
 
 MARGIN, GUESSED = 0.005, 0.02
-_SURE, _STRICT = 0.975, 0.05
+STRICT = 0.05
+_SURE = 0.975
 LOOSER = {
     "sam.pred_iou_thresh": -1,
     "sam.stability_score_thresh": -1,
@@ -172,18 +172,18 @@ class _Scored:
         """Whether the first trial is not clearly below the highest, nor among the strictest."""
         n = self.scores.shape[1] if images is None else int(images.sum())
         clear = error * float(student.ppf(_SURE, n - 1)) if n > 1 else 0.0
-        return gap <= max(self.margin, clear) + _ROUNDING and self.looseness[0] > _STRICT * len(self.rows)
+        return gap <= max(self.margin, clear) + _ROUNDING and self.looseness[0] > STRICT
 
     @cached_property
     def looseness(self) -> NDArray[np.float64]:
-        """L_t; a setting that a trial lacks is in the middle, and where none of LOOSER is searched all are alike."""
-        least = np.full(len(self.rows), np.inf)
+        """L_t; a setting that a trial lacks is in the middle, and where none of LOOSER differs all are alike."""
+        least = np.full(len(self.rows), 1.0)
         for name, direction in LOOSER.items():
-            values = np.array([each.values.get(name, math.nan) for each in self.rows], np.float64)
+            values = direction * np.array([each.values.get(name, math.nan) for each in self.rows], np.float64)
             known = ~np.isnan(values)
-            ranks = np.full(len(self.rows), (known.sum() + 1) / 2)
-            ranks[known] = rankdata(direction * values[known])
-            least = np.minimum(least, ranks) if known.any() else least
+            if known.any() and np.ptp(values[known]):
+                place = np.where(known, (values - values[known].min()) / np.ptp(values[known]), 0.5)
+                least = np.minimum(least, place)
         return least
 
     def differences(
