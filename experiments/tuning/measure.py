@@ -191,7 +191,7 @@ def picture(table: pd.DataFrame, path: Path) -> None:
             axis.plot(each.tuning_images, each["mean"], "o-", color=color, alpha=shade, label=f"{rule}, {total} trials")
             axis.plot(each.tuning_images, each.worst, ":", color=color, alpha=shade)
         axis.set(title=name, xlabel="tuning images", xticks=IMAGES)
-    axes[0][0].set_ylabel("held-out DSC: mean, and worst of 40 draws (dotted)")
+    axes[0][0].set_ylabel("held-out DSC (dotted: worst draw)")
     axes[0][-1].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
