@@ -31,7 +31,7 @@ from salip_exp.runs.candidates import frame_of, table_of
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.masks import image_of
 
-Readable = ArrayLike | Image.Image | str | Path
+_Readable = ArrayLike | Image.Image | str | Path
 """An array (H, W) or (H, W, 3), a picture of Pillow's, or the path of a picture."""
 
 
@@ -82,7 +82,7 @@ class SaLIP:
         self._ask = lab.asked_sam(config) if lab.loaded(config).sam is not None else None
         self._turn = threading.Lock()
 
-    def __call__(self, image: Readable) -> Segmentation:
+    def __call__(self, image: _Readable) -> Segmentation:
         """Segment one image.
 
         Args:
@@ -173,7 +173,7 @@ class SaLIP:
         )
 
 
-def _read(image: Readable) -> tuple[NDArray[np.uint8], tuple[str, ...], Path]:
+def _read(image: _Readable) -> tuple[NDArray[np.uint8], tuple[str, ...], Path]:
     """The pixels of an image, uint8 (H, W, 3), notes on what was done to them, and what to call it."""
     if isinstance(image, str | Path):
         path = Path(image).expanduser()

@@ -40,7 +40,7 @@ class Listing:
     unopened: int = 0
 
 
-NO_SLICE = "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"
+_NO_SLICE = "no slice is left: its target is empty, or smaller than dataset.volume.trim_mm"
 """Why a volume is left out of which a reader of its own says no more."""
 
 
@@ -112,7 +112,7 @@ class _Found:
         if taken is not None:
             self.parts.append((name, taken))
         if not cases:
-            self.refuse(name, NO_SLICE if taken is None else taken.why_none(self.config.volume))
+            self.refuse(name, _NO_SLICE if taken is None else taken.why_none(self.config.volume))
             return
         self.opened += 1
         (self.refs if masked else self.unmasked).extend(cases)

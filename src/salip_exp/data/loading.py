@@ -39,8 +39,8 @@ from salip_exp.errors import CaseError, VanishedTarget
 
 NOT_ON_SIDE = "the mask has no organ on the"
 """Beginning of the note on a target that is empty for `dataset.side` alone."""
-Mask = NDArray[np.bool_]
-Levels = NDArray[np.uint8]
+_Mask = NDArray[np.bool_]
+_Levels = NDArray[np.uint8]
 _LARGEST = int(next(each.metadata["high"] for each in fields(Resize) if each.name == "side"))
 _HALF = 127
 """Levels above it are target."""
@@ -62,7 +62,7 @@ def resize_image(image: NDArray[np.uint8], config: Resize) -> NDArray[np.uint8]:
     return np.asarray(_resampled(image, height, width, config), np.uint8)
 
 
-def resize_mask(mask: Mask | Levels, config: Resize) -> Mask:
+def resize_mask(mask: _Mask | _Levels, config: Resize) -> _Mask:
     """A mask (H, W) at working size: a pixel belongs to it where half of what it covers does.
 
     Levels are resized as they are, and cut at half of white.
@@ -79,7 +79,7 @@ def _resized_levels(levels: NDArray[Any], config: Resize) -> NDArray[Any]:
     return _resampled(levels, height, width, config)
 
 
-def _touched(mask: Mask | Levels, config: DatasetConfig) -> Mask | None:
+def _touched(mask: _Mask | _Levels, config: DatasetConfig) -> _Mask | None:
     """Where a resized mask is not zero, on the side that is asked for; None where it is cut before it is resized."""
     if config.resize.masks is MaskOrder.threshold_first:
         return None
@@ -87,7 +87,7 @@ def _touched(mask: Mask | Levels, config: DatasetConfig) -> Mask | None:
     return one_side(np.asarray(_resized_levels(levels, config.resize) > 0), config.side)
 
 
-def native_mask(mask: Mask, size: tuple[int, int], config: Resize) -> Mask:
+def native_mask(mask: _Mask, size: tuple[int, int], config: Resize) -> _Mask:
     """A mask (H, W) at working size on the grid of `size` rows and columns that its image had before.
 
     A pixel belongs to it where half of what it covers does.
@@ -97,7 +97,7 @@ def native_mask(mask: Mask, size: tuple[int, int], config: Resize) -> Mask:
     return np.asarray(_resampled(mask.astype(np.float32), *size, config) >= 0.5)
 
 
-def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> Mask:
+def resize_target(target: _Mask | _Levels, config: Resize, where: str, key: str = "dataset.resize") -> _Mask:
     """A target (H, W) at working size; one that is empty stays so.
 
     Args:
@@ -113,7 +113,7 @@ def resize_target(target: Mask | Levels, config: Resize, where: str, key: str = 
     return resized
 
 
-def vanished(target: Mask | Levels, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
+def vanished(target: _Mask | _Levels, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
     """What to raise for a target (H, W) of which resizing leaves nothing; see `resize_target`."""
     (height, width), own = target.shape, key == "dataset.resize"
     rows, columns = working_size(height, width, config)
@@ -126,7 +126,7 @@ def vanished(target: Mask | Levels, config: Resize, where: str, key: str = "data
     )
 
 
-def _side_that_keeps(target: Mask | Levels, config: Resize, below: int) -> int | None:
+def _side_that_keeps(target: _Mask | _Levels, config: Resize, below: int) -> int | None:
     """The first of the doubled working sizes, less than a bound, that leaves something of a target."""
     sides = takewhile(lambda side: side < min(below, _LARGEST + 1), (config.side << n for n in count(1)))
     return next((side for side in sides if resize_mask(target, replace(config, side=side)).any()), None)
@@ -156,7 +156,7 @@ def make_case(
     config: DatasetConfig,
     path: Path,
     image: NDArray[np.uint8],
-    mask: Mask | Levels | None,
+    mask: _Mask | _Levels | None,
     spacing: tuple[float, float] | None = None,
     facts: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
@@ -231,7 +231,7 @@ def _shown_side(axis: Axis | None, config: DatasetConfig, path: Path) -> Side:
     return Side.left if config.side is Side.right else Side.right
 
 
-def _target(mask: Mask | Levels, config: DatasetConfig, path: Path) -> tuple[Mask, tuple[str, ...]]:
+def _target(mask: _Mask | _Levels, config: DatasetConfig, path: Path) -> tuple[_Mask, tuple[str, ...]]:
     """The target of a case at working size, and a note where the mask holds an organ, but none on the side asked for.
 
     Raises:
@@ -265,7 +265,7 @@ def picture_ref(name: str, image: Path, mask: Path | None, config: DatasetConfig
 def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> Case:
     """One picture with its mask, if it has one."""
     pixels, spacing, notes = read_pixels(image, config)
-    target: Mask | Levels | None = None
+    target: _Mask | _Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
         archived = mask.suffix.lower() == npz.ENDING
@@ -343,14 +343,14 @@ def _load_slice(
 
 
 @dataclass(frozen=True)
-class TimedCase:
+class _TimedCase:
     """A case with the seconds that reading it took."""
 
     case: Case
     seconds: float
 
 
-Load = Callable[[], TimedCase]
+Load = Callable[[], _TimedCase]
 
 """Waits for the case; raises what reading it raised."""
 
@@ -368,7 +368,7 @@ def prefetched(refs: Sequence[CaseRef]) -> Iterator[tuple[CaseRef, Load]]:
                 each.cancel()
 
 
-def _read(ref: CaseRef) -> TimedCase:
+def _read(ref: CaseRef) -> _TimedCase:
     start = time.perf_counter()
     case = ref.load()
-    return TimedCase(case, time.perf_counter() - start)
+    return _TimedCase(case, time.perf_counter() - start)

@@ -39,7 +39,7 @@ def loses_regions(target: NDArray[np.bool_], resized: NDArray[np.bool_]) -> bool
     return len(np.unique(labels[target & resized[np.ix_(*places)]])) < n - 1
 
 
-MOST = 256
+_MOST = 256
 
 """Components that are looked at, the largest; what is left beyond them are specks of no side."""
 
@@ -56,7 +56,7 @@ def one_side(mask: NDArray[np.bool_], side: Side) -> NDArray[np.bool_]:
     middle = (mask.shape[1] - 1) / 2
     columns = np.arange(mask.shape[1])
     wanted = columns < middle if side is Side.right else columns >= middle
-    parts = components(mask, MOST)
+    parts = components(mask, _MOST)
     if len(parts) < 2:
         return np.asarray(mask & wanted)
     of_side = np.zeros_like(mask)

@@ -26,7 +26,7 @@ oracle takes the best there is. Methods without a pool choose nothing: with boxe
 (unprompted_sam) `sam`. One that does not ask SAM, as a U-Net, has no stages, nor has an empty target something to lose.
 
 The failure of a case is the stage with the largest charge, if that is more than LOST (`evaluation.charges`); else it is
-`none`: no stage has lost it. A choice that took two of which each prompts what the other does, with an IoU of TWICE or
+`none`: no stage has lost it. A choice that took two of which each prompts what the other does, with an IoU of _TWICE or
 more, is called `duplicate`.
 """
 
@@ -48,10 +48,10 @@ from salip_exp.methods.base import Prediction
 from salip_exp.methods.bounds import best_rows, prompt_boxes
 from salip_exp.methods.traits import METHODS, Chooser
 
-TWICE = 0.5
+_TWICE = 0.5
 """IoU from which on two masks are the same thing."""
 
-Mask = NDArray[np.bool_]
+_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def attribute(case: Case, prediction: Prediction, config: Config) -> Attribution
     return Attribution(charges, failure, float(ious.max(axis=1, initial=0.0).min()))
 
 
-def _bounds(case: Case, target: Mask, prediction: Prediction, masks: Masks, config: Config) -> dict[str, float]:
+def _bounds(case: Case, target: _Mask, prediction: Prediction, masks: Masks, config: Config) -> dict[str, float]:
     """The highest DSC that is in reach before anything is chosen, of the stages that the method has."""
     assert prediction.pool is not None
     kept = masks.select(np.isin(prediction.pool.ids, prediction.kept_ids))
@@ -108,11 +108,11 @@ def _bounds(case: Case, target: Mask, prediction: Prediction, masks: Masks, conf
     return {Failure.prompt: max(*of_target, of_pool), **bounds}
 
 
-def _best(masks: Masks, target: Mask, k: int) -> float:
+def _best(masks: Masks, target: _Mask, k: int) -> float:
     return _dice(masks.select(best_rows(masks, target, k)), target)
 
 
-def _dice(masks: Masks, target: Mask) -> float:
+def _dice(masks: Masks, target: _Mask) -> float:
     return dice(np.asarray(masks.dense().any(axis=0)), target)
 
 
@@ -127,5 +127,5 @@ def _by_choice(failure: Failure, prediction: Prediction, masks: Masks) -> Failur
     if failure not in (Failure.clip, Failure.choice) or prediction.pool is None:
         return failure
     taken = masks.select(np.isin(prediction.pool.ids, prediction.selected_ids))
-    twice = any(mask_iou(one, other) >= TWICE for one, other in combinations(taken, 2))
+    twice = any(mask_iou(one, other) >= _TWICE for one, other in combinations(taken, 2))
     return Failure.duplicate if twice else failure

@@ -26,7 +26,7 @@ from salip_exp.errors import CaseError
 from salip_exp.runs._dicom_seg import segmentation
 from salip_exp.runs.records import CaseRecord, safe_name, scored_mask
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PICTURE, VOLUME = ".png", ".nii.gz"
 _LONGEST = 255
@@ -59,7 +59,7 @@ def write_masks(folder: Path, records: Sequence[CaseRecord], config: DatasetConf
         try:
             _write(folder, name, cases, config)
         except CaseError as error:
-            log.warning("no mask of %s: %s %s", cases[0].case_id, error.code, error)
+            _log.warning("no mask of %s: %s %s", cases[0].case_id, error.code, error)
             (folder / name).unlink(missing_ok=True)
 
 
@@ -100,10 +100,10 @@ def image_of(path: Path, axis: Axis, mirrored: bool, slices: Mapping[int, NDArra
     Raises:
         CaseError: the file cannot be read.
     """
-    return labelled(read_header(path), read_grid(path).uncut(axis, slices, mirrored), label)
+    return _labelled(read_header(path), read_grid(path).uncut(axis, slices, mirrored), label)
 
 
-def labelled(header: Any, whole: NDArray[np.bool_], label: int) -> Any:
+def _labelled(header: Any, whole: NDArray[np.bool_], label: int) -> Any:
     """A mask (X, Y, Z) as nibabel's image with the geometry of a header, and nothing else of it."""
     values = whole.reshape(header.get_data_shape()).astype(np.min_scalar_type(label)) * label
     own = type(header)()

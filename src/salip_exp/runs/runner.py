@@ -51,7 +51,7 @@ from salip_exp.runs.records import (
 )
 from salip_exp.runs.summary import summarise, write_tables
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def run_cases(run: Run, stop: Stop, listeners: Sequence[Listener]) -> None:
@@ -82,12 +82,12 @@ def _run_case(run: Run, ref: CaseRef, load: Load) -> CaseRecord:
     try:
         return _finished(run, ref, load)
     except CaseError as error:
-        log.warning("case %s: %s %s", ref.case_id, error.code, error)
+        _log.warning("case %s: %s %s", ref.case_id, error.code, error)
         record = _failed(run, ref, error.code, str(error))
     except SalipError:
         raise
     except Exception as error:
-        log.exception("case %s", ref.case_id)
+        _log.exception("case %s", ref.case_id)
         code = "E_OOM" if out_of_memory(error) else "E_INTERNAL"
         record = _failed(run, ref, code, f"{type(error).__name__}: {error}")
     write_record(run.folder, record, None)
@@ -131,7 +131,7 @@ def _known(run: Run, case_id: str, key: str) -> CaseRecord | None:
     try:
         record = reusable(run.folder, case_id, key)
     except StaleRecord as reason:
-        log.warning("case %s is done again: its record %s", case_id, reason)
+        _log.warning("case %s is done again: its record %s", case_id, reason)
         run.redone.append((case_id, str(reason)))
         return None
     run.reused += 1
@@ -173,7 +173,7 @@ def _scored(config: Config, case: Case, prediction: Prediction, compared: Case, 
         cause, uncharged = _cause(config, case, prediction)
     faults += uncharged
     for fault in faults:
-        log.warning("case %s: %s", case.case_id, fault)
+        _log.warning("case %s: %s", case.case_id, fault)
     return CaseRecord(
         key="",
         fingerprint="",
@@ -241,7 +241,7 @@ def _failed(run: Run, ref: CaseRef, code: str, message: str) -> CaseRecord:
     )
 
 
-Choose = Callable[[Dataset], Dataset]
+_Choose = Callable[[Dataset], Dataset]
 """Leaves out cases that a run may not score: those that its settings were tuned on, or its network was trained on."""
 
 
@@ -256,7 +256,7 @@ def run(
     command: Sequence[str],
     lab: Lab,
     listeners: Sequence[Listener] = (),
-    choose: Choose = everything,
+    choose: _Choose = everything,
 ) -> int:
     """Run the configured method over the configured data set and fill the run folder.
 
@@ -288,7 +288,7 @@ def run(
 
 
 def _conduct(
-    config: Config, folder: Path, command: Sequence[str], lab: Lab, listeners: Sequence[Listener], choose: Choose
+    config: Config, folder: Path, command: Sequence[str], lab: Lab, listeners: Sequence[Listener], choose: _Choose
 ) -> int:
     """All of a run inside its claimed folder; 0, or the exit code of the signal that ended it."""
     try:
@@ -321,7 +321,7 @@ def _conduct(
 
 
 def _begun(
-    config: Config, folder: Path, command: Sequence[str], lab: Lab, choose: Choose, parts: Parts
+    config: Config, folder: Path, command: Sequence[str], lab: Lab, choose: _Choose, parts: Parts
 ) -> tuple[Run, Loaded]:
     """The run before its first case, with `config.yaml` and `manifest.json` written."""
     scores()  # what another package gives is looked at before networks are loaded

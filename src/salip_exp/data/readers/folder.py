@@ -24,7 +24,7 @@ from salip_exp.data.readers._table import from_table
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
 
-LAYOUT = (
+_LAYOUT = (
     "dataset=folder wants images/ and, where there are masks, masks/ below dataset.root, "
     "or dataset.files.images and dataset.files.masks that say where they lie, such as 'scans/{id}.png' and "
     "'labels/{id}_seg.png'."
@@ -38,7 +38,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         ConfigError: a glob or a pattern leads out of the root, or names what it cannot.
         DataError: two files have one name, or there are masks and none has the name of an image.
     """
-    require_folder(root, LAYOUT)
+    require_folder(root, _LAYOUT)
     files = placed(root, config.files)
     config = replace(config, files=files)
     if files.layout is Layout.coco:
@@ -197,4 +197,4 @@ def _read(name: str, image: Path, mask: Path | None, config: DatasetConfig) -> l
     return [picture_ref(name, image, mask, config)]
 
 
-READER = Reader(_read_folder, LAYOUT, paired=True)
+READER = Reader(_read_folder, _LAYOUT, paired=True)

@@ -18,7 +18,7 @@ from salip_exp.data.paths import by_name, files_below, require_folder, stem
 from salip_exp.data.regions import filled
 from salip_exp.errors import DataError
 
-LAYOUT = (
+_LAYOUT = (
     "HC18 wants training_set/001_HC.png, training_set/001_HC_Annotation.png and "
     "training_set_pixel_size_and_HC.csv below dataset.root."
 )
@@ -31,7 +31,7 @@ _SENSIBLE = ((0.001, 10.0), (1.0, 2000.0))
 
 
 @dataclass(frozen=True)
-class Measure:
+class _Measure:
     """What the table says of an image: pixel size and head circumference, both in millimetres."""
 
     pixel_mm: float
@@ -40,7 +40,7 @@ class Measure:
 
 def _read_hc18(root: Path, config: DatasetConfig) -> Listing:
     """Images below `training_set/` (or the root itself), with the outlines of their names."""
-    require_folder(root, LAYOUT)
+    require_folder(root, _LAYOUT)
     folder = root / "training_set" if (root / "training_set").is_dir() else root
     measures = _read_measures(folder, root)
     files = files_below(folder, "*", (".png",), config.files.follow_links)
@@ -64,7 +64,7 @@ def _is_mask(path: Path) -> bool:
     return path.stem.endswith(_ANNOTATION)
 
 
-def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: DatasetConfig) -> Case:
+def _load_head(path: Path, mask: Path | None, measure: _Measure | None, config: DatasetConfig) -> Case:
     """One image with its filled head."""
     image, notes = read_picture(path)
     target = None
@@ -84,7 +84,7 @@ def _load_head(path: Path, mask: Path | None, measure: Measure | None, config: D
     return make_case(ref, config, path, image, target, spacing, facts, notes, mask)
 
 
-def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:
+def _read_measures(folder: Path, root: Path) -> dict[str, _Measure]:
     """The table beside or inside the image folder, by file name; empty where there is none.
 
     Raises:
@@ -106,11 +106,11 @@ def _read_measures(folder: Path, root: Path) -> dict[str, Measure]:
         ) from error
 
 
-def _measure(row: list[str]) -> Measure:
+def _measure(row: list[str]) -> _Measure:
     numbers = [float(cell) for cell in row[1:3] if cell]
     if not numbers or not all(low <= number <= high for number, (low, high) in zip(numbers, _SENSIBLE, strict=False)):
         raise ValueError(f"{row[0]} has {', '.join(row[1:3])}")
-    return Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)
+    return _Measure(numbers[0], numbers[1] if len(numbers) > 1 else None)
 
 
-READER = Reader(_read_hc18, LAYOUT)
+READER = Reader(_read_hc18, _LAYOUT)

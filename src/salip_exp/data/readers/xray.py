@@ -11,15 +11,15 @@ from salip_exp.data.loading import picture_ref
 from salip_exp.data.paths import PICTURES, by_name, files_below, require_folder, stem
 from salip_exp.errors import DataError
 
-LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
+_LAYOUT = "X-ray wants 'Lung Segmentation/CXR_png/*.png' and 'Lung Segmentation/masks/*.png' below dataset.root."
 
 
 def _read_xray(root: Path, config: DatasetConfig) -> Listing:
     """Images of CXR_png with the masks of their names: `<name>_mask.png` (Shenzhen) or `<name>.png` (Montgomery)."""
-    require_folder(root, LAYOUT)
+    require_folder(root, _LAYOUT)
     home = next((folder for folder in (root / "Lung Segmentation", root) if (folder / "CXR_png").is_dir()), None)
     if home is None:
-        raise DataError(f"{root} has no CXR_png folder: {LAYOUT}")
+        raise DataError(f"{root} has no CXR_png folder: {_LAYOUT}")
     links = config.files.follow_links
     images = by_name(files_below(home / "CXR_png", "*", PICTURES, links), stem)
     masks = by_name(files_below(home / "masks", "*", PICTURES, links), lambda path: path.stem.removesuffix("_mask"))
@@ -30,4 +30,4 @@ def _read_xray(root: Path, config: DatasetConfig) -> Listing:
     return gather(images, masks, root, config, refs)
 
 
-READER = Reader(_read_xray, LAYOUT, paired=True)
+READER = Reader(_read_xray, _LAYOUT, paired=True)
