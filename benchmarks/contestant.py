@@ -14,8 +14,8 @@ from salip_exp.cascade.views import viewable
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Method, Prediction, Status
-from salip_exp.methods.registry import build_method
 
 
 def method(config: Config, networks: Networks, store: Store, with_clip: bool = True) -> Method:

@@ -58,13 +58,13 @@ INSIDE = {
     ("_training.augment", "monai.utils.type_conversion"),
     ("_training.fit", "monai.losses"),
     # Extras again, which formats of images need.
-    ("data.dicom", "pydicom"),
+    ("data._dicom", "pydicom"),
     ("runs._dicom_seg", "highdicom"),
     ("runs._dicom_seg", "pydicom"),
     ("runs._dicom_seg", "pydicom.sr.codedict"),
     ("runs._dicom_seg", "pydicom.uid"),
-    ("data.dicom", "pydicom.pixels"),
-    ("data.itk", "SimpleITK"),
+    ("data._dicom", "pydicom.pixels"),
+    ("data._itk", "SimpleITK"),
     # It is imported in a process of its own, which tells the run when that fails.
     ("_tracking.wandb_process", "wandb"),
 }

@@ -22,8 +22,8 @@ from hypothesis.extra import numpy as stn
 from salip_exp.cache import _disk as disk
 from salip_exp.cache import _files as files
 from salip_exp.cache._base import DTYPES, content_key
+from salip_exp.cache._fetch import fetch
 from salip_exp.cache._files import HEAD, MARK, Damaged, entries, entry_path, leftovers, pack, unpack
-from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, Stage
 
 TABLE, VIEW = Stage.table, Stage.view

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from salip_exp.cache import fetch as rows_module
+from salip_exp.cache import _fetch as rows_module
 from salip_exp.cache._base import content_key
+from salip_exp.cache._fetch import fetch, fetch_rows, rows_in
 from salip_exp.cache._files import entries, entry_path
-from salip_exp.cache.fetch import fetch, fetch_rows, rows_in
 from salip_exp.cache.store import DiskStore, Layered, MemoryStore, NoStore, Stage, Store
 
 VIEW = Stage.view

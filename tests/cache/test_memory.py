@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp.cache._base import freeze
-from salip_exp.cache.fetch import fetch
+from salip_exp.cache._fetch import fetch
 from salip_exp.cache.store import MemoryStore, Stage
 
 TEXT = Stage.text

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from salip_exp.cache import _files as files
+from salip_exp.cache._fetch import fetch
 from salip_exp.cache._files import entries, entry_path, leftovers
-from salip_exp.cache.fetch import fetch
 from salip_exp.cache.store import DiskStore, Stage
 
 GB = 10**9

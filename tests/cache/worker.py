@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from salip_exp.cache._base import content_key
-from salip_exp.cache.fetch import fetch, fetch_rows
+from salip_exp.cache._fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, DiskStore, Layered, MemoryStore, Stage, Store, open_store
 from salip_exp.config import CacheConfig
 from salip_exp.errors import EnvironmentFault

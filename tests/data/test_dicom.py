@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from salip_exp.config import DatasetConfig, Volume
-from salip_exp.data import dicom
+from salip_exp.data import _dicom as dicom
 from salip_exp.data.case import Dataset
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.volumes import read_grid, read_header, read_target, read_volume, read_windowed

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from salip_exp.config import AreaConfig, AreaUnit, DatasetConfig, Side
+from salip_exp.data._doubts import Doubts
 from salip_exp.data.case import Case
-from salip_exp.data.doubts import Doubts
 
 ONE = np.zeros((20, 20), bool)
 ONE[2:8, 2:8] = True

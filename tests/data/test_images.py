@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from salip_exp.data import images
+from salip_exp.data._labels import target
 from salip_exp.data.images import read_mask, read_picture
-from salip_exp.data.labels import target
 from salip_exp.errors import CaseError
 
 Save = Callable[..., Path]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from salip_exp.data.labels import target
+from salip_exp.data._labels import target
 from salip_exp.errors import CaseError
 
 PATH = Path("mask")

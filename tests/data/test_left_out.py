@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salip_exp.data.left_out import LISTED, by_reason, listed
+from salip_exp.data._left_out import LISTED, by_reason, listed
 
 
 @pytest.mark.fault("B7")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from salip_exp.config import Fill, Resize, Side
+from salip_exp.data._regions import components, filled, fit_ellipse, loses_regions, one_side, regions
 from salip_exp.data.loading import resize_mask
-from salip_exp.data.regions import components, filled, fit_ellipse, loses_regions, one_side, regions
 
 
 def block(x0: int, x1: int, y0: int = 2, y1: int = 6) -> np.ndarray:

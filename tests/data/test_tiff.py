@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from salip_exp._files import TooLarge
+from salip_exp.data._tiff import TAG_BYTES, TAGS, require_fair_directory, silence_libtiff
 from salip_exp.data.images import read_picture
-from salip_exp.data.tiff import TAG_BYTES, TAGS, require_fair_directory, silence_libtiff
 from salip_exp.errors import CaseError
 
 

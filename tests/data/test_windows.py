@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import DatasetConfig, Display, Side, Volume
+from salip_exp.data._windows import by_percentiles
 from salip_exp.data.case import Case
 from salip_exp.data.loading import slice_refs
 from salip_exp.data.volumes import read_windowed
-from salip_exp.data.windows import by_percentiles
 from salip_exp.errors import CaseError, ConfigError
 
 Save = Callable[..., Path]

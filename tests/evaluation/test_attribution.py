@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from salip_exp.cascade.pool import Pool, candidate_ious, pack
 from salip_exp.config import Config, DatasetConfig
+from salip_exp.data._regions import regions
 from salip_exp.data.case import Case
-from salip_exp.data.regions import regions
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import dice, iou
 from salip_exp.methods import traits

@@ -16,10 +16,10 @@ from scipy.special import ellipe
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import Fill
+from salip_exp.data._regions import filled, fit_ellipse
 from salip_exp.data.datasets import open_dataset
 from salip_exp.data.images import read_mask
 from salip_exp.data.readers.hc18 import _read_measures
-from salip_exp.data.regions import filled, fit_ellipse
 from salip_exp.evaluation.metrics import FACT, head_circumference, perimeter
 
 SHAPE = (180, 256)

@@ -23,7 +23,7 @@ from salip_exp.config import (
     ViewFit,
 )
 from salip_exp.data.case import Case
-from salip_exp.methods.registry import build_method
+from salip_exp.methods._registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.packages import clip
 from salip_exp.networks.sam import LoadedSam

@@ -29,8 +29,8 @@ from salip_exp.config import (
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.evaluation.metrics import dice
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.bounds import component_boxes, outline_boxes
-from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam

@@ -21,8 +21,8 @@ from salip_exp.data.case import Case
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.attribution import attribute
 from salip_exp.evaluation.metrics import dice, iou
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.bounds import best_rows
-from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 

@@ -13,8 +13,8 @@ from salip_exp.cache.store import NoStore
 from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Method, Prediction
-from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam

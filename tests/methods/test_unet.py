@@ -10,8 +10,8 @@ from salip_exp.cache.store import NoStore
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Networks, Status
-from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.methods.unet import Unet
 from salip_exp.networks.unet import LoadedUnet, Trained

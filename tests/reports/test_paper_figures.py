@@ -20,8 +20,8 @@ from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Phantom, SamConfig, VdtConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.attribution import Failure
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Prediction, Status
-from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.runs.records import CaseRecord, fingerprint, prediction_path, sha256

@@ -29,8 +29,8 @@ from salip_exp.cascade.views import views
 from salip_exp.cascade.work import Counters
 from salip_exp.config import ClipConfig, Config, DatasetConfig, SamConfig, VdtConfig, ViewConfig
 from salip_exp.data.case import Case, CaseRef
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Prediction, Status
-from salip_exp.methods.registry import build_method
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.runs.folder import read_pictures

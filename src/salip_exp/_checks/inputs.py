@@ -16,10 +16,10 @@ from salip_exp._paper import notes_on_text
 from salip_exp._wording import many, some
 from salip_exp.cascade.sentences import read_sentences
 from salip_exp.config import Config
+from salip_exp.data._doubts import Doubts
+from salip_exp.data._left_out import NAMED, UNSCORED
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
-from salip_exp.data.doubts import Doubts
-from salip_exp.data.left_out import NAMED, UNSCORED
 from salip_exp.data.loading import NOT_ON_SIDE
 from salip_exp.errors import (
     CaseError,

@@ -30,9 +30,9 @@ from salip_exp._reports.paper_tables import grid, to_rich, write_table
 from salip_exp._settings.folders import FREE, File, key_of
 from salip_exp.config import Config
 from salip_exp.errors import TooManyFailures
+from salip_exp.runs._identity import Identity, differences, read_identity, write_identity
 from salip_exp.runs._process import stoppable
 from salip_exp.runs.folder import claim, write_json
-from salip_exp.runs.identity import Identity, differences, read_identity, write_identity
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:

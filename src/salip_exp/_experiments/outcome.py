@@ -15,7 +15,7 @@ from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import OTHER_TEXT, Score, sources
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
-from salip_exp.data.left_out import told_of
+from salip_exp.data._left_out import told_of
 from salip_exp.runs.folder import read_json
 from salip_exp.runs.summary import EMBEDDED_NOTE
 

@@ -19,7 +19,7 @@ from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._settings.folders import File
 from salip_exp._wording import counted, failed, heading, mean, tally, title, work
-from salip_exp.data.left_out import LeftOut, told_of
+from salip_exp.data._left_out import LeftOut, told_of
 from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
 from salip_exp.runs.folder import read_json, read_undrawn, write_json

@@ -25,8 +25,8 @@ from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.cascade.views import views
 from salip_exp.config import Data
+from salip_exp.data._regions import regions
 from salip_exp.data.case import Case
-from salip_exp.data.regions import regions
 from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.records import CaseRecord, scored_case, scored_mask

@@ -20,7 +20,7 @@ from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import FREE, File
 from salip_exp._settings.validate import typed
-from salip_exp.data.left_out import told_of
+from salip_exp.data._left_out import told_of
 from salip_exp.errors import ConfigError
 from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.scores import Score, means, scores, shown

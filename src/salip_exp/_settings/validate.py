@@ -40,8 +40,8 @@ from salip_exp.config import (
     Volume,
 )
 from salip_exp.data._phantoms.store import GROUPS, WRITERS
+from salip_exp.data._windows import limits
 from salip_exp.data.datasets import READERS
-from salip_exp.data.windows import limits
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import Catalogue

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from salip_exp._wording import many
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
+from salip_exp.data._left_out import LeftOut, by_reason
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import without_cases
-from salip_exp.data.left_out import LeftOut, by_reason
 from salip_exp.data.loading import prefetched, resize_target
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
-from salip_exp.runs.identity import Identity
+from salip_exp.runs._identity import Identity
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.records import data_hash, fingerprint
 

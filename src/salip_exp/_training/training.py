@@ -20,15 +20,15 @@ from salip_exp._settings.folders import File
 from salip_exp._training.data import TrainingData
 from salip_exp._training.fit import Progress, Row, fit
 from salip_exp.config import Config, Task
-from salip_exp.data.left_out import listed
+from salip_exp.data._left_out import listed
 from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.device import arithmetic_of, pick_device, use_threads
 from salip_exp.networks.unet import Trained, weights_file
 from salip_exp.networks.weights import sha256_of
+from salip_exp.runs._identity import require_same
 from salip_exp.runs._manifest import commit, machine, versions
 from salip_exp.runs._process import stoppable
 from salip_exp.runs.folder import claim, read_json, write_json
-from salip_exp.runs.identity import require_same
 
 VERSION = 1
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from salip_exp.config import Config, EmptyTarget
 from salip_exp.data.case import Case
-from salip_exp.evaluation.confidence import predicted_iou, selected
+from salip_exp.evaluation._confidence import predicted_iou, selected
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
 

@@ -21,8 +21,8 @@ from salip_exp._tuning.trials import Best, read_trials
 from salip_exp._tuning.worker import OnTrial
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
+from salip_exp.runs._identity import require_same
 from salip_exp.runs._process import COMPUTING, PYTHON, environment_of_children, handing_on, stoppable
-from salip_exp.runs.identity import require_same
 from salip_exp.runs.lab import Lab
 
 _LOOK = 2.0  # seconds between looks at what other workers did

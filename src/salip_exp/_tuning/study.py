@@ -19,10 +19,10 @@ from salip_exp._tuning.database import Database, studies_in
 from salip_exp._tuning.space import Space, Values, samplers, space_of
 from salip_exp._tuning.worker import Workbench, Worker, configured
 from salip_exp.config import Config, Objective, Sampler
+from salip_exp.data._left_out import LeftOut, by_reason
 from salip_exp.data.case import Case, CaseRef, Dataset
-from salip_exp.data.left_out import LeftOut, by_reason
 from salip_exp.errors import CaseError, DataError, EnvironmentFault
-from salip_exp.runs.identity import Identity, read_identity
+from salip_exp.runs._identity import Identity, read_identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.records import fingerprint, recipe
 

@@ -20,8 +20,8 @@ from salip_exp._tuning.trials import TrialRow, read_trials, trial_table
 from salip_exp._tuning.worker import applied
 from salip_exp._wording import many
 from salip_exp.config import Config, Task
+from salip_exp.runs._identity import require_same
 from salip_exp.runs.folder import claim
-from salip_exp.runs.identity import require_same
 from salip_exp.runs.lab import Lab
 
 

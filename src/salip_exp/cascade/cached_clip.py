@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from salip_exp._timing import Stopwatch
 from salip_exp.cache._base import content_key
-from salip_exp.cache.fetch import fetch, fetch_rows
+from salip_exp.cache._fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.pool import DIGEST_BYTES, Pool

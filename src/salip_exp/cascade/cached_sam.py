@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from salip_exp.cache._base import content_key
-from salip_exp.cache.fetch import fetch, fetch_rows
+from salip_exp.cache._fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, NoStore, Stage, Store
 from salip_exp.cascade.candidates import ARRAYS, Candidates, Floor, Sampling, candidates, joined
 from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed_crops, input_size_of

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.config import Axis
-from salip_exp.data.left_out import LeftOut, Taken, by_reason
+from salip_exp.data._left_out import LeftOut, Taken, by_reason
 from salip_exp.errors import CaseError
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from salip_exp._files import read_small
 from salip_exp._wording import many, some
 from salip_exp.config import DatasetConfig, MissingMasks
+from salip_exp.data._left_out import UNSCORED, LeftOut, Taken, left_out, of_slices, unread
 from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import CaseRef, Dataset, SliceRefs
-from salip_exp.data.left_out import UNSCORED, LeftOut, Taken, left_out, of_slices, unread
 from salip_exp.data.paths import PICTURES, VOLUMES, composed, natural, safe
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.plugins import Catalogue

@@ -21,8 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
-from salip_exp.data.labels import finite, target
-from salip_exp.data.tiff import require_fair_directory, silence_libtiff
+from salip_exp.data._labels import finite, target
+from salip_exp.data._tiff import require_fair_directory, silence_libtiff
 from salip_exp.errors import CaseError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")

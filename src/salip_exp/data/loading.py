@@ -27,13 +27,14 @@ from salip_exp.config import (
     ResizeMode,
     Side,
 )
-from salip_exp.data import dicom, npz
+from salip_exp.data import _dicom as dicom
+from salip_exp.data import _npz as npz
+from salip_exp.data._labels import target as labelled
+from salip_exp.data._left_out import LOST_REGIONS
+from salip_exp.data._regions import loses_regions, one_side
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
 from salip_exp.data.images import read_levels, read_mask, read_picture, window
-from salip_exp.data.labels import target as labelled
-from salip_exp.data.left_out import LOST_REGIONS
 from salip_exp.data.paths import PICTURES
-from salip_exp.data.regions import loses_regions, one_side
 from salip_exp.data.volumes import Slices, read_grid, read_target, read_windowed, require_same_grid, take_slices
 from salip_exp.errors import CaseError, VanishedTarget
 

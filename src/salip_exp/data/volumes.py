@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from salip_exp._files import open_file
 from salip_exp._wording import many
 from salip_exp.config import Axis, NonFinite, Volume, Windowed
-from salip_exp.data import dicom, itk, npz
-from salip_exp.data.labels import finite, target
-from salip_exp.data.left_out import Taken
+from salip_exp.data import _dicom as dicom
+from salip_exp.data import _itk as itk
+from salip_exp.data import _npz as npz
+from salip_exp.data._labels import finite, target
+from salip_exp.data._left_out import Taken
+from salip_exp.data._stored import MAX_VOXELS, Stored, grid, reading
+from salip_exp.data._windows import HEADER, between, by_percentiles, limits, of_slice
 from salip_exp.data.paths import PICTURES, VOLUMES
-from salip_exp.data.stored import MAX_VOXELS, Stored, grid, reading
-from salip_exp.data.windows import HEADER, between, by_percentiles, limits, of_slice
 from salip_exp.errors import CaseError
 
 _KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}

@@ -40,8 +40,8 @@ from numpy.typing import NDArray
 
 from salip_exp.cascade.pool import Masks, candidate_ious, mask_iou
 from salip_exp.config import Config
+from salip_exp.data._regions import regions
 from salip_exp.data.case import Case
-from salip_exp.data.regions import regions
 from salip_exp.evaluation.charges import Failure, charged, lost_by
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, binary_fill_holes, distance_transform_edt
 
 from salip_exp.config import EmptyTarget
-from salip_exp.data.regions import components, fit_ellipse
+from salip_exp.data._regions import components, fit_ellipse
 from salip_exp.errors import CaseError
 
 _BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}

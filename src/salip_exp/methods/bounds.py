@@ -14,8 +14,8 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Masks, Pool, keep_small, mask_ious, pack
 from salip_exp.config import Config, PromptBoxes, Side
+from salip_exp.data._regions import one_side, regions
 from salip_exp.data.case import Case
-from salip_exp.data.regions import one_side, regions
 from salip_exp.methods.base import Networks, Prediction, Status, target_of
 
 
@@ -64,7 +64,7 @@ def prompt_boxes(case: Case, target: NDArray[np.bool_], config: Config) -> list[
     """Sets of boxes that a case's target can prompt with, float32 (n, 4), x0 y0 x1 y1 with inclusive far edges.
 
     The first holds the boxes of its components. Where there is one and k = 2, organs may touch, and their common box
-    prompts neither: a second set holds the boxes of what lies in either half of the picture (`data.regions.one_side`).
+    prompts neither: a second set holds the boxes of what lies in either half of the picture (`data._regions.one_side`).
     """
     prompt = config.prompt
     if prompt.boxes is PromptBoxes.outlines:

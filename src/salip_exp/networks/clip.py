@@ -9,7 +9,8 @@ import torch
 
 from salip_exp.config import ClipConfig, Precision
 from salip_exp.errors import WeightsError
-from salip_exp.networks import checkpoint, registry, weights
+from salip_exp.networks import _checkpoint as checkpoint
+from salip_exp.networks import registry, weights
 from salip_exp.networks._embedded import networks as files
 from salip_exp.networks.packages import CLIP, build_model
 from salip_exp.networks.registry import Entry

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from salip_exp.config import SamConfig
-from salip_exp.networks import checkpoint, registry, weights
+from salip_exp.networks import _checkpoint as checkpoint
+from salip_exp.networks import registry, weights
 from salip_exp.networks._embedded import networks as files
 from salip_exp.networks._embedded.networks import build_sam
 from salip_exp.networks.packages import Sam, segment_anything

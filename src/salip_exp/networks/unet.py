@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from salip_exp._wording import brief
 from salip_exp.errors import CaseError, EnvironmentFault, WeightsError
-from salip_exp.networks.checkpoint import require_finite, require_small_header
+from salip_exp.networks._checkpoint import require_finite, require_small_header
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1

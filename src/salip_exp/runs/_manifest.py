@@ -23,8 +23,8 @@ from salip_exp._settings.folders import File
 from salip_exp._timing import Parts
 from salip_exp.cache.store import Store
 from salip_exp.config import Config
+from salip_exp.data._left_out import LOST_REGIONS, listed, shrunk_targets, vanished_targets
 from salip_exp.data.case import Dataset
-from salip_exp.data.left_out import LOST_REGIONS, listed, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.runs._process import environment_of_children
 from salip_exp.runs.lab import Loaded

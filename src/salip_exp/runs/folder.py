@@ -33,7 +33,7 @@ from salip_exp._settings.folders import File, is_complete, is_part, is_unfinishe
 from salip_exp._wording import many
 from salip_exp.config import Task
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs.identity import Identity, read_identity
+from salip_exp.runs._identity import Identity, read_identity
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record, record_key, record_path
 from salip_exp.runs.summary import VERSION, is_whole
 

@@ -15,8 +15,8 @@ from salip_exp.config import CacheConfig, Config, ResizeMode
 from salip_exp.data.case import CaseMemory, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, DataError
+from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Method
-from salip_exp.methods.registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip, load_clip
 from salip_exp.networks.device import arithmetic_of, pick_device, sped_up, use_threads

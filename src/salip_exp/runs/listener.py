@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from salip_exp.config import Config
+from salip_exp.data._doubts import Doubts
 from salip_exp.data.case import CaseRef, Dataset
-from salip_exp.data.doubts import Doubts
 from salip_exp.errors import SalipError
 from salip_exp.methods.base import Method
 from salip_exp.methods.traits import METHODS
-from salip_exp.runs.identity import Identity
+from salip_exp.runs._identity import Identity
 from salip_exp.runs.records import CaseRecord
 
 

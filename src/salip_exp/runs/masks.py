@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.config import Axis, DatasetConfig
-from salip_exp.data.dicom import is_dicom, stack_of
+from salip_exp.data._dicom import is_dicom, stack_of
 from salip_exp.data.loading import is_mirrored, native_mask
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header

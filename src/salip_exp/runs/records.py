@@ -29,7 +29,7 @@ from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import versions
-from salip_exp.runs.identity import Identity
+from salip_exp.runs._identity import Identity
 
 _NUMBERS = ("0.1.0", 4)
 """What the numbers of a record mean, in every key: another one only when a release changes numbers.
@@ -159,7 +159,7 @@ class CaseRecord:
         notes: what the reader did to the case, and which scores of other packages could not be computed.
         png_sha256: of the prediction's file; None for failed cases.
         candidates_sha256: of the candidates' file; None where there are none, and in records before version 6.
-        predicted_iou: of the retrieved candidates (`evaluation.confidence`); None for methods without a pool.
+        predicted_iou: of the retrieved candidates (`evaluation._confidence`); None for methods without a pool.
         image, mask: files that the case was read from, as they were named.
         size: rows and columns of the image before resizing, and `axis` the plane of a volume (`data.case.Source`).
         version: of the form that the file has.

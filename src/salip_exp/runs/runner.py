@@ -23,17 +23,17 @@ from salip_exp.config import Config, ScoreAt, Task
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.loading import Load, native_mask, prefetched
 from salip_exp.errors import CaseError, EnvironmentFault, SalipError, TooManyFailures
+from salip_exp.evaluation._confidence import predicted_iou
 from salip_exp.evaluation.attribution import Attribution, attribute
-from salip_exp.evaluation.confidence import predicted_iou
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure, scores
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.runs._dicom_seg import require_extra
+from salip_exp.runs._identity import differences, read_identity, without, write_identity
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import Stop, stoppable
 from salip_exp.runs.candidates import table_of, to_bytes, write_candidates
 from salip_exp.runs.folder import State, claim, write_json, write_status
-from salip_exp.runs.identity import differences, read_identity, without, write_identity
 from salip_exp.runs.lab import Lab, Loaded
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
 from salip_exp.runs.masks import write_masks

@@ -20,7 +20,7 @@ from salip_exp._paper import notes_on_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
 from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
-from salip_exp.data.left_out import LOST_REGIONS, shrunk_targets, vanished_targets
+from salip_exp.data._left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.metrics import Overlap

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salip_exp.data._regions import fit_ellipse
 from salip_exp.data.case import Dataset
 from salip_exp.data.images import read_mask
 from salip_exp.data.readers.hc18 import TABLE, _read_measures, fetus_of
-from salip_exp.data.regions import fit_ellipse
 from salip_exp.errors import CaseError, DataError
 
 Save = Callable[..., Path]

@@ -10,10 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from salip_exp.config import DatasetConfig, Layout
-from salip_exp.data import dicom, itk, npz
+from salip_exp.data import _dicom as dicom
+from salip_exp.data import _itk as itk
+from salip_exp.data import _npz as npz
+from salip_exp.data._left_out import LeftOut
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
-from salip_exp.data.left_out import LeftOut
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_below, require_folder, stem
 from salip_exp.data.readers._coco import coco_ref, from_coco

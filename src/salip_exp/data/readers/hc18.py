@@ -10,12 +10,12 @@ from pathlib import Path
 
 from salip_exp._files import TooLarge, read_small
 from salip_exp.config import DatasetConfig
+from salip_exp.data._regions import filled
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.loading import make_case
 from salip_exp.data.paths import by_name, files_below, require_folder, stem
-from salip_exp.data.regions import filled
 from salip_exp.errors import DataError
 
 _LAYOUT = (

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from salip_exp._files import TooLarge
 from salip_exp.errors import WeightsError
-from salip_exp.networks.checkpoint import require_small_header
+from salip_exp.networks._checkpoint import require_small_header
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 
 _SIDE = 256

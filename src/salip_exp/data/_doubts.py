@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from salip_exp._wording import many
 from salip_exp.config import AreaConfig, AreaUnit, DatasetConfig, Side
+from salip_exp.data._left_out import LeftOut, left_out
+from salip_exp.data._regions import components
 from salip_exp.data.case import Case
-from salip_exp.data.left_out import LeftOut, left_out
-from salip_exp.data.regions import components
 
 _PART = 0.25
 """Share of the largest part's area that another one must have to count."""

@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from salip_exp._files import PICTURE, open_file
-from salip_exp.data.stored import Stored, from_lps, grid, reading, require_fair
+from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
 from salip_exp.errors import CaseError
 
 ENDING = ".npz"

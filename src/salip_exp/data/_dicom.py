@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from salip_exp._files import PICTURE, open_file
 from salip_exp.config import Volume
+from salip_exp.data._labels import finite
+from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
+from salip_exp.data._windows import between, limits
 from salip_exp.data.images import window as from_minimum
-from salip_exp.data.labels import finite
 from salip_exp.data.paths import has_dicom_mark, natural
-from salip_exp.data.stored import Stored, from_lps, grid, reading, require_fair
-from salip_exp.data.windows import between, limits
 from salip_exp.errors import CaseError, EnvironmentFault
 
 ENDINGS = (".dcm", ".dicom", ".ima", ".dic")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from salip_exp._files import open_file
-from salip_exp.data.stored import Stored, from_lps, grid, reading, require_fair
+from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
 from salip_exp.errors import CaseError, EnvironmentFault
 
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
