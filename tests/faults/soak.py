@@ -57,7 +57,9 @@ def of_run(place: Path) -> dict[str, Any]:
 def run_results(run: Path) -> dict[str, Any]:
     with (run / "cases.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
-    rows = {row["case_id"]: {key: row[key] for key in row if not key.startswith("seconds_")} for row in table}
+    # Phantoms lie in the cache of each round: where a case was read from is another place.
+    kept = [key for key in table[0] if not key.startswith("seconds_") and key not in ("image", "mask")]
+    rows = {row["case_id"]: {key: row[key] for key in kept} for row in table}
     pictures = {path.name: path.read_bytes() for path in sorted((run / "predictions").glob("[!.]*.png"))}
     return {**rows, "summary": (run / "summary.json").read_text(), **pictures}
 
