@@ -67,7 +67,7 @@ def one(place: Path, pattern: str) -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         table = list(csv.DictReader(stream))
-    new = ("seconds_", "subject", "lost_", "failure")
+    new = ("seconds_", "subject", "lost_", "failure", "image", "mask", "prediction", "predicted_iou")
     return [{name: value for name, value in row.items() if not name.startswith(new)} for row in table]
 
 
