@@ -146,7 +146,7 @@ def figures(told: Any) -> Any:
         return [figures(each) for each in told]
     if not isinstance(told, dict):
         return told
-    others = ("low", "high", "interval", "p", "p_holm", "notes", "reading")
+    others = ("low", "high", "interval", "p", "p_holm", "notes", "reading", "losses")
     return {name: figures(value) for name, value in told.items() if name not in others}
 
 

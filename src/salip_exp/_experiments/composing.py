@@ -17,7 +17,18 @@ from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
 from salip_exp._settings.validate import typed
 from salip_exp.cascade.sentences import read_sentences
-from salip_exp.config import Choice, Config, Data, Display, MaskAffine, MaskOrder, Sampler, TrackerConfig, Windowed
+from salip_exp.config import (
+    Choice,
+    Config,
+    Data,
+    Display,
+    MaskAffine,
+    MaskOrder,
+    Sampler,
+    ScoreAt,
+    TrackerConfig,
+    Windowed,
+)
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.device import pick_device
@@ -48,7 +59,7 @@ def cell_key(config: Config, data_sha256: str) -> str:
         "recipe": recipe(config, weights_of(config), sentences, pick_device(config.device).type),
         "dataset": _dataset(config),
         "data": data_sha256,
-        "score": asdict(config.score),
+        "score": _set_alone(asdict(config.score)),
         "seed": config.seed,
         "search": _search(config),
         "unet": _unet(config),
@@ -74,8 +85,10 @@ def _entries(config: Config) -> list[Entry]:
     return [entry_of(config, network) for network in METHODS[config.method].networks]
 
 
-_LATER = {
+_LATER: dict[str, object] = {
+    "at": ScoreAt.working,
     "files.channel": None,
+    "files.dicom_seg": False,
     "files.layout": None,
     "files.table": None,
     "resize.masks": MaskOrder.threshold_first,
@@ -86,20 +99,21 @@ _LATER = {
     "volume.window": None,
     "volume.window_of": Windowed.volume,
 }
-"""Keys of the data set's section that 0.1.0 did not have, each with what it did."""
+"""Keys of the sections of data set and scores that 0.1.0 did not have, each with what it did."""
 
 
 def _dataset(config: Config) -> dict[str, Any]:
-    """The data set's section without its place and its choice, which the images tell.
+    """The data set's section without its place and its choice, which the images tell."""
+    return _set_alone(asdict(config.dataset) | {"root": None, "subset": None, "sample": None})
 
-    A key that 0.1.0 did not have is told where it is set alone.
-    """
-    section = asdict(config.dataset) | {"root": None, "subset": None, "sample": None}
-    for name, value in _LATER.items():
-        part, _, key = name.partition(".")
-        if section[part][key] == value:
-            del section[part][key]
-    return section
+
+def _set_alone(section: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """A section, in which a key that 0.1.0 did not have stands where it is set alone."""
+    return {
+        key: _set_alone(value, f"{above}{key}.") if isinstance(value, dict) else value
+        for key, value in section.items()
+        if f"{above}{key}" not in _LATER or value != _LATER[f"{above}{key}"]
+    }
 
 
 def _search(config: Config) -> dict[str, Any]:
