@@ -73,7 +73,7 @@ def test_a_score_that_is_not_finite_fails_its_case_and_no_other(
     def broken(*arguments: Any) -> Any:
         seen.calls += 1
         scores = real(*arguments)
-        return scores * np.nan if seen.calls == 2 else scores
+        return scores * np.nan if seen.calls == 3 else scores  # the second case: text and sentence are asked for each
 
     monkeypatch.setattr(clip_stages, "similarities", broken)
     ended = typed(*folder, f"dataset.root={data}", "hydra.run.dir=run", "cache=off")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,13 +60,3 @@ def by_percentiles(values: NDArray[np.float64], low: float, high: float) -> NDAr
     if top <= bottom:
         return np.zeros(values.shape, np.uint8)
     return between(values, bottom, top)
-
-
-def of_slice(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """A slice (H, W) between two percentiles of all its voxels as 0 to 255; a constant slice is black.
-
-    Rounded in float32 as `cv2.normalize` does it, which the authors call.
-    """
-    bottom, top = np.percentile(values, [low, high])
-    clipped = values.clip(bottom, top).astype(np.float32)
-    return np.asarray(cv2.normalize(clipped, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U), np.uint8)  # type: ignore[call-overload]

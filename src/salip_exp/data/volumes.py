@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import cv2
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
@@ -27,7 +28,7 @@ from salip_exp.data import _npz as npz
 from salip_exp.data._labels import finite, target
 from salip_exp.data._left_out import Taken
 from salip_exp.data._stored import MAX_VOXELS, Stored, grid, reading
-from salip_exp.data._windows import HEADER, between, by_percentiles, limits, of_slice
+from salip_exp.data._windows import HEADER, between, by_percentiles, limits
 from salip_exp.data.paths import PICTURES, VOLUMES
 from salip_exp.errors import CaseError
 
@@ -359,7 +360,7 @@ class _How(NamedTuple):
         if self.sliced is None:
             return by_percentiles(values, self.low, self.high)
         axis = _AXES[volume.axis(self.sliced)]
-        return np.stack([of_slice(each, self.low, self.high) for each in np.moveaxis(values, axis, 0)], axis)
+        return np.stack([_of_slice(each, self.low, self.high) for each in np.moveaxis(values, axis, 0)], axis)
 
 
 @lru_cache(maxsize=1)
@@ -385,6 +386,16 @@ def _modified(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError as error:
         raise CaseError("E_READ", f"{path} cannot be read ({error.strerror}): get the file again.") from error
+
+
+def _of_slice(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """A slice (H, W) between two percentiles of all its voxels as 0 to 255; a constant slice is black.
+
+    Rounded in float32 as `cv2.normalize` does it, which the authors call.
+    """
+    bottom, top = np.percentile(values, [low, high])
+    clipped = values.clip(bottom, top).astype(np.float32)
+    return np.asarray(cv2.normalize(clipped, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U), np.uint8)  # type: ignore[call-overload]
 
 
 def require_same_grid(image: Slices, mask: Slices, path: Path) -> None:
