@@ -144,7 +144,8 @@ def rows(run: Path) -> dict[str, dict[str, str]]:
     """The table of a run by case, without what differs from run to run."""
     with (run / "cases.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
-    return {row["case_id"]: {key: row[key] for key in row if not key.startswith("seconds_")} for row in table}
+    differ = ("seconds_", "image", "mask", "prediction")
+    return {row["case_id"]: {key: row[key] for key in row if not key.startswith(differ)} for row in table}
 
 
 def newest(place: Path) -> Path:

@@ -265,6 +265,8 @@ def test_a_password_reaches_the_database_and_no_file_or_stream(
         return real(f"sqlite:///{tmp_path / 'other.db'}", wait)
 
     monkeypatch.setattr(database, "_open", opening)
+    for looks in ("_commands.tune", "_tuning.study"):  # whether it is there, and what of 0.1.0 it holds
+        monkeypatch.setattr(f"salip_exp.{looks}.studies_in", lambda url, wait: [])
     monkeypatch.setenv("STORAGE", ADDRESS)
     mine = tmp_path / "mine" / "tuning"
     mine.mkdir(parents=True)

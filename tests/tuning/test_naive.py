@@ -16,6 +16,7 @@ from salip_exp._tuning.study import make_study
 from salip_exp._tuning.trials import read_trials
 from salip_exp.cache.store import MemoryStore
 from salip_exp.config import (
+    AreaConfig,
     AreaSpace,
     AreaUnit,
     RealSpace,
@@ -46,7 +47,9 @@ def records_of(sam, image, values):
         found = SamAutomaticMaskGenerator(sam, **settings).generate(image)
     except IndexError:  # the reference raises where no mask survives in any crop
         return []
-    return [each for each in found if 0 < each["area"] < values[AREA]]
+    # Trial 0 leaves the threshold as it is configured: a share of the image, where the others have pixels.
+    largest = values.get(AREA, AreaConfig().threshold * image.shape[0] * image.shape[1])
+    return [each for each in found if 0 < each["area"] < largest]
 
 
 def crop_of(image, record):
