@@ -21,6 +21,7 @@ for set in phantom_cc359 phantom_hc18 phantom_xray; do
 done
 matrix phantom_cc359-77 100 dataset=phantom_cc359 seed=77
 matrix phantom_hc18-77 100 dataset=phantom_hc18 seed=77
+matrix phantom_hc18-2026 60 dataset=phantom_hc18 dataset.phantom.seed=2026 seed=2026
 if [ $# -gt 0 ]; then
     hc18=(dataset=hc18 "dataset.root=$root/HC18")
     xray=(dataset=xray "dataset.root=$root/CXR")
@@ -29,6 +30,7 @@ if [ $# -gt 0 ]; then
     matrix hc18-wide 50 "${hc18[@]}" "$wide"
     matrix hc18-nonsense 60 "${hc18[@]}" +ablation=nonsense_prompt
     matrix hc18-77 100 "${hc18[@]}" seed=77
+    matrix hc18-2026 60 "${hc18[@]}" seed=2026
     matrix hc18-77-wide 100 "${hc18[@]}" "$wide" seed=77
     matrix xray 80 "${xray[@]}"
     matrix xray-77 100 "${xray[@]}" seed=77
