@@ -154,6 +154,7 @@ def test_a_fault_of_the_program_says_where_its_traceback_is(line: Line) -> None:
     assert "ZeroDivisionError" in log.read_text()
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X2", "R8")
 def test_signals_end_with_their_exit_codes(line: Line) -> None:
     line.then = fails(KeyboardInterrupt())
@@ -174,6 +175,7 @@ def test_signals_end_with_their_exit_codes(line: Line) -> None:
     assert len(line.calls) == 4
 
 
+@pytest.mark.ci
 def test_several_jobs_all_run_and_the_worst_exit_code_is_the_commands(line: Line, tmp_path: Path) -> None:
     codes = {1: 0, 2: 5, 3: 3, 4: 0}
     line.then = lambda config, folder, command: codes[config.seed]

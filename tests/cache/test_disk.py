@@ -282,6 +282,7 @@ def test_part_by_part_a_large_cache_comes_down_to_its_budget_and_keeps_what_was_
     assert len(entries(tmp_path)) == before, "what is within its budget is left alone"
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B6")
 def test_a_large_cache_that_is_written_to_stays_within_its_budget(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(files, "LOOKED_AT", 50)

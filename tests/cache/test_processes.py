@@ -63,6 +63,7 @@ def let_go(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
+@pytest.mark.ci
 def test_four_processes_compute_each_entry_once(start: Start, worker: ModuleType, tmp_path: Path):
     log = tmp_path / "log"
     workers = [start("entries", tmp_path / "cache", log, seed) for seed in range(4)]
@@ -73,6 +74,7 @@ def test_four_processes_compute_each_entry_once(start: Start, worker: ModuleType
     assert len(entries(tmp_path / "cache")) == 10
 
 
+@pytest.mark.ci
 def test_four_processes_add_rows_to_one_entry(start: Start, worker: ModuleType, tmp_path: Path):
     log, seeds = tmp_path / "log", range(4)
     workers = [start("rows", tmp_path / "cache", log, seed) for seed in seeds]
@@ -87,6 +89,7 @@ def test_four_processes_add_rows_to_one_entry(start: Start, worker: ModuleType, 
     assert all(np.array_equal(found[worker.row_key(i)], worker.row_value(i)) for i in wanted)
 
 
+@pytest.mark.ci
 def test_stages_compute_out_of_one_another_in_threads_and_processes(start: Start, tmp_path: Path):
     log = tmp_path / "log"
     workers = [start("nested", tmp_path / "cache", log) for _ in range(3)]
@@ -94,6 +97,7 @@ def test_stages_compute_out_of_one_another_in_threads_and_processes(start: Start
     assert lines(log) == ["embedding"]
 
 
+@pytest.mark.ci
 def test_a_process_killed_while_it_computes_does_not_stop_the_next(
     start: Start, worker: ModuleType, tmp_path: Path, until: Until
 ):
@@ -110,6 +114,7 @@ def test_a_process_killed_while_it_computes_does_not_stop_the_next(
     assert sorted(lines(others)) == sorted(worker.KEYS)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("R1", "X1")
 def test_processes_killed_while_they_write_leave_whole_entries(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Until
@@ -145,6 +150,7 @@ def stopped(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
         os.kill(each.pid, signal.SIGCONT)
 
 
+@pytest.mark.ci
 def test_the_budget_holds_while_several_write(start: Start, tmp_path: Path):
     cache, most = tmp_path / "cache", 0
     workers = [start("fill", cache, tmp_path / "log", seed) for seed in range(3)]
@@ -157,6 +163,7 @@ def test_the_budget_holds_while_several_write(start: Start, tmp_path: Path):
     assert sum(item.size for item in entries(cache)) <= 1_000_000 * (1 + 3 * 0.06)
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
 @pytest.mark.fault("X3")
 def test_a_limit_of_file_sizes_is_told_once_and_the_values_are_right(start: Start, tmp_path: Path):
@@ -173,6 +180,7 @@ def mounts(folder: Path) -> bool:
     return bool(found) and found.returncode == 0  # type: ignore[union-attr]
 
 
+@pytest.mark.ci
 @pytest.mark.fault("X3")
 def test_a_full_file_system_is_told_once_and_the_values_are_right(start: Start, tmp_path: Path):
     if not mounts(tmp_path / "small"):
@@ -183,6 +191,7 @@ def test_a_full_file_system_is_told_once_and_the_values_are_right(start: Start, 
     assert 50 < int(counted.removeprefix("unwritten ")) < 100
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform == "win32", reason="no permissions of folders")
 def test_a_folder_that_may_only_be_read_serves_what_it_holds(start: Start, worker: ModuleType, open_folder: Path):
     cache, key = open_folder / "cache", worker.KEYS[0]

@@ -105,6 +105,7 @@ def test_nothing_heavy_is_imported_for_the_embedded_networks(config: Make, tmp_p
     assert "HEAVY []" in answer.stdout
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["phantom_cc359", "phantom_hc18", "phantom_xray"])
 def test_phantoms_are_in_order(name: str, tmp_path: Path) -> None:
     chosen = typed(

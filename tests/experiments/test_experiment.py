@@ -103,6 +103,7 @@ def test_other_settings_and_other_images_are_other_cells(lab: Laboratory) -> Non
     assert lab.cells()["X-ray", "salip"]["n"] == 6
 
 
+@pytest.mark.ci
 def test_a_failed_cell_is_noted_and_the_others_go_on(lab: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(config: Config, case: Case) -> None:
         if config.dataset.name == "phantom_xray" and not config.area.enabled:
@@ -228,6 +229,7 @@ def test_a_data_set_typed_for_all_cells_is_refused_before_anything_runs(lab: Lab
     assert not lab.ran
 
 
+@pytest.mark.ci
 def test_columns_made_of_other_images_are_not_put_side_by_side(lab: Laboratory) -> None:
     assert lab("+experiment=table6") == 0
     config, _ = lab.fakes.configured(lab.outputs, "+experiment=table6", "figures=none")

@@ -94,6 +94,7 @@ def test_what_takes_a_files_place_between_look_and_opening_is_refused(
         open_file(path, 10)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B1")
 @pytest.mark.parametrize(("make", "kind"), [each for each in ODD if each.id != "folder"])
 def test_images_and_masks_that_are_no_files_are_told_and_the_rest_is_scored(
@@ -179,6 +180,7 @@ def test_a_file_that_lies_about_its_size_is_read_to_the_limit_alone() -> None:
         read_file(endless, 3)
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B2")
 @pytest.mark.parametrize("where", ["vdt.sentences", "vdt.file"])
 def test_a_sentence_of_megabytes_is_refused_before_it_is_taken_apart(
@@ -231,6 +233,7 @@ def test_yaml_with_aliases_that_people_write_is_read(tmp_path: Path) -> None:
     assert bounded_yaml(b"a: &a {b: 1}\nc: *a\nd: [*a, *a]\n").startswith("a:")
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B1")
 def test_a_fifo_in_place_of_what_a_run_was_told_keeps_nobody_waiting(
     typed: Any, helpers: Any, data: Path, tmp_path: Path

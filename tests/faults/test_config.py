@@ -51,6 +51,7 @@ def test_a_wrong_configuration_ends_with_2_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.ci
 @pytest.mark.fault("C4")
 @pytest.mark.parametrize(
     ("name", "content", "said"),
@@ -164,6 +165,7 @@ def test_a_yaml_of_the_users_own_that_names_no_code_is_taken(typed: Any, tmp_pat
     assert "seed: 7" in ended.out
 
 
+@pytest.mark.ci
 @pytest.mark.fault("C6")
 def test_tuning_images_that_are_to_be_scored_end_with_2(typed: Any, tmp_path: Path) -> None:
     (tmp_path / "tuned.yaml").write_text(

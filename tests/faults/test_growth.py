@@ -84,6 +84,7 @@ def test_looking_through_the_cache_grows_as_its_entries(
     assert in_proportion(work), work
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B9")
 def test_a_finished_case_holds_its_record_and_nothing_else(fakes: Any, tmp_path: Path) -> None:
     """Bytes that Python holds per finished case, between the 16th and the 64th."""

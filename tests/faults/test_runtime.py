@@ -271,6 +271,7 @@ def test_a_case_for_which_memory_does_not_suffice_fails_alone(
     assert set(helpers.rows(tmp_path / "again")) == set(helpers.rows(tmp_path / "run"))
 
 
+@pytest.mark.ci
 @pytest.mark.fault("E12")
 def test_without_a_home_folder_it_says_what_to_set(
     typed: Any, quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,7 @@ def test_a_malicious_pickle_is_never_run(typed: Any, tmp_path: Path, network: st
     assert canary.exists(), "the pickle is harmless, and the test shows nothing"
 
 
+@pytest.mark.ci
 @pytest.mark.fault("W5")
 def test_another_format_ends_with_4_and_says_which(typed: Any, tmp_path: Path) -> None:
     script, plain = tmp_path / "script.pt", tmp_path / "plain.pt"

@@ -26,6 +26,7 @@ def imported(first: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("package", "body", "words"),
     [
@@ -49,6 +50,7 @@ def test_a_broken_package_is_the_environments_fault(tmp_path: Path, package: str
     assert all(word in done.stdout for word in words)
 
 
+@pytest.mark.ci
 def test_importing_them_warns_of_nothing(tmp_path: Path) -> None:
     done = imported(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -144,6 +144,7 @@ def test_a_refusal_names_its_status(entry: Entry, shop: Any, status: int, word: 
     assert len(shop.asked) == 1
 
 
+@pytest.mark.ci
 def test_a_silent_server_is_given_up(entry: Entry, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "READ_S", 0.1)
     shop.hang = threading.Event()
@@ -405,6 +406,7 @@ def rogue(entry: Entry) -> Iterator[Callable[[str], Entry]]:
     thread.join()
 
 
+@pytest.mark.ci
 @pytest.mark.fault("B3")
 @pytest.mark.parametrize(
     ("way", "words"),

@@ -71,6 +71,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if not name.startswith(new)} for row in table]
 
 
+@pytest.mark.ci
 def test_the_report_shows_all_of_it_as_what_it_is(place: Path, typed: Callable[..., str]) -> None:
     said = typed("task=report", "report.strict=true")
     assert "killed" in said and "damaged" not in said
@@ -95,6 +96,7 @@ def test_a_run_of_today_gives_the_same_table(place: Path, typed: Callable[..., s
         assert all(parts[0][score][name] == parts[1][score][name] for name in ("n", "missing", "mean", "sd"))
 
 
+@pytest.mark.ci
 def test_a_run_that_was_killed_is_continued_from_its_records(place: Path, typed: Callable[..., str]) -> None:
     run = one(place, "outputs/folder/area.threshold-0.5*/*")
     before = {path.name: path.read_bytes() for path in (run / "cases").glob("*.json")}
@@ -126,6 +128,7 @@ def test_a_study_of_other_images_is_not_continued(place: Path) -> None:
     assert (study / "study.db").read_bytes() == before
 
 
+@pytest.mark.ci
 def test_a_complete_training_is_left_as_it_is_and_its_weights_are_found(place: Path, typed: Callable[..., str]) -> None:
     training = one(place, "outputs/hc18/train/*")
     before = {path.name: path.stat().st_mtime_ns for path in training.iterdir() if path.is_file()}

@@ -133,6 +133,7 @@ def test_objectives_without_labels_tune_without_targets(stubs, blob_sam, random_
     assert report["winner"]["held_out"]["mean"] is None
 
 
+@pytest.mark.ci
 def test_a_complete_study_leaves_all_its_files(stubs, lab, tmp_path) -> None:
     result = study_in(stubs.config(n_trials=12, draws=3, held_out=None), tmp_path, lab, [StudyPage()])
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}

@@ -137,6 +137,7 @@ def test_noise_and_bias_do_what_they_say(heads: list[NDArray[np.uint8]]) -> None
     assert 0.08 < ratio.std() < 0.5
 
 
+@pytest.mark.ci
 def test_written_layout_is_that_of_cc359(tmp_path: Path) -> None:
     write_cc359(tmp_path, 1, 7)
     images = sorted((tmp_path / "Original").glob("*/*.nii.gz"))
