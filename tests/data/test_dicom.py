@@ -13,7 +13,8 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from salip_exp.config import DatasetConfig, Volume
 from salip_exp.data import _dicom as dicom
@@ -176,6 +177,21 @@ def test_a_series_that_is_not_whole_is_refused(tmp_path: Path, kind: str, code: 
     with pytest.raises(CaseError, match=said) as caught:
         read_volume(files[0] if files[0].exists() else files[1])
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("kind", "said"), [(RLELossless, "RLE Lossless"), (JPEG2000Lossless, "JPEG 2000")])
+def test_pixels_that_cannot_be_unpacked_are_named_with_both_reasons(tmp_path: Path, kind: UID, said: str) -> None:
+    path = write(tmp_path / "a.dcm", np.zeros((8, 8), np.uint16))
+    data = pydicom.dcmread(path)
+    data.PixelData = encapsulate([b"\xff" * 32])  # of no such stream
+    data["PixelData"].VR = "OB"
+    data.file_meta.TransferSyntaxUID = kind
+    data.save_as(path)
+    with pytest.raises(
+        CaseError, match=rf"{said}.* cannot be unpacked .*: it is damaged, or wants a decoder"
+    ) as caught:
+        dicom.read_single(path, Volume())
+    assert caught.value.code == "E_FORMAT"
 
 
 def test_an_x_ray_is_a_picture_of_its_headers_polarity_and_window(tmp_path: Path, opened: Open) -> None:

@@ -24,6 +24,7 @@ from salip_exp.config import Volume
 from salip_exp.data._labels import finite
 from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
 from salip_exp.data._windows import between, limits
+from salip_exp.data.images import short
 from salip_exp.data.images import window as from_minimum
 from salip_exp.data.paths import has_dicom_mark, natural
 from salip_exp.errors import CaseError, EnvironmentFault
@@ -208,12 +209,12 @@ def _values(data: Any, path: Path) -> NDArray[np.float64]:
     with _pydicom() as pydicom:
         try:
             pixels = pydicom.pixels.pixel_array(data)
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:  # pydicom's, of a stream that is damaged as of a decoder that is missing
             name = getattr(data.file_meta.TransferSyntaxUID, "name", "of an unknown kind")
             raise CaseError(
                 "E_FORMAT",
-                f"{path} is compressed ({name}) and nothing here unpacks it: pip install pylibjpeg pylibjpeg-libjpeg "
-                "pylibjpeg-openjpeg.",
+                f"{path}: its pixels ({name}) cannot be unpacked ({short(error)}): it is damaged, or wants a decoder: "
+                "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg.",
             ) from error
         if pixels.ndim != 2:
             raise CaseError("E_DIMS", f"{path} holds {' x '.join(map(str, pixels.shape))} pixels: give one grey slice.")
