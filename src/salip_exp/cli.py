@@ -33,11 +33,12 @@ from salip_exp._settings.validate import typed
 from salip_exp._wording import brief
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable
-from salip_exp.runs._process import keep_freed_memory
+from salip_exp.runs._process import CODES, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
-FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
+FAULT, INTERRUPTED = 1, CODES[signal.SIGINT]
+TERMINATED = set(CODES.values()) - {INTERRUPTED}
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
 """Errors of the operating system that say something about the machine and nothing about the program."""
 
@@ -53,7 +54,8 @@ class _JobEnded(Exception):
 def main() -> NoReturn:
     """Run the command line of the process and leave with its exit code."""
     only_words()
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in set(CODES) - {signal.SIGINT}:
+        signal.signal(number, _terminate)
     keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
     several = any(each in ("-m", "--multirun") for each in sys.argv)
@@ -82,9 +84,10 @@ def command() -> int:
     except KeyboardInterrupt:
         codes.append(_complain("interrupted", INTERRUPTED))
     except SystemExit as error:
-        if error.code == TERMINATED and TERMINATED not in codes:
-            _complain("terminated", TERMINATED)
-        codes.append(error.code if isinstance(error.code, int) else FAULT if error.code else 0)
+        code = error.code if isinstance(error.code, int) else FAULT if error.code else 0
+        if code in TERMINATED and code not in codes:
+            _complain("terminated", code)
+        codes.append(code)
     except Exception as error:
         codes.append(_complain(_unforeseen(error, _keep_traceback()), FAULT))
     return max(codes, default=0)
@@ -141,7 +144,9 @@ def _check_first(arguments: Sequence[str]) -> None:
     if any(each.startswith(("-", "hydra.mode")) for each in arguments):
         return
     config = typed(compose(arguments))
-    if config.resume and config.task is Task.run and not config.seeds:
+    if config.shard is not None and not any(each.startswith("hydra.run.dir=") for each in arguments):
+        raise ConfigError(f"shard={config.shard} is part of one run for all its workers: add hydra.run.dir=FOLDER")
+    if config.resume and config.shard is None and config.task is Task.run and not config.seeds:
         _check_resumable(config, arguments)
 
 
@@ -165,7 +170,7 @@ def _hydra(codes: list[int]) -> None:
     def job(cfg: DictConfig) -> None:
         code = _job(cfg)
         codes.append(code)
-        if code in (INTERRUPTED, TERMINATED):
+        if code in CODES.values():
             raise SystemExit(code)
         if code and os.getpid() != process:
             raise _JobEnded(code)
@@ -204,9 +209,9 @@ def _job(cfg: DictConfig) -> int:
     except KeyboardInterrupt:
         return _complain(f"interrupted{_way_on(task, folder)}", INTERRUPTED)
     except SystemExit as error:
-        if error.code != TERMINATED:
+        if not isinstance(error.code, int) or error.code not in TERMINATED:
             raise
-        return _complain(f"terminated{_way_on(task, folder)}", TERMINATED)
+        return _complain(f"terminated{_way_on(task, folder)}", error.code)
     except Exception as error:
         log.exception("not foreseen")
         if isinstance(error, OSError) and error.errno in _MACHINE:
@@ -251,4 +256,4 @@ def _keep_traceback() -> Path:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(CODES[signal.Signals(number)])

@@ -34,6 +34,15 @@ class Side(StrEnum):
     left = "left"
 
 
+class ExecutorName(StrEnum):
+    """What starts workers."""
+
+    serial = "serial"  # none: this process does the work
+    processes = "processes"  # on this machine
+    slurm = "slurm"  # jobs of a queue, by submitit
+    ray = "ray"  # actors of a cluster
+
+
 class TrackerName(StrEnum):
     """Who else is told how a run goes; the run folder has it all in any case."""
 
@@ -553,6 +562,19 @@ class TrackerConfig:
 
 
 @dataclass
+class ExecutorConfig:
+    """Who does the work of a command: this process, or workers that take shards of it."""
+
+    name: ExecutorName = ExecutorName.serial
+    workers: int = key(2, 1, 100_000)  # commands at work at once
+    gpus: list[int] = key([], 0, 1023)  # of this machine, one for each of processes in turn; none: all see all
+    detach: bool = False  # return when the workers are queued; whoever finishes last writes tables and pages
+    shard_cases: int | None = key(None, 1, None)  # of a shard; None: a quarter of a worker's, at most 32
+    beat_s: float = key(5.0, 0.05, 3600)  # between two signs of life of a worker
+    dead_after_s: float = key(60.0, 0.2, 86_400)  # without one, until its shard is taken over
+
+
+@dataclass
 class ReportConfig:
     """`task=report`: the dashboard over all runs below `outputs`."""
 
@@ -640,6 +662,8 @@ class Config:
     tuning: TuningConfig = field(default_factory=TuningConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    shard: str | None = None  # auto: shards of the run in hydra.run.dir as they are free; 3/64: every 64th
     check: CheckConfig = field(default_factory=CheckConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)

@@ -51,7 +51,7 @@ def _with_seeds(config: Config, folder: Path, typed: Sequence[str]) -> int:
 
 def run_listeners(config: Config, folder: Path) -> list[Listener]:
     """Who hears of every run, in this order: pictures are drawn before a tracker and the page show them."""
-    listeners: list[Listener] = [CaseProgress(), Pictures()]
+    listeners: list[Listener] = [*([CaseProgress()] if config.shard is None else []), Pictures()]
     if config.tracker.used:
         from salip_exp._tracking.runs import RunTracker  # and all that it can show, which other runs need not load
         from salip_exp._tracking.wandb_tracker import WandbTracker

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
 from salip_exp._secrets import hidden
-from salip_exp.config import CacheConfig, Task, TrackerConfig
+from salip_exp.config import CacheConfig, ExecutorConfig, Task, TrackerConfig
 
 
 class File(StrEnum):
@@ -45,6 +45,10 @@ class File(StrEnum):
     report = "report.html"
     case_script = "cases.js"  # what compare.html needs of the run
     pages = ".pages.json"  # what the pages beside it were made of
+    shards = "shards"  # of a run that workers share, until it is finished: how it is cut, and who is at what
+    plan = "plan.json"
+    workers = "workers"  # what each worker printed
+    crew = "crew.json"  # who was started, and by what
     own_study = "study"  # of a run that tunes its settings first
     # of runs with several seeds
     of_seed = "seed"  # a run folder for each
@@ -77,8 +81,9 @@ class File(StrEnum):
 
 _CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
 TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
+_EXECUTOR = {f"executor.{each.name}" for each in fields(ExecutorConfig)} | {"executor", "shard"}
 _WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
-FREE = {"outputs", "resume", "progress", "download", *_CACHE, *TRACKER, *_WORKERS}
+FREE = {"outputs", "resume", "progress", "download", *_CACHE, *TRACKER, *_EXECUTOR, *_WORKERS}
 """Overrides in which a run may differ from the one it continues."""
 UNSAID = {"dataset", "dataset.root", "dataset.name", "task", *FREE}
 """Overrides that a folder's name leaves out: they stand in its path, or do not change a number."""

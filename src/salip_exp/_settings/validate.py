@@ -22,6 +22,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from salip_exp import _paper as definitions
 from salip_exp._secrets import keep
+from salip_exp._settings import executor as executor
 from salip_exp._settings import tuning as tuning
 from salip_exp._settings.tuned import with_tuned
 from salip_exp._wording import some
@@ -249,6 +250,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
     yield from _seeds_contradictions(config)
+    yield from executor.contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
     if not _FIGURES.fullmatch(config.figures):

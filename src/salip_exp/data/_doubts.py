@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from salip_exp._wording import many
 from salip_exp.config import AreaConfig, AreaUnit, DatasetConfig, Side
@@ -55,6 +56,16 @@ class Doubts:
             unit = case.mask.size if self.area.unit is AreaUnit.fraction else 1
             if sizes[0] / unit > self.area.threshold:
                 self.dropped.append(case.case_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was seen, for `add`."""
+        return {"parts": dict(self.parts), "inverted": self.inverted, "full": self.full, "dropped": self.dropped}
+
+    def add(self, seen: Mapping[str, Any]) -> None:
+        """Take in what somebody else saw, as `to_dict` or JSON has it."""
+        self.parts.update({int(parts): n for parts, n in seen["parts"].items()})
+        for name in ("inverted", "full", "dropped"):
+            getattr(self, name).extend(seen[name])
 
     def told(self) -> Iterator[LeftOut]:
         """What is to be looked at, each in a sentence with what to do."""

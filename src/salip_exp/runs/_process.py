@@ -83,7 +83,12 @@ def handing_on(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {
+    getattr(signal, name): 128 + getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # the last two are a queue's notice before it ends a job
+    if hasattr(signal, name)
+}
+"""Exit codes of signals that stop a command."""
 
 
 class Stop:
@@ -100,15 +105,15 @@ class Stop:
         """Note a signal; a second one stops at once."""
         if self.code is None:
             self.code = CODES[signal.Signals(number)]
-        elif number == signal.SIGTERM:
-            raise SystemExit(CODES[signal.SIGTERM])
-        else:
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
+        else:
+            raise SystemExit(CODES[signal.Signals(number)])
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a wish, inside the `with` block and in the main thread (others get no signals)."""
+    """Turn signals (`CODES`) into a wish, inside the `with` block; only the main thread gets any."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

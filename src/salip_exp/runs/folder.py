@@ -34,6 +34,7 @@ from salip_exp._wording import many
 from salip_exp.config import Task
 from salip_exp.errors import EnvironmentFault
 from salip_exp.runs._identity import Identity, read_identity
+from salip_exp.runs.claims import at_work
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record, record_key, record_path
 from salip_exp.runs.summary import VERSION, is_whole
 
@@ -113,17 +114,25 @@ def _parsed(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+class InUse(EnvironmentFault):
+    """Another process is at work in a folder."""
+
+
 @contextmanager
-def claim(folder: Path) -> Iterator[None]:
+def claim(folder: Path, wait: bool = False) -> Iterator[None]:
     """Make the folder of a run, a study, a training or an experiment, and keep every other process out of it.
 
     From then on it outlasts a power cut, drafts of killed processes are gone, and whatever is written below it is
     written while it is this very folder, or not at all (`_files.keep`).
 
+    Args:
+        wait: for another process that is at work in it, however long.
+
     Raises:
-        EnvironmentFault: it cannot be written or locked, or another process is at work in it.
+        InUse: another process is at work in it.
+        EnvironmentFault: it cannot be written or locked.
     """
-    lock = process_lock(folder / File.lock, _CLAIM_S)
+    lock = process_lock(folder / File.lock, -1 if wait else _CLAIM_S)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         prove_writable(folder)
@@ -131,7 +140,7 @@ def claim(folder: Path) -> Iterator[None]:
         keep(folder)
         sync_chain(folder)
     except Timeout as error:
-        raise EnvironmentFault(
+        raise InUse(
             f"{folder} is in use by {_owner(folder)}: wait for it, or choose another folder by hydra.run.dir=DIR"
         ) from error
     except OSError as error:
@@ -334,7 +343,7 @@ def read_run(folder: Path) -> RunFolder:
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[State, str]:
     status = _read_status(folder)
     state = status.get("state")
-    if state != State.finished and in_use(folder):
+    if state != State.finished and (in_use(folder) or at_work(folder)):
         return State.running, ""
     if (folder / File.summary).exists():
         label, why = _finished(summary, manifest)

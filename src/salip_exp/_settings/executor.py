@@ -1,0 +1,48 @@
+"""Who does the work: what contradicts itself in `executor` and `shard`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from salip_exp.config import Config, ExecutorName, Task
+
+AUTO = "auto"
+_NTH = re.compile(r"(\d{1,6})/([1-9]\d{0,5})")
+_CARRIED = {Task.run, Task.tune, Task.experiment}
+
+
+def shard_of(shard: str) -> tuple[int, int] | None:
+    """(i, n) of `i/n`: of every n shards one, counted from 0 or from 1, as schedulers do; None of `auto`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if shard == AUTO:
+        return None
+    found = _NTH.fullmatch(shard)
+    if found is None or int(found[1]) > int(found[2]):
+        raise ValueError(f"shard={shard} is not understood: write shard=3/64, the third of 64 parts, or shard=auto")
+    return int(found[1]), int(found[2])
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    """What cannot be, each in a sentence."""
+    executor, serial = config.executor, config.executor.name is ExecutorName.serial
+    if config.shard is not None:
+        try:
+            shard_of(config.shard)
+        except ValueError as error:
+            yield str(error)
+        if config.task is not Task.run:
+            yield f"shard={config.shard} is part of a run, and task={config.task} has none: drop it"
+        if not serial:
+            yield f"executor={executor.name} starts workers itself: drop shard={config.shard}, or the executor"
+    if not serial and config.task not in _CARRIED:
+        yield f"executor={executor.name} carries runs, studies and experiments, not task={config.task}: drop it"
+    if config.seeds and (config.shard is not None or not serial):
+        yield "seeds are run one after another by one process: drop the executor, or type a command for each"
+    if executor.detach and executor.name in (ExecutorName.serial, ExecutorName.processes):
+        yield f"executor.detach=true needs a queue that goes on by itself, and executor={executor.name} has none"
+    if executor.gpus and executor.name is not ExecutorName.processes:
+        yield "executor.gpus shares out the GPUs of this machine to executor=processes: a queue gives out its own"

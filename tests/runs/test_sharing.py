@@ -1,0 +1,207 @@
+"""Many workers make one run: the same numbers as one process, whoever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from salip_exp.config import ExecutorConfig
+from salip_exp.errors import EnvironmentFault
+from salip_exp.runs.claims import Board
+from salip_exp.runs.folder import State, claim, read_run
+from salip_exp.runs.shards import read_plan
+
+FORK = multiprocessing.get_context("fork")
+FAST = ExecutorConfig(workers=3, beat_s=0.1, dead_after_s=5.0)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def serial(fakes, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("serial") / "run"
+    assert fakes.run_fake(folder) == 0
+    return folder
+
+
+def work(fakes, folder: Path, shard: str = "auto", pause: float = 0.0, **changes) -> int:
+    method = fakes.Threshold(pause=pause)
+    return fakes.run_fake(folder, method=method, shard=shard, **{"executor": FAST, "resume": True} | changes)
+
+
+def started(fakes, folder: Path, **changes):
+    def child() -> None:
+        os.setsid()
+        os._exit(work(fakes, folder, **changes))
+
+    process = FORK.Process(target=child)
+    process.start()
+    return process
+
+
+def told(folder: Path) -> dict:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {name: value for name, value in summary.items() if "second" not in name}
+
+
+def test_one_worker_makes_the_run_that_one_process_makes(fakes, serial, tmp_path):
+    assert work(fakes, tmp_path / "run") == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+    assert told(tmp_path / "run") == told(serial)
+    assert {each.name for each in (tmp_path / "run").iterdir()} == {each.name for each in serial.iterdir()}
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["counters"] == json.loads((serial / "manifest.json").read_text())["counters"]
+    assert [each["cases"] for each in manifest["workers"]] == [fakes.N]
+
+
+def test_shares_of_a_run_are_made_one_after_another_and_the_last_ends_it(fakes, serial, tmp_path):
+    for i in (1, 2, 3):
+        assert not (tmp_path / "run" / "summary.json").exists()
+        assert work(fakes, tmp_path / "run", shard=f"{i}/3", resume=False) == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def test_workers_at_once_make_each_case_once(fakes, serial, tmp_path):
+    workers = [started(fakes, tmp_path / "run", pause=0.01) for _ in range(3)]
+    for each in workers:
+        each.join()
+    assert [each.exitcode for each in workers] == [0, 0, 0]
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["counters"]["encoder_calls"] == fakes.N
+    assert sum(each["cases"] for each in manifest["workers"]) == fakes.N
+
+
+def test_a_signal_lets_the_shard_go_and_the_next_worker_goes_on(fakes, serial, tmp_path):
+    def ended(case) -> None:
+        if case.case_id == "case_05":
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    code = fakes.run_fake(tmp_path / "run", method=fakes.Threshold(before=ended), shard="auto", executor=FAST)
+    assert code == 128 + signal.SIGUSR1
+    left = read_run(tmp_path / "run")
+    assert left.label is State.interrupted and len(list((tmp_path / "run" / "cases").iterdir())) == 6
+    method = fakes.Threshold()
+    assert fakes.run_fake(tmp_path / "run", method=method, shard="auto", executor=FAST) == 0
+    assert method.seen[:6] == [f"case_{i:02d}" for i in range(6, fakes.N)]  # then those that are drawn
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def kills(fakes, folder: Path, n: int, at_once: int = 3) -> int:
+    """Kill workers at random moments, n times, then let them finish; how many were started."""
+    rng, workers, count = random.Random(1234), [], 0
+    while n or not (folder / "summary.json").exists() or any(each.is_alive() for each in workers):
+        workers = [each for each in workers if each.is_alive()]
+        while len(workers) < at_once and not (n == 0 and (folder / "summary.json").exists()):
+            workers.append(started(fakes, folder, pause=0.003, cases=cases_of(fakes)))
+            count += 1
+        time.sleep(rng.uniform(0, 0.1))
+        if n:
+            chosen = rng.choice(workers)
+            chosen.kill()
+            chosen.join()
+            n -= chosen.exitcode == -signal.SIGKILL
+    return count
+
+
+def cases_of(fakes) -> list:
+    return [fakes.make_case(i, f"case_{i:04d}") for i in range(300)]
+
+
+def compare_after_kills(fakes, tmp_path: Path, n: int) -> None:
+    assert fakes.run_fake(tmp_path / "serial", cases_of(fakes)) == 0
+    kills(fakes, tmp_path / "run", n)
+    rows = fakes.rows_without_seconds(tmp_path / "run")
+    assert rows == fakes.rows_without_seconds(tmp_path / "serial")
+    assert not list((tmp_path / "run" / "cases").glob(".*"))
+    assert read_run(tmp_path / "run").label is State.finished
+
+
+@pytest.mark.ci
+def test_workers_that_are_killed_lose_nothing(fakes, tmp_path):
+    compare_after_kills(fakes, tmp_path, 40)
+
+
+@pytest.mark.slow
+def test_a_thousand_kills_lose_nothing(fakes, tmp_path):
+    compare_after_kills(fakes, tmp_path, 1000)
+
+
+def test_a_case_that_kills_its_workers_is_given_up_and_the_others_are_made(fakes, tmp_path):
+    def deadly(case) -> None:
+        if case.case_id == "case_05":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(3):
+        child = FORK.Process(
+            target=lambda: fakes.run_fake(
+                tmp_path / "run", method=fakes.Threshold(before=deadly), shard="auto", executor=FAST, resume=True
+            )
+        )
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    assert fakes.run_fake(tmp_path / "run", shard="auto", executor=FAST, resume=True, max_failed=0.5) == 0
+    records = {each.case_id: each for each in read_run(tmp_path / "run").records}
+    assert records["case_05"].status == "failed(E_WORKER)" and "3 workers" in records["case_05"].message
+    assert sum(each.failed for each in records.values()) == 1 and len(records) == fakes.N
+
+
+def test_a_run_with_workers_in_it_is_not_begun_by_another_process(fakes, tmp_path):
+    worker = started(fakes, tmp_path / "run", pause=0.3)
+    while read_plan(tmp_path / "run") is None or not list(_claims(tmp_path / "run")):
+        time.sleep(0.01)
+    with pytest.raises(EnvironmentFault, match="in use by 1 worker"):
+        fakes.run_fake(tmp_path / "run", resume=True, executor=FAST)
+    assert read_run(tmp_path / "run").label is State.running
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    assert read_run(tmp_path / "run").label is State.killed
+    assert fakes.run_fake(tmp_path / "run", resume=True, executor=FAST) == 0
+    assert not (tmp_path / "run" / "shards").exists()
+
+
+def _claims(folder: Path):
+    plan = read_plan(folder)
+    return Board(folder, plan, FAST).latest(range(len(plan.shards))) if plan else []
+
+
+def test_a_worker_of_another_run_is_refused(fakes, tmp_path):
+    assert work(fakes, tmp_path / "run", shard="1/3") == 0
+    with pytest.raises(EnvironmentFault, match="holds a run already"):
+        fakes.run_fake(tmp_path / "run", cases=fakes.default_cases()[:5], shard="2/3", executor=FAST)
+
+
+def test_who_finds_the_run_being_ended_leaves_it_to_the_other(fakes, tmp_path):
+    for i in (1, 2):
+        assert work(fakes, tmp_path / "run", shard=f"{i}/3") == 0
+    with claim(tmp_path / "run"):
+        assert work(fakes, tmp_path / "run", shard="3/3") == 0
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert work(fakes, tmp_path / "run", shard="3/3") == 0
+    assert read_run(tmp_path / "run").label is State.finished
+
+
+def test_a_record_that_is_gone_when_the_run_is_ended_is_made_again(fakes, serial, tmp_path):
+    assert work(fakes, tmp_path / "run", shard="1/2") == 0
+    next(iter((tmp_path / "run" / "cases").glob("*.json"))).unlink()
+    assert work(fakes, tmp_path / "run", shard="2/2") == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def test_a_worker_that_comes_late_changes_nothing(fakes, tmp_path, capsys):
+    assert work(fakes, tmp_path / "run") == 0
+    before = fakes.contents(tmp_path / "run")
+    assert work(fakes, tmp_path / "run") == 0
+    assert "nothing is left to do" in capsys.readouterr().err
+    assert fakes.contents(tmp_path / "run") == before
