@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "salip_exp"
 FLOORS = (
     "salip_exp",
     "errors _secrets",
-    "config _files _timing _console _wording plugins",
+    "config _files _timing _console _wording _environment plugins",
     "cache data",
     "networks",
     "_paper",

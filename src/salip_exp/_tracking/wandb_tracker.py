@@ -17,10 +17,10 @@ from typing import IO
 
 from tqdm import tqdm
 
+from salip_exp._environment import NETWORK, PYTHON, environment_of_children
 from salip_exp._tracking.events import End, Event
 from salip_exp._tracking.wandb_process import DONE, FAILED, IMPORTED, READY
 from salip_exp.config import TrackerConfig, TrackerMode
-from salip_exp.runs._process import NETWORK, PYTHON, environment_of_children
 
 LOG = "tracker.log"
 

@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 import salip_exp
+from salip_exp._environment import environment_of_children
 from salip_exp._files import atomic_write
 from salip_exp._settings.folders import File
 from salip_exp._timing import Parts
@@ -26,7 +27,6 @@ from salip_exp.config import Config
 from salip_exp.data._left_out import LOST_REGIONS, listed, shrunk_targets, vanished_targets
 from salip_exp.data.case import Dataset
 from salip_exp.errors import VanishedTarget
-from salip_exp.runs._process import environment_of_children
 from salip_exp.runs.lab import Loaded
 from salip_exp.runs.listener import Run
 from salip_exp.runs.records import RECORD_VERSION, data_hash
