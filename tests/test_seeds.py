@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from salip_exp import _seeds
+from salip_exp import _several
 from salip_exp._commands.run import command
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import is_part, run_name, way_on
@@ -40,7 +40,7 @@ def asked(discs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         cases = [discs.make_case(10 * config.seed + i, f"case_{i}") for i in range(4)]
         return 130 if config.seed == 666 else discs.run_fake(folder, cases[: 1 if config.seed == 3 else 4], resume=True)
 
-    monkeypatch.setattr(_seeds, "execute", execute)
+    monkeypatch.setattr(_several, "execute", execute)
     return seeds
 
 

@@ -18,7 +18,7 @@ from salip_exp.errors import ConfigError
         (["shard=auto", "executor=processes"], "executor=processes starts workers itself"),
         (["shard=auto", "task=tune"], "task=tune has none"),
         (["executor=slurm", "task=report"], "not task=report"),
-        (["executor=processes", "seeds=[1,2]", "dataset.sample=3"], "seeds are run one after another"),
+        (["executor=processes", "seeds=[1,2]", "dataset.sample=3"], "seeds make runs one after another"),
         (["executor=processes", "executor.detach=true"], "executor.detach=true needs a queue"),
         (["executor=slurm", "executor.gpus=[0]"], "executor.gpus shares out"),
         (["executor.workers=0"], "executor.workers=0 is out of range"),

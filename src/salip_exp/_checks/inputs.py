@@ -135,7 +135,7 @@ def _require_variant(entry: Entry, path: Path) -> None:
     (read_sam if entry.network == "sam" else read_clip)(entry, path)
 
 
-_DATA = "data"
+DATA = "data"
 
 
 @dataclass
@@ -158,7 +158,7 @@ def look(config: Config) -> Data:
     try:
         dataset = open_dataset(config.dataset, config.seed)
     except SalipError as error:
-        return Data([failure(_DATA, error)])
+        return Data([failure(DATA, error)])
     seen = _Seen(config)
     with progress(len(dataset.refs), config.progress, "case") as report:
         for ref in dataset.refs:
@@ -214,27 +214,27 @@ class _Seen:
 
     def findings(self) -> Iterator[Finding]:
         if self.pairs:
-            yield fine(_DATA, f"{len(self.pairs)} images have a mask: {some(list(self._paired()))}")
+            yield fine(DATA, f"{len(self.pairs)} images have a mask: {some(list(self._paired()))}")
         for name, error in self.broken.items():
             more = f" (and {many(self.untried[name], 'further slice')})" if self.untried[name] else ""
-            yield failure(_DATA, DataError(f"{name}{more}: {error.code}: {error}"))
+            yield failure(DATA, DataError(f"{name}{more}: {error.code}: {error}"))
         if self.vanished:
-            yield failure(_DATA, DataError(_vanishing(self.vanished)))
+            yield failure(DATA, DataError(_vanishing(self.vanished)))
         if self.empty:
             whose = f"{self.empty[0]}: its target is" if len(self.empty) == 1 else _named(self.empty, "targets are")
             policy = self.config.score.empty_target
-            yield warning(_DATA, f"{whose} empty, scored by score.empty_target={policy}; look at the mask")
+            yield warning(DATA, f"{whose} empty, scored by score.empty_target={policy}; look at the mask")
         if self.untargeted:
             what = "[image has no target and gets|images have no target and get] no score"
-            yield warning(_DATA, f"{many(len(self.untargeted), what)}: {some(self.untargeted)}")
+            yield warning(DATA, f"{many(len(self.untargeted), what)}: {some(self.untargeted)}")
         for doubt in self.doubts.told():
-            yield warning(_DATA, doubt.said)
+            yield warning(DATA, doubt.said)
         for ids in self.same.values():
             if len(ids) > 1 and ids[0] not in self.notes["constant image"]:
-                yield warning(_DATA, f"{some(ids)} hold the very same pixels: remove the copies, which count twice")
+                yield warning(DATA, f"{some(ids)} hold the very same pixels: remove the copies, which count twice")
         for note, ids in self.notes.items():
             if ids:
-                yield Finding(_level(note), _DATA, f"{many(len(ids), 'image')}: {note} ({some(ids)})")
+                yield Finding(_level(note), DATA, f"{many(len(ids), 'image')}: {note} ({some(ids)})")
 
     def _paired(self) -> Iterator[str]:
         """What belongs together, each by its path below the root."""
@@ -267,19 +267,19 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
     """What a run leaves out: broken links and the like are errors, by name; slices and cases are left out as asked."""
     refused = [each for each in dataset.excluded if each[1].startswith("E_")]
     for name, reason in refused[:NAMED]:
-        yield failure(_DATA, DataError(f"{name}: {reason}"))
+        yield failure(DATA, DataError(f"{name}: {reason}"))
     for each in dataset.left_out:
         if each.kind in ("slices", "choice"):
-            yield fine(_DATA, each.counted)
+            yield fine(DATA, each.counted)
         elif each.kind == "refused" and each.n > NAMED:
-            yield failure(_DATA, DataError(each.said))
+            yield failure(DATA, DataError(each.said))
         elif each.kind not in ("refused", UNSCORED):  # images without a target are counted as they are read
-            yield warning(_DATA, each.said)
+            yield warning(DATA, each.said)
 
 
 def _counted(dataset: Dataset, seen: _Seen) -> Finding:
     out = len(dataset.excluded)
     said = f"{dataset.name}: {seen.cases} of {dataset.found} images found can be used, {many(out, '[is|are] left out')}"
     if seen.cases:
-        return fine(_DATA, said)
-    return failure(_DATA, DataError(f"{said}: no case is left to run on"))
+        return fine(DATA, said)
+    return failure(DATA, DataError(f"{said}: no case is left to run on"))

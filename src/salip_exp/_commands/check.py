@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from salip_exp._checks.finding import Finding, Level
-from salip_exp._checks.inputs import look, text_findings, weights_findings
+from salip_exp._checks.inputs import DATA, TEXT, look, text_findings, weights_findings
 from salip_exp._checks.machine import device_findings, disk_findings, folder_findings
 from salip_exp._checks.settings import settings_findings, tracker_findings
 from salip_exp._console import wide_console
+from salip_exp._settings.organs import of_organs
 from salip_exp._wording import many
 from salip_exp.config import Config
 
@@ -38,7 +40,20 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """All findings, the quick ones first; every case of the data set is decoded."""
+    """All findings, the quick ones first; every case of the data set is decoded. Of several organs, those of each."""
+    told: set[Finding] = set()
+    for name, alone in of_organs(config).items():
+        for each in _findings(alone):
+            if each.area in (TEXT, DATA):
+                yield replace(each, said=f"{name}: {each.said}")
+            elif each not in told:
+                told.add(each)
+                yield each
+    if config.dataset.files.labels is None:
+        yield from _findings(config)
+
+
+def _findings(config: Config) -> Iterator[Finding]:
     yield from settings_findings(config)
     yield from text_findings(config)
     yield from folder_findings(config)

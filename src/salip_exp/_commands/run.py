@@ -1,8 +1,9 @@
-"""`task=run`: the configured method over the configured data set, into a run folder; or into one a seed."""
+"""`task=run`: the configured method over the configured data set, into a run folder, or one a seed or an organ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from rich.text import Text
 
 from salip_exp._console import shown, wide_console
 from salip_exp._execute import execute
-from salip_exp._reports.listeners import CaseProgress, Pictures, RunPage, RunTable
-from salip_exp._reports.spread_table import spread_table
-from salip_exp._seeds import run_seeds
+from salip_exp._organs import of_labels, write_organs
+from salip_exp._reports.listeners import CaseProgress, Pictures, RunPage, RunTable, left_out_of, next_command
+from salip_exp._reports.several_tables import organ_table, spread_table
+from salip_exp._seeds import of_seeds, write_spread
 from salip_exp._settings.folders import File
+from salip_exp._several import run_several
 from salip_exp._wording import mean
 from salip_exp.config import Config
 from salip_exp.runs.folder import read_json
@@ -28,25 +31,52 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Run in the folder; returns 0, or the code of the signal that ended it, and raises what `execute` raises."""
     if config.seeds:
         return _with_seeds(config, folder, typed)
+    if config.dataset.files.labels is not None:
+        return _of_organs(config, folder, typed)
     return execute(config, folder, typed, Lab(), [*run_listeners(config, folder), RunTable()], study_pages)
 
 
 def _with_seeds(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Run with each seed, a line for each, and show the spread."""
-    console, last = wide_console(), dict[str, Any]()
+    last = dict[str, Any]()
 
-    def done(seed: int, summary: Mapping[str, Any]) -> None:
-        last.update(summary)
-        console.print(Text(f"seed {seed:<7} DSC {mean(summary['overall']['dsc'], 'counted spread')}"))
+    def done(seed: str, place: Path) -> None:
+        last.update(read_json(place / File.summary) or {})
+        wide_console().print(Text(f"seed {seed:<7} DSC {mean(last['overall']['dsc'], 'counted spread')}"))
 
-    code = run_seeds(config, folder, typed, run_listeners, study_pages, done)
+    over_all = partial(write_spread, folder)
+    code = run_several(of_seeds(config), folder, typed, run_listeners, study_pages, done, over_all)
     spreads = None if code else read_json(folder / File.spread)
     if spreads is not None:
-        console.print(spread_table(spreads, last))
-        for note in spreads["notes"]:
-            console.print(Text(f"  {note}", style="dim"))
-        console.print(Text(f"folder      {shown(folder)}"))
+        _show(folder, spread_table(spreads, last), spreads["notes"])
     return code
+
+
+def _of_organs(config: Config, folder: Path, typed: Sequence[str]) -> int:
+    """Run on each organ, a line for each and what it left out, and show one table of them."""
+    console = wide_console()
+
+    def done(organ: str, place: Path) -> None:
+        summary = read_json(place / File.summary) or {}
+        console.print(Text(f"{organ:<11} DSC {mean(summary['overall']['dsc'], 'counted spread')}"))
+        for each in left_out_of(place):
+            console.print(Text(f"  {each}", style="dim"))
+
+    over_all = partial(write_organs, folder, config)
+    code = run_several(of_labels(config), folder, typed, run_listeners, study_pages, done, over_all)
+    found = None if code else read_json(folder / File.organs)
+    if found is not None:
+        _show(folder, organ_table(found), found["notes"])
+        console.print(Text("next        " + next_command(typed, config.outputs), style="bold"))
+    return code
+
+
+def _show(folder: Path, table: Any, notes: Sequence[str]) -> None:
+    console = wide_console()
+    console.print(table)
+    for note in notes:
+        console.print(Text(f"  {note}", style="dim"))
+    console.print(Text(f"folder      {shown(folder)}"))
 
 
 def run_listeners(config: Config, folder: Path) -> list[Listener]:

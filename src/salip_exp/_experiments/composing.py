@@ -89,6 +89,7 @@ _LATER: dict[str, object] = {
     "at": ScoreAt.working,
     "files.channel": None,
     "files.dicom_seg": False,
+    "files.labels": None,
     "files.layout": None,
     "files.table": None,
     "resize.masks": MaskOrder.threshold_first,

@@ -43,8 +43,7 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     console = console or wide_console()
     console.print(table(summary))
     manifest = read_json(folder / File.manifest) or {}
-    left = told_of(manifest["data"].get("left_out", ()))  # runs before 0.2.0 hold none
-    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"], *left):
+    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"], *left_out_of(folder)):
         console.print(Text(f"  {note}", style="dim"))
     for name, reason in read_undrawn(folder).items():
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
@@ -54,32 +53,45 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     console.print(Text("next        " + next_command(command, outputs), style="bold"))
 
 
+def left_out_of(folder: Path) -> list[str]:
+    """What a run left out, a sentence each; runs before 0.2.0 hold none."""
+    return told_of((read_json(folder / File.manifest) or {"data": {}})["data"].get("left_out", ()))
+
+
 def table(summary: Mapping[str, Any]) -> Table:
     """The table by group with a row for all; n is the number of cases in the means of its row."""
+    result = headed(summary, "group")
+    for name, part in summary["groups"].items():
+        result.add_row(*cells(part, summary, name))
+    result.add_section()
+    result.add_row(*cells(summary["overall"], summary, "all"), style="bold")
+    return result
+
+
+def headed(summary: Mapping[str, Any], *names: str) -> Table:
+    """A table without rows, with columns of names, of n, of every mean that the terminal shows, and of failures."""
     result = Table(title=Text(title(summary)), title_justify="left")
-    result.add_column("group")
+    for name in names:
+        result.add_column(name)
     result.add_column("n", justify="right")
     for each, style, _ in scores.shown(summary, "terminal"):
         head = heading(each.title, style, summary["confidence"])
         result.add_column(Text(head), justify="left" if style == "spread" else "right")
     result.add_column("lost by", style="yellow")
     result.add_column("failed", justify="right")
-    for name, part in summary["groups"].items():
-        result.add_row(*_cells(name, part, summary))
-    result.add_section()
-    result.add_row(*_cells("all", summary["overall"], summary), style="bold")
     return result
 
 
-def _cells(name: str, part: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Text]:
-    cells = [
-        name,
+def cells(part: Mapping[str, Any], summary: Mapping[str, Any], *names: str) -> list[Text]:
+    """The row of a part of a summary in such a table."""
+    found = [
+        *names,
         counted(part),
         *(mean(part.get(each.name), style, digits) for each, style, digits in scores.shown(summary, "terminal")),
         tally(part["failures"], unsaid="none"),
         str(failed(part["statuses"])),
     ]
-    return [Text(cell) for cell in cells]
+    return [Text(cell) for cell in found]
 
 
 def next_command(command: Sequence[str], outputs: str) -> str:

@@ -40,8 +40,9 @@ def contradictions(config: Config) -> Iterator[str]:
             yield f"executor={executor.name} starts workers itself: drop shard={config.shard}, or the executor"
     if not serial and config.task not in _CARRIED:
         yield f"executor={executor.name} carries runs, studies and experiments, not task={config.task}: drop it"
-    if config.seeds and (config.shard is not None or not serial):
-        yield "seeds are run one after another by one process: drop the executor, or type a command for each"
+    if (config.seeds or config.dataset.files.labels) and (config.shard is not None or not serial):
+        what = "seeds" if config.seeds else "dataset.files.labels"
+        yield f"{what} make runs one after another by one process: drop the executor, or type a command for each"
     if executor.detach and executor.name in (ExecutorName.serial, ExecutorName.processes):
         yield f"executor.detach=true needs a queue that goes on by itself, and executor={executor.name} has none"
     if executor.gpus and executor.name is not ExecutorName.processes:

@@ -54,6 +54,10 @@ class File(StrEnum):
     of_seed = "seed"  # a run folder for each
     spread = "spread.json"
     spread_table = "spread.csv"
+    # of runs with several organs
+    of_organ = "organ"  # a run folder for each
+    organs = "organs.json"
+    organ_table = "organs.csv"
     # of a study, and of an experiment
     study = "study.json"
     study_page = "study.html"
@@ -106,8 +110,8 @@ def label(overrides: Sequence[str]) -> str:
 def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], resume: bool) -> str:
     """The run folder, relative to `outputs`: a new one, or with `resume` the one to continue if there is one.
 
-    A study, a training, an experiment and runs with several seeds have one folder for good: the same command continues
-    them.
+    A study, a training, an experiment and runs with several seeds or organs have one folder for good: the same command
+    continues them.
     """
     if task in (Task.report, Task.cache, Task.check, Task.export):
         return task.value
@@ -117,8 +121,9 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
         return str(Path(_safe(dataset) or "dataset", "tune", label([e for e in overrides if key_of(e) not in _TOTALS])))
     if task is Task.train:
         return str(training_folder(dataset, label(overrides)))
-    if any(key_of(each) == "seeds" for each in overrides):
-        return str(Path(_safe(dataset) or "dataset", "seeds", label(overrides)))
+    for key, name in (("seeds", "seeds"), ("dataset.files.labels", "organs")):
+        if any(key_of(each) == key for each in overrides):
+            return str(Path(_safe(dataset) or "dataset", name, label(overrides)))
     found = unfinished(outputs, dataset, overrides) if resume else None
     time = found.name if found else f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     return str(_parent(dataset, overrides) / time)
@@ -157,13 +162,15 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def is_part(folder: Path) -> bool:
-    """Whether a run is part of a training, of an experiment or of several seeds, whose command continues it."""
-    return folder.name == File.test or folder.parent.name == File.of_seed or File.experiment_cells in folder.parts
+    """Whether a run is part of a training, of an experiment or of several runs, whose command continues it."""
+    several = folder.parent.name in (File.of_seed, File.of_organ)
+    return folder.name == File.test or several or File.experiment_cells in folder.parts
 
 
 def way_on(task: Task, folder: Path) -> str:
     """How the command that stopped in a folder goes on, in words; empty where it begins anew."""
-    if task in (Task.tune, Task.train, Task.experiment) or (folder / File.of_seed).exists():
+    several = (folder / File.of_seed).exists() or (folder / File.of_organ).exists()
+    if task in (Task.tune, Task.train, Task.experiment) or several:
         return "the same command continues"
     if task is not Task.run or not is_unfinished(folder):
         return ""

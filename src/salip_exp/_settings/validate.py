@@ -23,6 +23,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from salip_exp import _paper as definitions
 from salip_exp._secrets import keep
 from salip_exp._settings import executor as executor
+from salip_exp._settings import organs
 from salip_exp._settings import tuning as tuning
 from salip_exp._settings.tuned import with_tuned
 from salip_exp._wording import some
@@ -251,6 +252,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _experiment_contradictions(config)
     yield from _seeds_contradictions(config)
     yield from executor.contradictions(config)
+    yield from _organs_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
     if not _FIGURES.fullmatch(config.figures):
@@ -338,7 +340,7 @@ def _text_contradictions(config: Config) -> Iterator[str]:
     vdt, parts, k = config.vdt, config.vdt.parts, config.dataset.k
     if vdt.sentences and vdt.file is not None:
         yield f"vdt.sentences and vdt.file exclude each other: for the file alone, vdt=custom vdt.file={vdt.file}"
-    if not METHODS[config.method].clip:
+    if not METHODS[config.method].clip or config.dataset.files.labels is not None:  # each organ has its own
         return
     if parts and (vdt.sentences or vdt.file is not None):
         yield (
@@ -398,6 +400,14 @@ def _seeds_contradictions(config: Config) -> Iterator[str]:
             f"seeds={seeds} would all give the same numbers, as nothing in this run is drawn: add dataset.sample=N, "
             "tuning=random or method=unet, or leave them out"
         )
+
+
+def _organs_contradictions(config: Config) -> Iterator[str]:
+    found = list(organs.contradictions(config))
+    yield from found
+    for name, alone in ({} if found else organs.of_organs(config)).items():
+        for each in (*_out_of_range(alone.dataset, "dataset."), *_contradictions(alone)):
+            yield f"dataset.files.labels, {name}: {each}"
 
 
 def _training_contradictions(config: Config) -> Iterator[str]:

@@ -95,6 +95,8 @@ def configured(overrides: Sequence[str]) -> Config:
         )
     if config.seeds:
         raise ConfigError("seeds=[...] are runs of their own: give seed=N")
+    if config.dataset.files.labels is not None:
+        raise ConfigError("dataset.files.labels are runs of their own: give organ=NAME and its sentences")
     if config.tracker.used:
         raise ConfigError("tracker=wandb tracks runs: leave it out")
     return config

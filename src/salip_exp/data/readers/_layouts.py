@@ -101,16 +101,21 @@ def _number(root: Path, label: int | str | None) -> int | None:
     """The number of a label, by the names in `dataset.json`."""
     if label is None or isinstance(label, int):
         return label
-    numbers = {
-        name: number
-        for one, other in _told(root, "labels").items()
-        for name, number in ((one, other), (other, one))  # {"liver": 1} of nnU-Net 2, {"1": "liver"} of the Decathlon
-        if number.isdecimal()
-    }
+    numbers = {name: str(number) for number, name in label_names(root).items()}
     if label in numbers:
         return int(numbers[label])
     there = f"it names {some(list(numbers))}" if numbers else "there is none that names labels"
     raise ConfigError(f"dataset.files.label={label} is a name to be found in {root / 'dataset.json'}, and {there}.")
+
+
+def label_names(root: Path) -> dict[int, str]:
+    """The names of labels by number, as `dataset.json` has them; none where it is not there, or names none.
+
+    Raises:
+        DataError: `dataset.json` cannot be understood.
+    """
+    pairs = _told(root, "labels").items()  # {"liver": 1} of nnU-Net 2, {"1": "liver"} of the Decathlon
+    return {int(number): name for pair in pairs for number, name in (pair, pair[::-1]) if number.isdecimal()}
 
 
 def _told(root: Path, *names: str) -> dict[str, str]:

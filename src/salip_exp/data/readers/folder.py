@@ -19,7 +19,7 @@ from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.loading import picture_ref, slice_refs
 from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_below, require_folder, stem
 from salip_exp.data.readers._coco import coco_ref, from_coco
-from salip_exp.data.readers._layouts import placed
+from salip_exp.data.readers._layouts import label_names, placed
 from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
 from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
 from salip_exp.data.readers._table import from_table
@@ -51,7 +51,8 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         found = _by_patterns(root, config)
     else:
         found = _by_globs(root, config)
-    listing = gather(found.images, found.masks, root, config, partial(_refs, found.parts, config), found.others)
+    refs = partial(_refs, root, found.parts, config)
+    listing = gather(found.images, found.masks, root, config, refs, found.others)
     proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
     if proposal is None:
         return listing
@@ -168,19 +169,47 @@ def _name(path: Path, root: Path, pattern: str) -> str:
 
 
 def _refs(
-    parts: Mapping[str, Mapping[str, str]], config: DatasetConfig, name: str, image: Path, mask: Path | None
+    root: Path,
+    parts: Mapping[str, Mapping[str, str]],
+    config: DatasetConfig,
+    name: str,
+    image: Path,
+    mask: Path | None,
 ) -> Sequence[CaseRef]:
     """The cases of an image, of the group and the subject that its pattern or table names."""
     told = parts.get(name, {})
     if config.files.layout is Layout.coco and mask is not None:
         return [coco_ref(name, image, mask, told["name"], config)]
     refs = _read(name, image, mask, config)
+    if mask is not None and config.files.label is None:
+        for place, ref in enumerate(refs):
+            refs[place] = replace(ref, load=partial(_naming, ref.load, root))
     group, subject = told.get("group"), told.get("subject")
     if group or subject:
         for place, ref in enumerate(refs):
             who = group or ref.group, subject or ref.subject
             refs[place] = replace(ref, group=who[0], subject=who[1], load=partial(_told, ref.load, *who))
     return refs
+
+
+def _naming(load: Callable[[], Case], root: Path) -> Case:
+    """Load a case; an error on labels of which none is chosen says what `dataset.json` calls them."""
+    try:
+        return load()
+    except CaseError as error:
+        names = _names(root) if error.code == "E_LABELS" else {}
+        if not names:
+            raise
+        named = ", ".join(f"{number} {name}" for number, name in names.items())
+        each = f"dataset.files.labels=[{','.join(names.values())}] is a run of each"
+        raise CaseError(error.code, f"{error} dataset.json calls them {named}; {each}.") from error
+
+
+def _names(root: Path) -> dict[int, str]:
+    try:
+        return {number: name for number, name in sorted(label_names(root).items()) if number}
+    except DataError:  # nobody asked for it
+        return {}
 
 
 def _told(load: Callable[[], Case], group: str, subject: str) -> Case:

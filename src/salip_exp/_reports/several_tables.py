@@ -1,4 +1,4 @@
-"""The terminal's table of runs with several seeds: by group, how far each mean spreads."""
+"""The terminal's tables of several runs: by group, how far each mean spreads over seeds; a row for each organ."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from salip_exp._reports.listeners import cells, headed
 from salip_exp._wording import over_seeds, title
 from salip_exp.evaluation.scores import shown
 
@@ -29,4 +30,18 @@ def spread_table(spreads: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
     for group, found in spreads["spreads"].items():
         cells = [over_seeds(found[mean.name], digits) for mean, _, digits in columns]
         result.add_row(Text(group), str((found["dsc"] or {"n": 0})["n"]), *map(Text, cells))
+    return result
+
+
+def organ_table(found: Mapping[str, Any]) -> Table:
+    """A row for each organ, over all of its groups; n is the number of cases in the means of its row.
+
+    Args:
+        found: the content of `organs.json`.
+    """
+    organs = found["organs"]
+    first = {**found, "roi": ", ".join(organs), "overall": next(iter(organs.values()))["overall"]}
+    result = headed(first, "organ", "label", "k")
+    for name, each in organs.items():
+        result.add_row(*cells(each["overall"], first, name, str(each["label"]), str(each["k"])))
     return result
