@@ -215,7 +215,7 @@ def test_colours_are_kept_and_several_pictures_refused(tmp_path: Path, opened: O
     write(tmp_path / "images" / "b.dcm", np.zeros((4, 5, 6), np.uint16), NumberOfFrames=4, Rows=5, Columns=6)
     one, several = opened("folder", tmp_path, "resize.mode=native").refs
     assert (one.load().image == colours).all()
-    with pytest.raises(CaseError, match="give one grey slice"):
+    with pytest.raises(CaseError, match="its 4 frames do not say where they lie"):
         several.load()
 
 

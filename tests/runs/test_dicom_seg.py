@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import nibabel as nib
@@ -15,8 +16,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from salip_exp.config import Axis, DatasetConfig, Files, MissingMasks, Resize, ResizeMode, Volume
+from salip_exp.data._dicom import as_stored
 from salip_exp.data.datasets import open_dataset
-from salip_exp.errors import EnvironmentFault
+from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.runs._dicom_seg import require_extra, segmentation
 from salip_exp.runs.runner import run
 
@@ -113,3 +115,28 @@ def test_a_run_writes_one_beside_the_nifti(fakes, series: list[Path], tmp_path: 
         [each.SOPInstanceUID for each in slices], combine_segments=True, ignore_spatial_locations=True
     )
     np.testing.assert_array_equal(found.transpose(2, 1, 0) > 0, whole)
+
+
+def test_that_of_a_file_of_frames_lies_on_them(module_at: Any, tmp_path: Path) -> None:
+    frames = module_at(Path(__file__).parents[1] / "data" / "test_frames.py")
+    path, whole = frames.enhanced(tmp_path / "e.dcm", frames.TILTED, [3, 0, 4, 1, 2]), frames.VALUES > 500
+    (tmp_path / "s.dcm").write_bytes(segmentation([path], as_stored(path, whole), "liver"))
+    found = highdicom.seg.segread(tmp_path / "s.dcm").get_volume(combine_segments=True)
+    image = highdicom.imread(path).get_volume(apply_real_world_transform=False)
+    assert found.geometry_equal(image) and ((found.array != 0) == (image.array > 500)).all()
+
+
+@pytest.mark.parametrize("gone", ["PatientBirthDate", "FrameOfReferenceUID"])
+def test_a_series_without_names_has_one_and_one_without_a_frame_of_reference_is_named(
+    series: list[Path], gone: str
+) -> None:
+    for path in series:
+        data = pydicom.dcmread(path)
+        delattr(data, gone)
+        data.save_as(path)
+    whole = np.zeros((COLUMNS, ROWS, SLICES), bool)
+    if gone == "PatientBirthDate":
+        assert pydicom.dcmread(io.BytesIO(segmentation(series, whole, "liver"))).PatientBirthDate == ""
+        return
+    with pytest.raises(CaseError, match="has no FrameOfReferenceUID, which a DICOM-SEG refers to"):
+        segmentation(series, whole, "liver")

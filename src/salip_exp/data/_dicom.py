@@ -1,4 +1,4 @@
-"""DICOM: the files of a series as one volume, a single file as a picture; pydicom is an extra.
+"""DICOM: files of a series, or frames of a file, as one volume, a single frame as a picture; pydicom is an extra.
 
 Rescaling, windows, polarity and geometry are those of the headers. Nothing else of a header is kept: no name, no number
 of a patient.
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from salip_exp._files import PICTURE, open_file
 from salip_exp.config import Volume
+from salip_exp.data import _frames as frames
 from salip_exp.data._labels import finite
-from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
+from salip_exp.data._stored import Stored, grid, reading, require_fair
 from salip_exp.data._windows import between, limits
 from salip_exp.data.images import short
 from salip_exp.data.images import window as from_minimum
@@ -31,8 +32,6 @@ from salip_exp.errors import CaseError, EnvironmentFault
 
 ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_UNEVEN = 0.01
-"""Share of the distance between slices that one may be off."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ class _Head:
     Attributes:
         stack: files that are alike in it are one volume; None: the file is one by itself.
         series: a hash of the number of its series.
-        position, directions: ImagePositionPatient and ImageOrientationPatient.
+        plane: where it lies.
+        frames: how many it holds.
     """
 
     stack: tuple[Any, ...] | None
     series: str
-    position: tuple[float, ...] = ()
-    directions: tuple[float, ...] = ()
+    plane: frames.Plane
+    frames: int
 
 
 def is_dicom(path: Path) -> bool:
@@ -63,14 +63,28 @@ def stack_of(path: Path) -> tuple[Path, ...]:
     Raises:
         CaseError: E_READ, the folder or the file cannot be read.
     """
+    own = _own(path)
+    found = None if own.stack is None else _stacks(path.parent, path.parent.stat().st_mtime_ns).get(own.stack)
+    return (path,) if found is None else found
+
+
+def _own(path: Path) -> _Head:
+    """What the header of a file says."""
     with reading(path, "DICOM"):
-        heads = _heads(path.parent, path.parent.stat().st_mtime_ns)
-        own = heads.get(path.name) or _head(path)
-    if own.stack is None:
-        return (path,)
-    normal = np.cross(own.directions[:3], own.directions[3:])
-    names = [name for name, head in heads.items() if head.stack == own.stack]
-    return tuple(path.parent / name for name in sorted(names, key=lambda name: float(normal @ heads[name].position)))
+        return _heads(path.parent, path.parent.stat().st_mtime_ns).get(path.name) or _head(path)
+
+
+@lru_cache(maxsize=4)
+def _stacks(folder: Path, modified: int) -> dict[tuple[Any, ...], tuple[Path, ...]]:
+    """The files of each stack of a folder, from one end to the other."""
+    places: dict[tuple[Any, ...], list[tuple[float, str]]] = {}
+    for name, head in _heads(folder, modified).items():
+        if head.stack is not None:
+            places.setdefault(head.stack, []).append((float(head.plane.normal @ head.plane.position), name))
+    return {
+        stack: tuple(folder / name for _, name in sorted(found, key=lambda each: each[0]))
+        for stack, found in places.items()
+    }
 
 
 def leaders(paths: Iterable[Path]) -> dict[Path, str | None]:
@@ -93,8 +107,8 @@ def leaders(paths: Iterable[Path]) -> dict[Path, str | None]:
 
 
 def is_stack(path: Path) -> bool:
-    """Whether a DICOM file is one of a volume."""
-    return len(stack_of(path)) > 1
+    """Whether a DICOM file is one of a volume, or holds one."""
+    return _own(path).frames != 1 or len(stack_of(path)) > 1
 
 
 @lru_cache(maxsize=4)
@@ -111,9 +125,10 @@ def _heads(folder: Path, modified: int) -> dict[str, _Head]:
     return found
 
 
+_SHOWN = ("WindowCenter", "WindowWidth", "VOILUTFunction", "PhotometricInterpretation")
 _TOLD = (
     *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames"),
-    "PixelSpacing",
+    *("PixelSpacing", *frames.GROUPS),
 )
 
 
@@ -122,15 +137,11 @@ def _head(path: Path) -> _Head:
     if not (header.get("Rows") and header.get("Columns")):
         raise CaseError("E_READ", f"{path} is DICOM without a picture: remove it.")
     series = hashlib.sha256(str(header.get("SeriesInstanceUID", "")).encode()).hexdigest()[:8]
-    position, directions = (_numbers(header.get(key)) for key in ("ImagePositionPatient", "ImageOrientationPatient"))
-    if len(position) != 3 or len(directions) != 6 or int(header.get("NumberOfFrames") or 1) > 1:
-        return _Head(None, series)
-    lies = tuple(round(each, 4) for each in (*directions, *_numbers(header.get("PixelSpacing"))))
-    return _Head((series, header.Rows, header.Columns, lies), series, position, directions)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    return () if value is None else tuple(float(each) for each in value)
+    number, plane = int(header.get("NumberOfFrames") or 1), frames.plane(header)
+    if not plane.known or number != 1:
+        return _Head(None, series, plane, number)
+    lies = tuple(round(each, 4) for each in (*plane.directions, *plane.spacing))
+    return _Head((series, header.Rows, header.Columns, lies), series, plane, number)
 
 
 @contextmanager
@@ -161,51 +172,51 @@ def _read(path: Path, tags: tuple[str, ...] | None = None) -> Any:
 
 
 def read(path: Path, voxels: bool = True) -> Stored:
-    """The volume that a file belongs to.
+    """The volume that a file belongs to, or holds.
 
     Args:
         voxels: whether they are read; without, all are zero.
 
     Raises:
-        CaseError: E_READ, E_SIZE, E_DIMS for two files at one place, E_AFFINE for slices that are missing or uneven.
+        CaseError: E_READ, E_SIZE, E_DIMS for two slices at one place, E_AFFINE for slices that are missing, uneven, or
+            do not say where they lie, E_FORMAT.
         EnvironmentFault: pydicom is not installed.
     """
     files = stack_of(path)
     with reading(path, "DICOM"):
-        first = _read(files[0])
-        shape = int(first.Columns), int(first.Rows), len(files)
+        first = _read(files[0], None if voxels else _TOLD + _SHOWN)
+        number = frames.count(first, path)
+        shape = int(first.Columns), int(first.Rows), max(number, len(files))
         require_fair(shape, path)
-        affine = _affine(files, first, path)
-        slices = [_values(_read(each), each) for each in files] if voxels else []
+        if number > 1:
+            order, planes = frames.in_order(first, number, path)
+            affine = frames.affine(planes, f"{path} holds")
+            slices = list(_values(first, path)[order]) if voxels else []
+        else:
+            affine = frames.affine([_own(each).plane for each in files], f"{path.parent}: the series has")
+            slices = [_values(_read(each), each)[0] for each in files] if voxels else []
         values = np.stack([each.T for each in slices], axis=2) if voxels else grid(shape)
         return Stored(values, affine, window=_window(first), inverted=_is_inverted(first))
 
 
-def _affine(files: tuple[Path, ...], first: Any, path: Path) -> NDArray[np.float64]:
-    """From columns, rows and files to millimetres; the step between files is as they lie, tilted or not."""
-    heads = _heads(path.parent, path.parent.stat().st_mtime_ns)
-    places = np.array([heads[each.name].position for each in files])
-    directions = np.array(heads[files[0].name].directions)
-    normal = np.cross(directions[:3], directions[3:])
-    apart = np.diff(places @ normal)
-    if (apart <= 1e-4).any():
-        raise CaseError(
-            "E_DIMS", f"{path.parent}: several files of a series lie at one place (phases, echoes): give each a folder."
-        )
-    if np.abs(apart - apart.mean()).max() > _UNEVEN * apart.mean():
-        raise CaseError(
-            "E_AFFINE",
-            f"{path.parent}: slices of the series lie {apart.min():.4g} to {apart.max():.4g} mm apart: files are "
-            "missing, or it is to be resampled.",
-        )
-    rows, columns = _numbers(first.PixelSpacing)
-    step = (places[-1] - places[0]) / (len(files) - 1)
-    return from_lps([directions[:3] * columns, directions[3:] * rows, step, places[0]])
+def as_stored(path: Path, whole: NDArray[Any]) -> NDArray[Any]:
+    """A volume in the axes of `read`, its slices in the order of the frames of a file; of a series as it is.
+
+    Raises:
+        CaseError: as from `read`.
+    """
+    with reading(path, "DICOM"):
+        data = _read(path, _TOLD)
+        number = frames.count(data, path)
+        return whole if number == 1 else whole[..., np.argsort(frames.in_order(data, number, path)[0])]
 
 
 def _values(data: Any, path: Path) -> NDArray[np.float64]:
-    """The numbers of a grey picture (rows, columns) in the units that its header rescales to."""
-    require_fair((data.Rows, data.Columns, int(data.get("NumberOfFrames") or 1)), path)
+    """The numbers of a grey file (frames, rows, columns) in the units that its header rescales each frame to."""
+    number = frames.count(data, path)
+    require_fair((data.Rows, data.Columns, number), path)
+    if "ConcatenationUID" in data:
+        raise CaseError("E_FORMAT", f"{path} is a part of an image in several files (a concatenation): join them.")
     with _pydicom() as pydicom:
         try:
             pixels = pydicom.pixels.pixel_array(data)
@@ -216,9 +227,21 @@ def _values(data: Any, path: Path) -> NDArray[np.float64]:
                 f"{path}: its pixels ({name}) cannot be unpacked ({short(error)}): it is damaged, or wants a decoder: "
                 "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg.",
             ) from error
-        if pixels.ndim != 2:
-            raise CaseError("E_DIMS", f"{path} holds {' x '.join(map(str, pixels.shape))} pixels: give one grey slice.")
+        if pixels.shape[-2:] != (data.Rows, data.Columns) or pixels.size != number * data.Rows * data.Columns:
+            raise CaseError("E_DIMS", f"{path} holds {' x '.join(map(str, pixels.shape))} pixels: give grey slices.")
+        pixels = pixels.reshape(number, *pixels.shape[-2:])
+        return np.stack([_rescaled(each, data, frame, pydicom) for frame, each in enumerate(pixels)])
+
+
+def _rescaled(pixels: NDArray[Any], data: Any, frame: int, pydicom: Any) -> NDArray[np.float64]:
+    """A frame in the units of its functional group, or of the header: PS3.3, C.7.6.16.2.9 and C.11.1."""
+    slope, intercept = (
+        _first(frames.told(data, frame, "PixelValueTransformationSequence", f"Rescale{name}"))
+        for name in ("Slope", "Intercept")
+    )
+    if slope is None or intercept is None or "RescaleSlope" in data or "ModalityLUTSequence" in data:
         return np.asarray(pydicom.pixels.apply_modality_lut(pixels, data), np.float64)
+    return pixels.astype(np.float64) * slope + intercept
 
 
 def _is_inverted(data: Any) -> bool:
@@ -226,11 +249,12 @@ def _is_inverted(data: Any) -> bool:
 
 
 def _window(data: Any) -> tuple[float, float] | None:
-    """The first window of a header: PS3.3, C.11.2.1.2."""
-    centre, width = (_first(data.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    """The first window of a header, of its first frame where frames have their own: PS3.3, C.11.2.1.2."""
+    centre, width, kind = (frames.told(data, 0, "FrameVOILUTSequence", key) for key in _SHOWN[:3])
+    centre, width = _first(centre), _first(width)
     if centre is None or width is None or width < 1:
         return None
-    if data.get("VOILUTFunction", "LINEAR") == "LINEAR_EXACT":
+    if kind == "LINEAR_EXACT":
         return centre - width / 2, centre + width / 2
     return (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2) if width > 1 else None
 
@@ -254,11 +278,11 @@ def read_single(path: Path, config: Volume) -> tuple[NDArray[np.uint8], tuple[fl
         data = _read(path)
         require_fair((data.Rows, data.Columns), path)
         spacing = _spacing(data)
-        detector = spacing is not None and "PixelSpacing" not in data
+        detector = spacing is not None and not frames.plane(data).spacing
         notes = ("pixel size is that at the detector",) if detector else ()
         if int(data.get("SamplesPerPixel") or 1) > 1 or data.get("PhotometricInterpretation") == "PALETTE COLOR":
             return _colours(data, path), spacing, notes
-        values = _values(data, path)
+        values = _values(data, path)[0]
         if not finite(values).all():
             raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite pixels: mend or remove the file.")
         chosen = limits(config.window) or _window(data)
@@ -270,8 +294,7 @@ def read_single(path: Path, config: Volume) -> tuple[NDArray[np.uint8], tuple[fl
 
 def _spacing(data: Any) -> tuple[float, float] | None:
     """Millimetres per pixel (row, column): in the patient, or at the detector of an x-ray."""
-    for key in ("PixelSpacing", "ImagerPixelSpacing"):
-        found = _numbers(data.get(key))
+    for found in (frames.plane(data).spacing, frames.numbers(data.get("ImagerPixelSpacing"))):
         if len(found) == 2 and min(found) > 0:
             return found[0], found[1]
     return None

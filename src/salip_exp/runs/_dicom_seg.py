@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import salip_exp
-from salip_exp.errors import EnvironmentFault
+from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.runs.records import sha256
 
 _NAME = "salip_exp"
-
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+"""Tags that a segmentation takes from its series, and that those who take out names may have taken out whole."""
 
 _ABSENT = "DICOM-SEG is written by an extra: pip install 'salip_exp[seg]'"
 
@@ -32,11 +36,12 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
     Numbers that name it are made of the mask and the series: the same mask gives the same file.
 
     Args:
-        files: of the series, one slice each, in the order of the last axis of the mask.
+        files: of the series, one slice each, in the order of the last axis of the mask; or one, whose frames are.
         whole: bool (columns, rows, slices).
         organ: what it is of.
 
     Raises:
+        CaseError: E_FORMAT, the series lacks what a segmentation refers to.
         EnvironmentFault: highdicom is not installed.
     """
     try:
@@ -47,6 +52,13 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
     except ImportError as error:
         raise EnvironmentFault(_ABSENT) from error
     slices = [dcmread(path) for path in files]
+    for each in slices:
+        for name in _MAY_BE_EMPTY:
+            if name not in each:
+                setattr(each, name, "")
+    absent = next((name for name in ("StudyInstanceUID", "FrameOfReferenceUID") if name not in slices[0]), None)
+    if absent is not None:
+        raise CaseError("E_FORMAT", f"{files[0]} has no {absent}, which a DICOM-SEG refers to: only NIfTI is written.")
     identity = [sha256(np.packbits(whole).tobytes()), str(slices[0].SeriesInstanceUID), organ]
     segment = highdicom.seg.SegmentDescription(
         segment_number=1,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.config import Axis, DatasetConfig
-from salip_exp.data._dicom import is_dicom, stack_of
+from salip_exp.data._dicom import as_stored, is_dicom, stack_of
 from salip_exp.data.loading import is_mirrored, native_mask
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header
@@ -74,7 +74,11 @@ def _write(folder: Path, name: str, cases: Sequence[CaseRecord], config: Dataset
     image = image_of(source, axis, is_mirrored(axis, config), masks, label_number(config))
     atomic_write(folder / name, gzip.compress(image.to_bytes(), mtime=0))
     if config.files.dicom_seg and is_dicom(source):
-        content = segmentation(stack_of(source), np.asarray(image.dataobj) != 0, config.roi)
+        try:
+            content = segmentation(stack_of(source), as_stored(source, np.asarray(image.dataobj) != 0), config.roi)
+        except CaseError as error:  # of the series: the NIfTI is there
+            _log.warning("no DICOM-SEG of %s: %s %s", first.volume, error.code, error)
+            return
         atomic_write((folder / name).with_name(f"{Path(name).name.removesuffix(VOLUME)}.dcm"), content)
 
 
