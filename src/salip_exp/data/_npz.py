@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from salip_exp._files import PICTURE, open_file
-from salip_exp.data._stored import Stored, from_lps, grid, reading, require_fair
+from salip_exp.data._stored import UNSIZED, Stored, from_lps, grid, reading, require_fair
 from salip_exp.errors import CaseError
 
 ENDING = ".npz"
@@ -37,7 +37,8 @@ def read(path: Path, voxels: bool = True, mask: bool = False) -> Stored:
         if values.ndim != 3:
             raise CaseError("E_DIMS", f"{path} holds an array of {values.ndim} dimensions: give slices, rows, columns.")
         size = np.ones(3) if spacing is None else np.asarray(spacing, np.float64)
-        return Stored(values.transpose(2, 1, 0), from_lps([*np.diag(size), np.zeros(3)]))
+        notes = (UNSIZED,) if spacing is None else ()
+        return Stored(values.transpose(2, 1, 0), from_lps([*np.diag(size), np.zeros(3)]), notes)
 
 
 def read_flat(path: Path, mask: bool) -> NDArray[Any]:

@@ -19,6 +19,9 @@ from salip_exp.errors import CaseError, EnvironmentFault
 MAX_VOXELS = 2**28
 """Volumes that promise more are refused before memory is taken."""
 
+UNSIZED = "voxel size unknown"
+"""Note on a volume whose file does not say how large its voxels are: in its affine they are of 1 mm."""
+
 
 @dataclass(frozen=True)
 class Stored:

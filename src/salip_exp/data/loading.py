@@ -29,9 +29,11 @@ from salip_exp.config import (
 )
 from salip_exp.data import _dicom as dicom
 from salip_exp.data import _npz as npz
+from salip_exp.data import _ome as ome
 from salip_exp.data._labels import target as labelled
 from salip_exp.data._left_out import LOST_REGIONS
 from salip_exp.data._regions import loses_regions, one_side
+from salip_exp.data._stored import UNSIZED
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
 from salip_exp.data.images import read_levels, read_mask, read_picture, window
 from salip_exp.data.paths import PICTURES
@@ -269,13 +271,23 @@ def _load_picture(name: str, image: Path, mask: Path | None, config: DatasetConf
     target: _Mask | _Levels | None = None
     if mask is not None:
         read = read_mask if config.resize.masks is MaskOrder.threshold_first else read_levels
-        archived = mask.suffix.lower() == npz.ENDING
-        target, said = (
-            labelled(npz.read_flat(mask, True), mask, _label(config)) if archived else read(mask, _label(config))
-        )
+        plain = _plain_mask(mask)
+        target, said = read(mask, _label(config)) if plain is None else labelled(plain, mask, _label(config))
         notes += said
     ref = picture_ref(name, image, mask, config)
     return make_case(ref, config, image, pixels, target, spacing, notes=notes, mask_path=mask)
+
+
+def _plain_mask(path: Path) -> NDArray[Any] | None:
+    """The numbers (H, W) of a mask in an archive or an OME-TIFF; None of other files."""
+    if path.suffix.lower() == npz.ENDING:
+        return npz.read_flat(path, mask=True)
+    if not ome.is_ome(path):
+        return None
+    values, _ = ome.read_flat(path)
+    if values.ndim > 2:
+        raise CaseError("E_LABELS", f"{path} is a mask of colours: save it as grey levels, one per label.")
+    return values
 
 
 def read_pixels(
@@ -284,13 +296,13 @@ def read_pixels(
     """A picture of any format as uint8 (H, W, 3) RGB, its millimetres per pixel where it says them, and notes.
 
     Raises:
-        CaseError: as from `read_picture`, `dicom.read_single` and `npz.read_flat`.
+        CaseError: as from `read_picture`, `dicom.read_single`, `npz.read_flat` and `ome.read_flat`.
     """
     ending = path.suffix.lower()
-    if ending == npz.ENDING:
-        values = npz.read_flat(path, mask=False)
+    if ending == npz.ENDING or ome.is_ome(path):
+        values, spacing = (npz.read_flat(path, mask=False), None) if ending == npz.ENDING else ome.read_flat(path)
         grey = values if values.dtype == np.uint8 else window(values.astype(np.float64), path)
-        return np.array(np.repeat(grey[:, :, None], 3, axis=2) if grey.ndim == 2 else grey[:, :, :3]), None, ()
+        return np.array(np.repeat(grey[:, :, None], 3, axis=2) if grey.ndim == 2 else grey[:, :, :3]), spacing, ()
     if ending not in PICTURES and dicom.is_dicom(path):
         return dicom.read_single(path, config.volume)
     pixels, notes = read_picture(path)
@@ -340,7 +352,8 @@ def _load_slice(
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
     if not config.volume.resize:
         config = replace(config, resize=replace(config.resize, mode=ResizeMode.native))
-    return make_case(ref, config, image, picture, target, volume.spacing(axis), notes=notes, mask_path=mask, axis=axis)
+    spacing = None if UNSIZED in volume.notes else volume.spacing(axis)
+    return make_case(ref, config, image, picture, target, spacing, notes=notes, mask_path=mask, axis=axis)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from salip_exp.errors import CaseError, DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUMES = (".nii", ".nii.gz")
+_DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff")
+"""Endings that are one, with two dots."""
 
 
 def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -146,5 +148,6 @@ def has_dicom_mark(path: str | Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """File name without its ending, composed; `.nii.gz` is one ending."""
-    return composed(path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem)
+    """File name without its ending, composed; `.nii.gz` and `.ome.tif` are one ending."""
+    whole = next((each for each in _DOUBLE if path.name.lower().endswith(each)), path.suffix)
+    return composed(path.name[: len(path.name) - len(whole)])

@@ -25,6 +25,7 @@ from salip_exp.config import Axis, NonFinite, Volume, Windowed
 from salip_exp.data import _dicom as dicom
 from salip_exp.data import _itk as itk
 from salip_exp.data import _npz as npz
+from salip_exp.data import _ome as ome
 from salip_exp.data._labels import finite, target
 from salip_exp.data._left_out import Taken
 from salip_exp.data._stored import MAX_VOXELS, Stored, grid, reading
@@ -120,8 +121,8 @@ def is_volume(path: Path) -> bool:
     ending = path.suffix.lower()
     if is_nifti(path) or ending in itk.ENDINGS:
         return True
-    if ending == npz.ENDING:
-        return npz.is_stack(path)
+    if ending == npz.ENDING or ome.is_ome(path):
+        return npz.is_stack(path) if ending == npz.ENDING else ome.is_stack(path)
     return ending not in PICTURES and dicom.is_dicom(path) and dicom.is_stack(path)
 
 
@@ -159,8 +160,10 @@ def read_grid(path: Path) -> Slices:
 
 
 def _form(path: Path) -> str:
-    """The format of a volume's file: `dicom`, `itk`, `npz` or `nifti`."""
+    """The format of a volume's file: `dicom`, `itk`, `npz`, `ome` or `nifti`."""
     ending = path.suffix.lower()
+    if ome.is_ome(path):
+        return "ome"
     if ending in itk.ENDINGS or ending == npz.ENDING:
         return "npz" if ending == npz.ENDING else "itk"
     return "dicom" if not is_nifti(path) and dicom.is_dicom(path) else "nifti"
@@ -170,8 +173,8 @@ def _stored(path: Path, voxels: bool = True, mask: bool = False) -> Stored:
     form = _form(path)
     if form == "dicom":
         return dicom.read(path, voxels)
-    if form == "itk":
-        return itk.read(path, voxels)
+    if form in ("itk", "ome"):
+        return itk.read(path, voxels) if form == "itk" else ome.read(path, voxels)
     return npz.read(path, voxels, mask) if form == "npz" else _nifti(path, voxels)
 
 
