@@ -41,6 +41,7 @@ class File(StrEnum):
     case_table = "cases.csv"
     case_columns = "cases.parquet"
     candidate_table = "candidates.parquet"  # those of all cases
+    volume_table = "volumes.csv"  # of volumes that were run on whole, at the size of their files
     summary = "summary.json"  # written last: a run that has it is finished
     report = "report.html"
     case_script = "cases.js"  # what compare.html needs of the run

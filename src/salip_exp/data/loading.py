@@ -335,6 +335,25 @@ def _read_target(image: Path, mask: Path, config: DatasetConfig) -> Slices:
     return read_target(mask, _label(config), image if ignored else None)
 
 
+def target_volume(image: Path, mask: Path, config: DatasetConfig, axis: Axis) -> Slices:
+    """The target of a whole volume, bool, on the grid of its image: of a pair, the side that is asked for.
+
+    Args:
+        axis: that slices are cut along, in which the sides are told.
+
+    Raises:
+        CaseError: as from `read_target` and `require_same_grid`; E_AXIS.
+    """
+    found = _read_target(image, mask, config)
+    require_same_grid(read_grid(image), found, mask)
+    side, mirrored = _shown_side(axis, config, image), is_mirrored(axis, config)
+    if side is Side.both:
+        return found
+    cuts = {number: found.cut(axis, number, mirrored) for number in range(found.depth(axis))}
+    parts = {number: one_side(np.ascontiguousarray(each), side) for number, each in cuts.items()}
+    return replace(found, values=replace(found, file_affine=None).uncut(axis, parts, mirrored))
+
+
 def _load_slice(
     case_id: str, name: str, group: str, number: int, image: Path, mask: Path | None, config: DatasetConfig
 ) -> Case:

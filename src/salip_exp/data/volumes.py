@@ -78,6 +78,10 @@ class Slices:
         thin = [axis for axis, number in _AXES.items() if self.values.shape[number] == 1]
         return thin[0] if len(thin) == 1 else wanted
 
+    def depth(self, axis: Axis) -> int:
+        """How many slices there are along an axis."""
+        return int(self.values.shape[_AXES[axis]])
+
     def cut(self, axis: Axis, index: int, mirrored: bool = False) -> NDArray[Any]:
         """A slice the right way up: superior on top; axial, anterior on top.
 

@@ -12,6 +12,7 @@ from scipy.ndimage import binary_erosion, binary_fill_holes, distance_transform_
 from salip_exp.config import EmptyTarget
 from salip_exp.data._regions import components, fit_ellipse
 from salip_exp.errors import CaseError
+from salip_exp.evaluation._surfaces import sizes
 
 _BOTH_EMPTY = {EmptyTarget.skip: math.nan, EmptyTarget.one: 1.0, EmptyTarget.zero: 0.0}
 """The score of an empty prediction of an empty target; NaN leaves the case out of every mean."""
@@ -68,16 +69,18 @@ def iou(prediction: NDArray[np.bool_], target: NDArray[np.bool_], empty: EmptyTa
     return overlap(prediction, target).iou(empty)
 
 
-def hd95(prediction: NDArray[np.bool_], target: NDArray[np.bool_], spacing: tuple[float, float] | None) -> float:
+def hd95(prediction: NDArray[np.bool_], target: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> float:
     """95th percentile of the distances between the two outlines, the larger of both directions.
+
+        max(P95 of min |p - t| over t for every p, P95 of min |p - t| over p for every t)
 
     Distances are those between centres of `outline` pixels, each pixel counted once, as in MONAI (equal but for its
     float32). The `surface-distance` package weighs them by length of outline and differs by a fraction of a pixel.
 
     Args:
-        prediction: bool (H, W).
-        target: bool (H, W).
-        spacing: millimetres per pixel (row, column).
+        prediction: bool (H, W), or (X, Y, Z) of a volume.
+        target: bool of the same shape.
+        spacing: millimetres per pixel (row, column), or per voxel.
 
     Returns:
         Millimetres; NaN where a mask is empty or the spacing is unknown, since a distance in pixels is no distance.
@@ -93,7 +96,7 @@ def hd95(prediction: NDArray[np.bool_], target: NDArray[np.bool_], spacing: tupl
 def surface_dice(
     prediction: NDArray[np.bool_],
     target: NDArray[np.bool_],
-    spacing: tuple[float, float] | None,
+    spacing: tuple[float, ...] | None,
     tolerance_mm: float,
     empty: EmptyTarget = EmptyTarget.skip,
 ) -> float:
@@ -105,10 +108,13 @@ def surface_dice(
     the `surface-distance` package does, and MONAI with `use_subvoxels=True` (equal to rounding). MONAI's default counts
     edge pixels instead, whatever the length they stand for; on ellipses it differs by some hundredths.
 
+    Of volumes it is the share of both surfaces, by area, by marching cubes. `surface-distance` cuts bent polygons into
+    other triangles; on organs it differs by less than a hundredth.
+
     Args:
-        prediction: bool (H, W).
-        target: bool (H, W).
-        spacing: millimetres per pixel (row, column).
+        prediction: bool (H, W), or (X, Y, Z) of a volume.
+        target: bool of the same shape.
+        spacing: millimetres per pixel (row, column), or per voxel.
         tolerance_mm: distance up to which outlines agree.
 
     Returns:
@@ -118,27 +124,16 @@ def surface_dice(
         return math.nan
     if not (prediction.any() and target.any()):
         return 0.0 if prediction.any() or target.any() else _BOTH_EMPTY[empty]
-    mine, theirs = _lengths(prediction, spacing), _lengths(target, spacing)
+    mine, theirs = sizes(prediction, spacing), sizes(target, spacing)
     near_theirs = distance_transform_edt(theirs == 0, sampling=spacing) <= tolerance_mm
     near_mine = distance_transform_edt(mine == 0, sampling=spacing) <= tolerance_mm
     return float((mine[near_theirs].sum() + theirs[near_mine].sum()) / (mine.sum() + theirs.sum()))
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask's pixels with a 4-neighbour outside it; beyond the frame is outside."""
+    """The mask's pixels with a 4-neighbour (voxels: 6) outside it; beyond the frame is outside."""
     edge: NDArray[np.bool_] = mask & ~binary_erosion(mask)
     return edge
-
-
-def _lengths(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[np.float64]:
-    """Millimetres of outline at every corner of pixels, (H + 1, W + 1); 0 where none passes."""
-    down, across = spacing
-    slant = math.hypot(down, across) / 2
-    by_code = [0, slant, slant, across, slant, down, 2 * slant, slant]  # the rest mirrors it: inside out is the same
-    padded = np.pad(mask, 1).astype(np.uint8)
-    code = 8 * padded[:-1, :-1] + 4 * padded[:-1, 1:] + 2 * padded[1:, :-1] + padded[1:, 1:]
-    lengths: NDArray[np.float64] = np.array(by_code + by_code[::-1])[code]
-    return lengths
 
 
 FACT = "head_circumference_mm"

@@ -22,6 +22,7 @@ from salip_exp.runs._dicom_seg import require_extra
 from salip_exp.runs._identity import differences, read_identity, without, write_identity
 from salip_exp.runs._manifest import closing, opening, write_config
 from salip_exp.runs._process import stoppable
+from salip_exp.runs._volumes import write_volumes
 from salip_exp.runs.candidates import write_candidates
 from salip_exp.runs.claims import Board, Stand
 from salip_exp.runs.folder import InUse, State, claim, write_json, write_status
@@ -118,6 +119,7 @@ def _sum_up(begun: Begun, lab: Lab, listeners: Sequence[Listener]) -> None:
         run.summary = summarise(run.records, run.config, loaded.names, loaded.sentences)
         write_masks(run.folder, run.records, run.config.dataset)
         write_tables(run.folder, run.records)
+        write_volumes(run.folder, run.records, run.config.dataset, run.config.score)
         write_candidates(run.folder, run.records, run.sentences)
         for each in listeners:
             each.scored(run)
