@@ -83,7 +83,14 @@ def rows(found: Summaries, key: str) -> pd.DataFrame:
         key: the column of the names of the runs.
     """
     return pd.DataFrame(
-        {"group": group, key: name, "n": part["dsc"]["n"], "cases": part["cases"], "subjects": part["subjects"]}
+        {
+            "group": group,
+            key: name,
+            "score_at": found[name].get("score_at", "working"),
+            "n": part["dsc"]["n"],
+            "cases": part["cases"],
+            "subjects": part["subjects"],
+        }
         | {mean.name: mean_of(part, mean.name) for _, mean in means()}
         for group in groups(found)
         for name, part in parts(group, found).items()

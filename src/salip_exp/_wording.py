@@ -135,7 +135,7 @@ def work(manifest: Mapping[str, Any]) -> str:
 def title(summary: Mapping[str, Any]) -> str:
     """What was run on what, with which weights."""
     what = f"{summary['method']} on {summary['dataset']} ({summary['roi']})"
-    at = f"scored at {summary['score_at']} size" if "score_at" in summary else ""
+    at = "not scored: no targets" if summary.get("doubt") else f"scored at {summary.get('score_at', 'working')} size"
     return ", ".join(filter(None, (what, weights(summary), at)))
 
 

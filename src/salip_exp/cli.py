@@ -146,7 +146,12 @@ def _check_first(arguments: Sequence[str]) -> None:
     config = typed(compose(arguments))
     if config.shard is not None and not any(each.startswith("hydra.run.dir=") for each in arguments):
         raise ConfigError(f"shard={config.shard} is part of one run for all its workers: add hydra.run.dir=FOLDER")
-    if config.resume and config.shard is None and config.task is Task.run and not (config.seeds or config.dataset.files.labels):
+    if (
+        config.resume
+        and config.shard is None
+        and config.task is Task.run
+        and not (config.seeds or config.dataset.files.labels)
+    ):
         _check_resumable(config, arguments)
 
 

@@ -166,6 +166,15 @@ class EmptyTarget(StrEnum):
     zero = "zero"
 
 
+class Doubt(StrEnum):
+    """By which measure of confidence cases without a target are sorted, the lowest first."""
+
+    stability = "stability"  # Dice of the final mask with those of boxes moved by a few percent
+    agreement = "agreement"  # Dice of the final mask with the retrieved candidates
+    predicted_iou = "predicted_iou"  # SAM's own estimate for the retrieved candidates
+    margin = "margin"  # CLIP's score of the retrieved candidates above the best of the others
+
+
 class ScoreAt(StrEnum):
     """The size at which predictions are compared with targets."""
 
@@ -456,6 +465,7 @@ class ScoreConfig:
     """How predictions are scored."""
 
     at: ScoreAt = ScoreAt.working
+    doubt: Doubt = Doubt.stability
     empty_target: EmptyTarget = EmptyTarget.skip
     tolerance_mm: float = key(2.0, 0, 100)  # of surface Dice: outlines this near agree
     resamples: int = key(2000, 100, 1_000_000)  # random weightings that an interval is read from

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from salip_exp._reports.listeners import next_command, show
+from salip_exp._reports.run_tables import of_volumes
 from salip_exp._wording import WORK, many, number, spread, tally, work
+from salip_exp.config import Doubt, ScoreConfig
 from salip_exp.errors import CaseError
+from salip_exp.evaluation._volumes import FIGURES
 from salip_exp.evaluation.metrics import FACT
+from salip_exp.runs._volumes import COLUMNS
 from salip_exp.runs.folder import read_pictures
 from salip_exp.runs.runner import run
 
@@ -103,9 +109,38 @@ def test_nothing_is_cut_where_output_goes_to_a_file(folder, capsys):
     assert "…" not in capsys.readouterr().out
 
 
-def test_images_without_target_show_as_missing(fakes, tmp_path):
+def test_a_run_without_targets_shows_what_to_look_at_and_nothing_missing(fakes, tmp_path):
+    cases = [replace(each, mask=None) for each in fakes.default_cases()]
+    fakes.run_fake(tmp_path / "run", cases, score=ScoreConfig(doubt=Doubt.agreement, resamples=100))
+    said = shown(tmp_path / "run")
+    assert "not scored: no targets" in said and "missing" not in said and "DSC" not in said and "mIoU" not in said
+    assert "most doubtful first, by agreement (score.doubt=agreement)" in said and "and 2 more in cases.csv" in said
+    rows = pd.read_csv(tmp_path / "run" / "cases.csv").sort_values("agreement", kind="stable").case_id.tolist()
+    below = said[said.index("most doubtful") :]
+    assert re.findall(r"case_\d\d", below) == rows[:10]
+
+
+def test_a_measure_that_no_case_has_gives_way_to_one_that_some_have(fakes, tmp_path):
     fakes.run_fake(tmp_path / "run", [replace(each, mask=None) for each in fakes.default_cases()[:2]])
-    assert "0 of 1" in shown(tmp_path / "run") and "missing" in shown(tmp_path / "run")
+    assert "by agreement" in shown(tmp_path / "run"), "the method has no boxes to move"
+
+
+def test_the_size_at_which_scores_were_taken_is_said(fakes, folder):
+    assert "scored at working size" in shown(folder)
+    assert json.loads((folder / "summary.json").read_text())["score_at"] == "working"
+    assert set(pd.read_csv(folder / "cases.csv").score_at) == {"working"}
+    assert "scored at working size" in (folder / "report.html").read_text()
+
+
+def test_volumes_have_a_table(fakes, tmp_path):
+    told = {"group": "all", "prediction": "a", "note": None} | {name: [0.5, None] for name in FIGURES}
+    volumes = pd.DataFrame(dict.fromkeys(COLUMNS) | told | {"volume": ["one", "two"], "note": [None, "tilted"]})
+    stream = io.StringIO()
+    Console(file=stream, width=140).print(of_volumes(volumes))
+    one, two, mean = (next(each for each in stream.getvalue().splitlines() if name in each)
+                      for name in (" one ", " two ", " mean (n) "))  # fmt: skip
+    assert "0.500" in one and "missing" in two and "tilted" in two and "0.500 (1)" in mean
+    assert of_volumes(volumes.assign(**dict.fromkeys(FIGURES))) is None
 
 
 def test_head_circumference_has_a_column_with_its_n_where_it_was_measured(fakes, folder, tmp_path):

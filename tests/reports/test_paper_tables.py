@@ -51,7 +51,9 @@ def test_missing_is_never_a_number(table: Result) -> None:
     assert told.blocks[1][0][3] == "missing [a]"
     assert told.blocks[2][0][4:] == ["0.81", "missing (3/12) [b]"]
     assert told.notes == [f"[a] {WHY}", "[b] 9 of 12 cases failed"]
-    rows = list(csv.DictReader(io.StringIO(to_csv(table, {"cc359": "brain", "xray": "lungs", "hc18": "head"}, str))))
+    rows = list(
+        csv.DictReader(io.StringIO(to_csv(table, {"cc359": "brain", "xray": "lungs", "hc18": "head"}, str, "working")))
+    )
     missing = next(row for row in rows if row["state"] == "missing")
     assert (missing["dsc"], missing["p_holm"], missing["why"]) == ("", "", WHY)
     failed = next(row for row in rows if row["state"] == "failed")
@@ -60,7 +62,9 @@ def test_missing_is_never_a_number(table: Result) -> None:
 
 
 def test_numbers_in_the_csv_are_plain(table: Result) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(table, {"cc359": "brain", "xray": "lungs", "hc18": "head"}, str))))
+    rows = list(
+        csv.DictReader(io.StringIO(to_csv(table, {"cc359": "brain", "xray": "lungs", "hc18": "head"}, str, "working")))
+    )
     first = rows[0]
     assert (first["table"], first["row"], first["roi"], first["column"]) == ("table6", "CC359", "brain", "no_filter")
     assert float(first["dsc"]) == pytest.approx(0.3075)

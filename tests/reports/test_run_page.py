@@ -94,8 +94,9 @@ def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fake
     fakes.run_fake(tmp_path / "run", cases, figures="worst:2,best:1")
     found = read_run(tmp_path / "run")
     doubts = [0.9, 0.2, None, 0.7]
-    records = [replace(each, predicted_iou=doubt) for each, doubt in zip(found.records, doubts, strict=True)]
-    table = case_table(records, {}, scored=False)
+    told = [{} if each is None else {"stability": each} for each in doubts]
+    records = [replace(each, confidence=known) for each, known in zip(found.records, told, strict=True)]
+    table = case_table(records, {}, scored=False, doubt="stability")
     assert [row["case"] for row in as_rows(table)] == ["c2", "c1", "c3", "c0"]
     assert not {"DSC", "lost by"} & {each["title"] for each in table["columns"]}
     assert [each.case_id for _, each in choose(records, "worst:2,best:1", 0)] == ["c1", "c3", "c0"]

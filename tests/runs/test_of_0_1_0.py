@@ -16,6 +16,7 @@ from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT
 from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.records import RECORD_VERSION, StaleRecord, read_record, record_path, reusable
+from salip_exp.runs.summary import BELIEFS
 
 OLD = Path(__file__).with_name("of_0.1.0")
 
@@ -42,7 +43,7 @@ def summary(folder: Path) -> dict:
     """What a run comes to; 0.1.0 kept there what pictures there are, too, and had other intervals."""
     found = json.loads((folder / "summary.json").read_text())
     found["notes"] = [each for each in found["notes"] if not re.match("between groups|.* by an older version", each)]
-    later = ("figures", "strips", "definitions", "gap")
+    later = ("figures", "strips", "definitions", "gap", "score_at")
     return {name: means(value) for name, value in found.items() if name not in later}
 
 
@@ -89,7 +90,8 @@ def test_it_is_continued_from_its_records_to_the_same_bytes(fakes, folder):
     table, old = (pd.read_csv(place / "cases.csv", dtype=str) for place in (folder, OLD))
     assert table.pop("subject").isna().sum() == 4, "old records do not tell it"
     assert sum(table.pop(name).notna().any() for name in list(table) if name.startswith("lost_")) >= 1
-    assert set(table) - set(old) == {"predicted_iou", "image", "mask", "prediction", "seconds_attribution"}
+    later = {"image", "mask", "prediction", "score_at", "seconds_attribution"}
+    assert set(table) - set(old) == later | set(BELIEFS)
     shared = [name for name in old if not name.startswith(OTHERWISE) and name != "failure"]
     pd.testing.assert_frame_equal(table[shared], old[shared])
     assert summary(folder) == summary(OLD)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from salip_exp._tuning.objectives import MOVES, OBJECTIVES, agreement, dsc, margin, moved, predicted_iou, stability
+from salip_exp._tuning.objectives import OBJECTIVES, dsc
 from salip_exp.config import Config, EmptyTarget, Objective
 from salip_exp.data.case import Case
+from salip_exp.evaluation._confidence import MOVES, agreement, margin, moved, predicted_iou, stability
 from salip_exp.methods.base import Prediction, Status
 
 

@@ -22,6 +22,7 @@ from salip_exp.config import (
     Config,
     Data,
     Display,
+    Doubt,
     MaskAffine,
     MaskOrder,
     Sampler,
@@ -87,6 +88,7 @@ def _entries(config: Config) -> list[Entry]:
 
 _LATER: dict[str, object] = {
     "at": ScoreAt.working,
+    "doubt": Doubt.stability,
     "files.channel": None,
     "files.dicom_seg": False,
     "files.labels": None,

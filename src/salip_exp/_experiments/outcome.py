@@ -55,7 +55,7 @@ def table_notes(result: Result, config: Config) -> list[str]:
     against = result.table.against
     base = "SaLIP" if against is None else result.table.columns[against].title
     percent = f"{100 * config.score.confidence:g} %"
-    said = [f"DSC: mean over n cases with its {percent} interval; paper: as printed there."]
+    said = [f"DSC: mean over n cases with its {percent} interval, at {config.score.at} size; paper: as printed there."]
     if result.table.iou:
         said.append("mIoU: mean over cases of the foreground IoU.")
     said.append(f"p: Wilcoxon signed-rank test against {base} on common cases, corrected by Holm over the table.")

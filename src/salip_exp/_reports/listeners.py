@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from salip_exp._console import Report, progress, shown, wide_console
+from salip_exp._reports import run_tables
 from salip_exp._reports.overlays import Undrawn, remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._settings.folders import File
-from salip_exp._wording import counted, failed, heading, mean, tally, title, work
+from salip_exp._wording import work
 from salip_exp.data._left_out import LeftOut, told_of
-from salip_exp.evaluation import scores
 from salip_exp.evaluation.statistics import RunningMean
+from salip_exp.runs._volumes import read_volumes
 from salip_exp.runs.folder import read_json, read_undrawn, write_json
 from salip_exp.runs.listener import Listener, Run
 
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def show(folder: Path, outputs: str, command: Sequence[str], console: Console | None = None) -> None:
-    """Print a finished run's table by group, its notes, where it lies, and the next command, to stdout.
+    """Print a finished run's tables, its notes, where it lies, and the next command, to stdout.
 
     Colours appear on terminals only, and not where NO_COLOR is set.
 
@@ -41,9 +43,11 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     """
     summary = read_json(folder / File.summary) or {}
     console = console or wide_console()
-    console.print(table(summary))
+    for table in _tables(folder, summary):
+        console.print(table)
     manifest = read_json(folder / File.manifest) or {}
-    for note in ("mIoU: mean over cases of the foreground IoU", *summary["notes"], *left_out_of(folder)):
+    about = [] if summary.get("doubt") else ["mIoU: mean over cases of the foreground IoU"]
+    for note in (*about, *summary["notes"], *left_out_of(folder)):
         console.print(Text(f"  {note}", style="dim"))
     for name, reason in read_undrawn(folder).items():
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
@@ -58,40 +62,14 @@ def left_out_of(folder: Path) -> list[str]:
     return told_of((read_json(folder / File.manifest) or {"data": {}})["data"].get("left_out", ()))
 
 
-def table(summary: Mapping[str, Any]) -> Table:
-    """The table by group with a row for all; n is the number of cases in the means of its row."""
-    result = headed(summary, "group")
-    for name, part in summary["groups"].items():
-        result.add_row(*cells(part, summary, name))
-    result.add_section()
-    result.add_row(*cells(summary["overall"], summary, "all"), style="bold")
-    return result
-
-
-def headed(summary: Mapping[str, Any], *names: str) -> Table:
-    """A table without rows, with columns of names, of n, of every mean that the terminal shows, and of failures."""
-    result = Table(title=Text(title(summary)), title_justify="left")
-    for name in names:
-        result.add_column(name)
-    result.add_column("n", justify="right")
-    for each, style, _ in scores.shown(summary, "terminal"):
-        head = heading(each.title, style, summary["confidence"])
-        result.add_column(Text(head), justify="left" if style == "spread" else "right")
-    result.add_column("lost by", style="yellow")
-    result.add_column("failed", justify="right")
-    return result
-
-
-def cells(part: Mapping[str, Any], summary: Mapping[str, Any], *names: str) -> list[Text]:
-    """The row of a part of a summary in such a table."""
-    found = [
-        *names,
-        counted(part),
-        *(mean(part.get(each.name), style, digits) for each, style, digits in scores.shown(summary, "terminal")),
-        tally(part["failures"], unsaid="none"),
-        str(failed(part["statuses"])),
-    ]
-    return [Text(cell) for cell in found]
+def _tables(folder: Path, summary: Mapping[str, Any]) -> Iterator[Table]:
+    """What is shown of a run, one below the other."""
+    yield run_tables.of_groups(summary)
+    if summary.get("doubt"):
+        yield run_tables.most_doubtful(pd.read_parquet(folder / File.case_columns), summary["doubt"])
+    volumes = run_tables.of_volumes(read_volumes(folder))
+    if volumes is not None:
+        yield volumes
 
 
 def next_command(command: Sequence[str], outputs: str) -> str:
@@ -135,7 +113,9 @@ class Pictures(Listener):
     def scored(self, run: Run) -> None:
         """Draw them; for a strip the method is asked again."""
         refs, undrawn = remembering(run.dataset.refs), Undrawn()
-        figures = write_figures(run.folder, refs, run.records, run.config.figures, run.config.seed, undrawn)
+        figures = write_figures(
+            run.folder, refs, run.records, run.config.figures, run.config.seed, undrawn, run.config.score.doubt
+        )
         strips = write_strips(run.folder, refs, run.records, run.method, run.config, undrawn)
         for name, reason in undrawn.items():
             log.warning("no picture of case %s: %s", name, reason)

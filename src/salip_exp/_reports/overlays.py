@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from salip_exp._files import atomic_write, png
 from salip_exp._settings.folders import File
 from salip_exp.cascade.pool import Pool
+from salip_exp.config import Doubt
 from salip_exp.data.case import Case, CaseMemory, CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
+from salip_exp.runs.records import CaseRecord, doubt_of, scored_case, scored_mask
 
 Color = tuple[int, int, int]
 
@@ -110,7 +111,13 @@ REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
 
 def write_figures(
-    folder: Path, refs: Sequence[CaseRef], records: Sequence[CaseRecord], rules: str, seed: int, undrawn: Undrawn
+    folder: Path,
+    refs: Sequence[CaseRef],
+    records: Sequence[CaseRecord],
+    rules: str,
+    seed: int,
+    undrawn: Undrawn,
+    doubt: Doubt = Doubt.stability,
 ) -> list[Entry]:
     """Draw the chosen cases into `figures/`.
 
@@ -120,7 +127,7 @@ def write_figures(
     Returns:
         One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`.
     """
-    chosen = choose(records, rules, seed)
+    chosen = choose(records, rules, seed, doubt)
     entries: dict[str, Entry] = {}
     for rule, record, case in read_chosen(refs, chosen, undrawn):
         file = f"{File.figures}/{rule}_{record.name}.png"
@@ -159,16 +166,17 @@ def read_chosen(
                 undrawn[ref.case_id] = str(error)
 
 
-def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]:
+def choose(records: Sequence[CaseRecord], rules: str, seed: int, doubt: Doubt = Doubt.stability) -> list[Choice]:
     """The cases that rules like `worst:5,random:3` name, each once, under the first rule that takes it.
 
-    `worst`, `best` and `median` (those nearest to the median) go by DSC, or by SAM's own estimate where no case has a
+    `worst`, `best` and `median` (those nearest to the median) go by DSC, or by a measure of doubt where no case has a
     score; where there is none of that either, they take cases at random. Failed cases have no picture.
 
     Args:
         records: of the run.
         rules: `none`, or `all` and `rule:count` joined by commas.
         seed: of `random`.
+        doubt: the measure, where any case has it.
     """
     if rules == "none":
         return []
@@ -176,16 +184,16 @@ def choose(records: Sequence[CaseRecord], rules: str, seed: int) -> list[Choice]
     chosen: dict[str, Choice] = {}
     for part in rules.split(","):
         rule, _, count = part.partition(":")
-        fresh = (record for record in _ranked(predicted, rule, seed) if record.case_id not in chosen)
+        fresh = (record for record in _ranked(predicted, rule, seed, doubt) if record.case_id not in chosen)
         limit = int(count) if count else len(predicted)
         for rank, record in zip(range(1, limit + 1), fresh, strict=False):
             chosen[record.case_id] = (f"{rule}_{rank:02d}", record)
     return list(chosen.values())
 
 
-def _ranked(records: Sequence[CaseRecord], rule: str, seed: int) -> Iterator[CaseRecord]:
-    scored = any(each.dsc is not None for each in records)
-    values = [(each.dsc if scored else each.predicted_iou, each) for each in records]
+def _ranked(records: Sequence[CaseRecord], rule: str, seed: int, doubt: Doubt) -> Iterator[CaseRecord]:
+    scored, measure = any(each.dsc is not None for each in records), doubt_of(records, doubt) or doubt
+    values = [(each.dsc if scored else each.believed(measure), each) for each in records]
     known = [(value, each) for value, each in values if value is not None]
     ranked = [each for _, each in sorted(known, key=lambda pair: pair[0])]
     if rule == "all":
@@ -222,9 +230,13 @@ def draw(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Image
     return canvas
 
 
+_BELIEVED = (("stability", Doubt.stability), ("predicted IoU", Doubt.predicted_iou))
+
+
 def verdict(record: CaseRecord) -> str:
     """A case's score, and what lost it, in words."""
-    said = "no score" if record.predicted_iou is None else f"no score, predicted IoU {record.predicted_iou:.3f}"
+    believed = [(words, record.believed(name)) for words, name in _BELIEVED]
+    said = ", ".join(["no score", *(f"{words} {value:.3f}" for words, value in believed if value is not None)])
     score = said if record.dsc is None else f"DSC {record.dsc:.3f}"
     cause = f"  lost by {record.failure}" if record.failure not in (None, "none") else ""
     return score + cause + (f"  {record.status}" if record.status != "ok" else "")

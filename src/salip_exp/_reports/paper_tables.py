@@ -24,7 +24,7 @@ from salip_exp.config import Config
 
 HEADER = (
     *("table", "row", "roi", "dataset", "column", "paper_dsc", "paper_miou", "state", "n", "of", "dsc", "low", "high"),
-    *("miou", "difference", "difference_low", "difference_high", "p_holm", "why", "run"),
+    *("miou", "difference", "difference_low", "difference_high", "p_holm", "why", "run", "score_at"),
 )
 
 _ESCAPED = {
@@ -207,12 +207,13 @@ def latex(text: str) -> str:
     return "".join(_ESCAPED.get(each, each) for each in " ".join(text.split()))
 
 
-def to_csv(result: Result, rois: Mapping[str, str], run_of: Any) -> str:
+def to_csv(result: Result, rois: Mapping[str, str], run_of: Any, score_at: str) -> str:
     """One line per cell with plain numbers; a figure that is missing is an empty field.
 
     Args:
         rois: organ by data set.
         run_of: gives the path of a cell's run folder as it is to be written.
+        score_at: the size at which they were scored.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -220,7 +221,7 @@ def to_csv(result: Result, rois: Mapping[str, str], run_of: Any) -> str:
     for row, entries in result.rows:
         for key, entry in entries.items():
             writer.writerow(
-                [result.table.name, row.label, rois[row.dataset], row.dataset, key, *_fields(entry, run_of)]
+                [result.table.name, row.label, rois[row.dataset], row.dataset, key, *_fields(entry, run_of), score_at]
             )
     return stream.getvalue()
 
@@ -245,7 +246,9 @@ def write_table(folder: Path, result: Result, config: Config, below: Sequence[st
     below = [*table_notes(result, config), *below]
     rois = {name: source.roi for name, source in sources().items()}
     name = result.table.name
-    atomic_write(folder / f"{name}.csv", to_csv(result, rois, lambda entry: run_of(entry, config)))
+    atomic_write(
+        folder / f"{name}.csv", to_csv(result, rois, lambda entry: run_of(entry, config), str(config.score.at))
+    )
     atomic_write(folder / f"{name}.md", to_markdown(result, below))
     atomic_write(folder / f"{name}.tex", to_latex(result, below))
     atomic_write(folder / f"{name}.txt", to_text(result, below))

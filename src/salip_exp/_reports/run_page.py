@@ -17,6 +17,7 @@ from salip_exp import _wording as wording
 from salip_exp._files import YAML, atomic_write, bounded_yaml, read_file
 from salip_exp._paper import paper_scores
 from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write_html
+from salip_exp._reports.run_tables import BELIEFS, volume_rows
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import FREE, File
 from salip_exp._settings.validate import typed
@@ -24,8 +25,9 @@ from salip_exp.data._left_out import told_of
 from salip_exp.errors import ConfigError
 from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.scores import Score, means, scores, shown
+from salip_exp.runs._volumes import read_volumes
 from salip_exp.runs.folder import RunFolder, read_run
-from salip_exp.runs.records import CaseRecord
+from salip_exp.runs.records import CaseRecord, by_doubt
 
 LEFT, WIDTH, ROW, TOP = 150, 560, 34, 8
 
@@ -142,13 +144,17 @@ def _charge(stage: str) -> Callable[[CaseRecord], float | None]:
     return lambda case: case.charges.get(stage)
 
 
+def _belief(measure: str) -> Callable[[CaseRecord], float | None]:
+    return lambda case: case.believed(measure)
+
+
 IDENTITY = (
     Column("case", "id", lambda case: case.case_id),
     Column("group", "text", lambda case: case.group),
 )
 
 REST = (
-    Column("predicted IoU", "number", lambda case: case.predicted_iou),
+    *(Column(words, "number", _belief(name)) for name, words in BELIEFS.items()),
     Column("lost by", "text", lambda case: case.failure),
     Column("status", "text", lambda case: case.status),
     Column("why", "message", lambda case: case.message),
@@ -176,17 +182,20 @@ def _column(score: Score) -> Column:
     return Column(score.headed(), "number", lambda case: case.scores.get(score.name), score.digits)
 
 
-def case_table(records: Sequence[CaseRecord], pictures: Mapping[str, int], scored: bool = True) -> dict[str, Any]:
+def case_table(
+    records: Sequence[CaseRecord], pictures: Mapping[str, int], scored: bool = True, doubt: str | None = None
+) -> dict[str, Any]:
     """Columns and rows, ready for JSON; a column without any value is left out.
 
     Args:
         records: of the run.
         pictures: number of the picture on the page, by case id.
-        scored: whether any case has a target; where none has, the rows are sorted by doubt.
+        scored: whether any case has a target.
+        doubt: the measure that the rows are sorted by where none has.
     """
     always = (*_ALWAYS, *(_OF_SCORES if scored else ()))
-    if not scored:
-        records = sorted(records, key=lambda each: -1.0 if each.predicted_iou is None else each.predicted_iou)
+    if doubt is not None:
+        records = by_doubt(records, doubt)
     shown = [column for column in columns() if column.title in always or any(map(column.value, records))]
     heads = [{"title": each.title, "kind": each.kind, "digits": each.digits} for each in shown]
     rows = [[_value(column, record) for column in shown] for record in records]
@@ -251,6 +260,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
     named = sum(map(len, run.pictures.values()))
     config = run.folder / File.config
     scored = not run.summary or run.summary["overall"]["dsc"]["n"] > 0
+    doubt = run.summary.get("doubt") if run.summary else None
     write_html(
         run.folder / File.report,
         "run.html.j2",
@@ -266,7 +276,10 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         scored=scored,
         distribution=distribution(run.records, run.summary["groups"]) if run.summary else None,
         seconds=_seconds(run),
-        cases=case_table(run.records, numbers, scored),
+        doubt=BELIEFS.get(doubt or ""),
+        confidence=[(name, words) for name, words in BELIEFS.items() if name in run.summary.get("overall", {})],
+        volumes=volume_rows(read_volumes(run.folder)),
+        cases=case_table(run.records, numbers, scored, doubt),
         failed=sum(record.failed for record in run.records),
         difference=difference(config),
         config=_text(config),

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from salip_exp._reports.listeners import cells, headed
+from salip_exp._reports.run_tables import cells, headed
 from salip_exp._wording import over_seeds, title
 from salip_exp.evaluation.scores import shown
 
@@ -43,5 +43,5 @@ def organ_table(found: Mapping[str, Any]) -> Table:
     first = {**found, "roi": ", ".join(organs), "overall": next(iter(organs.values()))["overall"]}
     result = headed(first, "organ", "label", "k")
     for name, each in organs.items():
-        result.add_row(*cells(each["overall"], first, name, str(each["label"]), str(each["k"])))
+        result.add_row(*map(Text, (name, str(each["label"]), str(each["k"]), *cells(each["overall"], first))))
     return result

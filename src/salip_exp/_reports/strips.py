@@ -39,7 +39,7 @@ from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import viewable, views
-from salip_exp.config import Config, ViewConfig
+from salip_exp.config import Config, Doubt, ViewConfig
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Method, Prediction
@@ -99,7 +99,7 @@ def write_strips(
     Returns:
         One entry per strip: `file` (relative to the run folder), `rule`, `case_id`, `group`, `dsc` and `failure`.
     """
-    chosen = [] if config.figures == "none" else choose_strips(records, config.seed)
+    chosen = [] if config.figures == "none" else choose_strips(records, config.seed, config.score.doubt)
     entries: dict[str, Entry] = {}
     for rule, record, case in read_chosen(refs, chosen, undrawn):
         try:
@@ -114,13 +114,13 @@ def write_strips(
     return [entries[rule] for rule, _ in chosen if rule in entries]
 
 
-def choose_strips(records: Sequence[CaseRecord], seed: int) -> list[Choice]:
+def choose_strips(records: Sequence[CaseRecord], seed: int, doubt: Doubt = Doubt.stability) -> list[Choice]:
     """The worst, the median and the best case, then the lowest DSC of every failure class; each case once.
 
-    Where scores are equal, the first case of the data is taken. Without scores, cases are taken at random.
+    Where scores are equal, the first case of the data is taken. Without scores they go by doubt.
     """
     pooled = [record for record in records if record.n_pool is not None]
-    chosen = {record.case_id: (rule.partition("_")[0], record) for rule, record in choose(pooled, RULES, seed)}
+    chosen = {record.case_id: (rule.partition("_")[0], record) for rule, record in choose(pooled, RULES, seed, doubt)}
     for failure in Failure:
         lost = [record for record in pooled if record.failure == failure and failure is not Failure.none]
         for lowest in sorted(lost, key=lambda record: record.dsc or 0.0)[:1]:

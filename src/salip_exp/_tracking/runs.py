@@ -70,7 +70,8 @@ def results(run: Run) -> Iterator[Event]:
     yield groups(run.summary)
     yield Bars("lost", "DSC", run.summary["overall"]["losses"])
     yield cases(run.folder)
-    yield Artefact("cases", [run.folder / name for name in (File.case_columns, File.case_table, File.summary)])
+    tables = (File.case_columns, File.case_table, File.volume_table, File.summary)
+    yield Artefact("cases", [run.folder / name for name in tables if (run.folder / name).exists()])
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -79,7 +80,7 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
     Also `n/<group>` (cases with a DSC), `failure/<class>` and `status/<status>` (cases), `lost/<stage>` (mean DSC), and
     `notes`.
     """
-    values: dict[str, Scalar] = {}
+    values: dict[str, Scalar] = {"score_at": summary["score_at"]}
     for group, part in parts(summary).items():
         values[f"n/{group}"] = part["dsc"]["n"]
         for name, each in estimates(part).items():

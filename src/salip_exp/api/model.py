@@ -15,10 +15,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp.api._overrides import configured, of_organ
 from salip_exp.api.result import Segmentation
-from salip_exp.cascade.cached_sam import Picture
 from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.images import picture_of, read_picture, window
@@ -26,6 +24,7 @@ from salip_exp.data.loading import is_mirrored, make_case, native_mask, slice_re
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, DataError
+from salip_exp.evaluation._confidence import confidence
 from salip_exp.methods.base import Prediction
 from salip_exp.runs.candidates import frame_of, table_of
 from salip_exp.runs.lab import Lab
@@ -79,7 +78,6 @@ class SaLIP:
         self.config = config
         self._sentences = lab.loaded(config).sentences
         self._method = lab.method(config)
-        self._ask = lab.asked_sam(config) if lab.loaded(config).sam is not None else None
         self._turn = threading.Lock()
 
     def __call__(self, image: _Readable) -> Segmentation:
@@ -96,8 +94,8 @@ class SaLIP:
         case = self._case(pixels, notes, path)
         with self._turn:
             prediction = self._method.predict(case)
-            confidence = self._confidence(prediction, case)
-        return self._result(pixels, case, prediction, confidence)
+            told = confidence(prediction, self.config.dataset.k)
+        return self._result(pixels, case, prediction, told)
 
     def volume(self, image: str | Path | SpatialImage) -> SpatialImage:
         """Segment a volume slice by slice, as `dataset.volume` says: `dataset__volume__axis="axial"` and so on.
@@ -137,22 +135,6 @@ class SaLIP:
         unread = failing(CaseError("E_READ", f"{name} is not read again."))
         ref = CaseRef(name, self.config.dataset.group, name, unread)
         return make_case(ref, self.config.dataset, path, pixels, None, notes=notes)
-
-    def _confidence(self, prediction: Prediction, case: Case) -> dict[str, float]:
-        """The measures of a prediction that need no target."""
-        ask, organ = self._ask, self.config.organ
-        if ask is None or prediction.pool is None:
-            return {}
-        picture = Picture(case.image)
-
-        def segment(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-            return ask.organ(picture, boxes, organ)
-
-        return {
-            name: measure(prediction, case, self.config, segment)
-            for name, measure in OBJECTIVES.items()
-            if name != "dsc"
-        }
 
     def _result(
         self, pixels: NDArray[np.uint8], case: Case, prediction: Prediction, confidence: dict[str, float]

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from salip_exp._settings.folders import File
+from salip_exp.config import ScoreAt
 from salip_exp.errors import DataError
+from salip_exp.runs._volumes import read_volumes
 from salip_exp.runs.folder import read_run as read_folder
 from salip_exp.runs.folder import run_folders
 from salip_exp.runs.summary import case_table
@@ -26,6 +28,7 @@ class RunTables:
         cases: a row for each case that is done, with the columns of `cases.csv`.
         candidates: a row for each candidate of each case (`case_id`), with the columns of `Segmentation.candidates`;
             empty where none were kept: methods without candidates, runs that are not finished, earlier versions.
+        volumes: a row for each volume with the columns of `volumes.csv`; empty for pictures and earlier versions.
         summary: what `summary.json` holds; empty where the run is not finished.
     """
 
@@ -33,6 +36,7 @@ class RunTables:
     state: str
     cases: pd.DataFrame
     candidates: pd.DataFrame
+    volumes: pd.DataFrame
     summary: Mapping[str, Any]
 
 
@@ -50,4 +54,6 @@ def read_run(folder: str | Path) -> RunTables:
         candidates = pd.read_parquet(table) if found.summary and table.exists() else pd.DataFrame()
     except (OSError, ValueError) as error:
         raise DataError(f"{table} cannot be read ({error}): run again with resume=true") from error
-    return RunTables(place, str(found.label), case_table(place, found.records).to_pandas(), candidates, found.summary)
+    at = found.summary.get("score_at", ScoreAt.working) if found.summary else None  # 0.1.0 had no other size
+    cases = case_table(place, found.records, at).to_pandas()
+    return RunTables(place, str(found.label), cases, candidates, read_volumes(place), found.summary)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from salip_exp import plugins
 from salip_exp._wording import Style
-from salip_exp.config import EmptyTarget, ScoreConfig
+from salip_exp.config import Doubt, EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.charges import STAGES
@@ -174,7 +174,8 @@ _RESERVED = {
         "scores",
     ),
     *(
-        "predicted_iou",
+        *map(str, Doubt),
+        "score_at",
         "image",
         "mask",
         "prediction",

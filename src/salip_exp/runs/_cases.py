@@ -18,7 +18,7 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.data.loading import Load, native_mask, prefetched
 from salip_exp.errors import CaseError, SalipError
-from salip_exp.evaluation._confidence import predicted_iou
+from salip_exp.evaluation._confidence import confidence, predicted_iou
 from salip_exp.evaluation.attribution import Attribution, attribute
 from salip_exp.evaluation.metrics import overlap
 from salip_exp.evaluation.scores import measure
@@ -157,7 +157,8 @@ def _scored(config: Config, case: Case, prediction: Prediction, compared: Case, 
         scores, faults = measure(compared, judged, config.score)
     with watch.stage("attribution"):
         cause, uncharged = _cause(config, case, prediction)
-    faults += uncharged
+    believed, untold = _confidence(config, case, prediction, watch)
+    faults += uncharged + untold
     for fault in faults:
         _log.warning("case %s: %s", case.case_id, fault)
     return CaseRecord(
@@ -184,6 +185,7 @@ def _scored(config: Config, case: Case, prediction: Prediction, compared: Case, 
         failure=str(cause.failure) if cause else None,
         charges=cause.charges if cause else {},
         notes=[*case.notes, *faults],
+        confidence=believed,
         predicted_iou=None if prediction.pool is None else predicted_iou(prediction, config.dataset.k),
         **_source(case),
         seconds=prediction.seconds | watch.seconds,
@@ -209,6 +211,19 @@ def _cause(config: Config, case: Case, prediction: Prediction) -> tuple[Attribut
         return attribute(case, prediction, config), []
     except CaseError as error:  # of boxes that the prediction was not made of: it stands without
         return None, [f"what its stages lost is missing: {error.code}: {error}"]
+
+
+def _confidence(
+    config: Config, case: Case, prediction: Prediction, watch: Stopwatch
+) -> tuple[dict[str, float], list[str]]:
+    """How good the prediction of a case without a target is believed to be, and a note where SAM does not say it."""
+    if case.mask is not None:
+        return {}, []
+    try:
+        with watch.stage("confidence"):
+            return confidence(prediction, config.dataset.k), []
+    except CaseError as error:
+        return {}, [f"its confidence is missing: {error.code}: {error}"]
 
 
 def failed_case(run: Run, ref: CaseRef, code: str, message: str) -> CaseRecord:

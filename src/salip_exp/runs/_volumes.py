@@ -72,7 +72,7 @@ def _row(
 
 
 def _measured(path: Path, first: CaseRecord, run: int, data: DatasetConfig, score: ScoreConfig) -> dict[str, Any]:
-    prediction, axis = read_volume(path), Axis(first.axis)
+    prediction, axis = read_volume(path), Axis(first.axis or "")
     slices = prediction.depth(axis)
     told = {"slices": slices}
     if run < slices:

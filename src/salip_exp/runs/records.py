@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -23,7 +24,7 @@ from PIL import Image
 from salip_exp._files import PICTURE, TooLarge, atomic_write, from_json, read_file, read_small, require_kept
 from salip_exp._settings.folders import File
 from salip_exp.cascade.options import origin_of_view
-from salip_exp.config import Config, Precision, PromptBoxes, ScoreAt
+from salip_exp.config import Config, Doubt, Precision, PromptBoxes, ScoreAt
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import Overlap
@@ -160,6 +161,7 @@ class CaseRecord:
         png_sha256: of the prediction's file; None for failed cases.
         candidates_sha256: of the candidates' file; None where there are none, and in records before version 6.
         predicted_iou: of the retrieved candidates (`evaluation._confidence`); None for methods without a pool.
+        confidence: of a case without a target, by measure; empty where there are none.
         image, mask: files that the case was read from, as they were named.
         size: rows and columns of the image before resizing, and `axis` the plane of a volume (`data.case.Source`).
         version: of the form that the file has.
@@ -194,6 +196,7 @@ class CaseRecord:
     png_sha256: str | None = None
     candidates_sha256: str | None = None
     predicted_iou: float | None = None
+    confidence: dict[str, float] = field(default_factory=dict)
     image: str | None = None
     mask: str | None = None
     size: list[int] | None = None
@@ -214,6 +217,10 @@ class CaseRecord:
     def dsc(self) -> float | None:
         """The score that cases are ranked and compared by."""
         return self.scores.get("dsc")
+
+    def believed(self, measure: str) -> float | None:
+        """How good it is believed to be, by a measure of confidence; None where that was not taken."""
+        return self.predicted_iou if measure == "predicted_iou" else self.confidence.get(measure)
 
     @property
     def overlap(self) -> Overlap | None:
@@ -281,7 +288,7 @@ def read_record(path: Path) -> CaseRecord:
         values = _from_4(values)
     if version != RECORD_VERSION:
         values = values | dict.fromkeys(_NEW_IN_6) | {"charges": {}}
-    wrong = _wrong_fields(values)
+    wrong = _wrong_fields({"confidence": {}} | values)
     if wrong:
         raise StaleRecord(f"has a wrong {', '.join(wrong)}")
     return CaseRecord(**values)
@@ -387,6 +394,17 @@ def subjects_of(records: Sequence[CaseRecord]) -> list[str] | None:
     """Group and subject of each case, of records of 0.1.0 the volume; None unless each tells."""
     told = [each.subject or each.volume for each in records]
     return None if None in told else [f"{each.group}/{name}" for each, name in zip(records, told, strict=True)]
+
+
+def doubt_of(records: Sequence[CaseRecord], wanted: str) -> str | None:
+    """The measure that cases without a target are sorted by: the wanted one, or the first that any of them has."""
+    had = (each for each in (wanted, *Doubt) if any(record.believed(each) is not None for record in records))
+    return next(had, None)
+
+
+def by_doubt(records: Sequence[CaseRecord], measure: str) -> list[CaseRecord]:
+    """The same, the most doubtful first: those without the measure, then the lowest."""
+    return sorted(records, key=lambda each: -math.inf if (found := each.believed(measure)) is None else found)
 
 
 def volumes_of(records: Sequence[CaseRecord]) -> list[str] | None:

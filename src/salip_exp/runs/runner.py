@@ -118,7 +118,7 @@ def _sum_up(begun: Begun, lab: Lab, listeners: Sequence[Listener]) -> None:
     with parts("results"):
         run.summary = summarise(run.records, run.config, loaded.names, loaded.sentences)
         write_masks(run.folder, run.records, run.config.dataset)
-        write_tables(run.folder, run.records)
+        write_tables(run.folder, run.records, run.config.score.at)
         write_volumes(run.folder, run.records, run.config.dataset, run.config.score)
         write_candidates(run.folder, run.records, run.sentences)
         for each in listeners:

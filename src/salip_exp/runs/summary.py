@@ -19,7 +19,7 @@ from salip_exp._files import atomic_write
 from salip_exp._paper import notes_on_text
 from salip_exp._settings.folders import File
 from salip_exp._wording import between_groups, many
-from salip_exp.config import Config, EmptyTarget, Sampler, ScoreAt
+from salip_exp.config import Config, Doubt, EmptyTarget, Sampler, ScoreAt
 from salip_exp.data._left_out import LOST_REGIONS, shrunk_targets, vanished_targets
 from salip_exp.errors import VanishedTarget
 from salip_exp.evaluation.charges import STAGES
@@ -27,7 +27,7 @@ from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
 from salip_exp.runs.masks import mask_file
-from salip_exp.runs.records import CaseRecord, subjects_of, volumes_of
+from salip_exp.runs.records import CaseRecord, doubt_of, subjects_of, volumes_of
 
 VERSION = 2
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
@@ -36,6 +36,8 @@ _INTERVALS = (
     "Gaffke's interval of the mean of a bounded score, over cases, or over subjects where one holds several; it asks "
     "nothing of the distribution, so that few cases give a wide one; none of a single case or subject, or in mm"
 )
+BELIEFS = tuple(map(str, Doubt))
+"""Measures of confidence, which stand in records and summaries of cases without a target."""
 _NEEDED = {"cases", "dsc", "volumes", "statuses", "failures", "losses"}
 _ESTIMATE = {each.name for each in fields(Estimate)}
 
@@ -61,7 +63,8 @@ def summarise(
         "method": str(config.method),
         "preset": config.preset,
         "networks": dict(networks),
-        **({"score_at": str(config.score.at)} if config.score.at is ScoreAt.native else {}),
+        "score_at": str(config.score.at),
+        **({"doubt": doubt_of(records, str(config.score.doubt))} if _unscored(records) else {}),
         "confidence": config.score.confidence,
         "definitions": definitions(),
         "notes": [*said, *([] if between is None else [between_groups(asdict(between))])],
@@ -150,10 +153,22 @@ def _part(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
         **of_cases,
         "volumes": len(volumes) or None,
         **of_volumes,
+        **(_beliefs(records, config) if _unscored(records) else {}),
         "statuses": dict(sorted(Counter(each.status for each in records).items())),
         "failures": dict(sorted(Counter(each.failure for each in records if each.failure).items())),
         "losses": losses(records),
     }
+
+
+def _unscored(records: Sequence[CaseRecord]) -> bool:
+    """Whether no case has a target."""
+    return all(each.pixels_target is None for each in records)
+
+
+def _beliefs(records: Sequence[CaseRecord], config: Config) -> dict[str, Any]:
+    """The mean of each measure of confidence that any case has; SAM's and CLIP's word is no score: no intervals."""
+    told = {name: [each.believed(name) for each in records] for name in BELIEFS}
+    return {name: _estimate(values, config, None) for name, values in told.items() if values.count(None) < len(values)}
 
 
 def losses(records: Sequence[CaseRecord]) -> dict[str, float]:
@@ -229,10 +244,11 @@ REST: dict[str, pa.DataType] = {
     "pixels_target": pa.int64(),
     "message": pa.string(),
     "notes": pa.list_(pa.string()),
-    "predicted_iou": pa.float64(),
+    **{name: pa.float64() for name in BELIEFS},
     "image": pa.string(),
     "mask": pa.string(),
     "prediction": pa.string(),  # at the size of the image, from the run folder
+    "score_at": pa.string(),  # the size at which pixels are counted and scores taken
 }
 
 
@@ -241,27 +257,33 @@ def columns() -> dict[str, pa.DataType]:
     return IDENTITY | {score.name: pa.float64() for score in scores()} | REST
 
 
-def case_table(folder: Path, records: Sequence[CaseRecord]) -> pa.Table:
+def case_table(folder: Path, records: Sequence[CaseRecord], score_at: str | None) -> pa.Table:
     """A row per case in the given order: `columns()`, then `seconds_<stage>` for every stage that ran.
 
     A figure that was not computed is null, and so is the file of a prediction that is not there.
+
+    Args:
+        score_at: what `score.at` was; None where that is not known.
     """
     stages = dict.fromkeys(f"seconds_{stage}" for record in records for stage in record.seconds)
     schema = pa.schema(columns() | dict.fromkeys(stages, pa.float64()))
     files = [mask_file(record) for record in records]
     there = [name if name is not None and (folder / name).exists() else None for name in files]
-    rows = [_row(record) | {"prediction": utf8(name)} for record, name in zip(records, there, strict=True)]
+    rows = [
+        _row(record) | {"prediction": utf8(name), "score_at": score_at}
+        for record, name in zip(records, there, strict=True)
+    ]
     frame = pd.DataFrame(rows, columns=schema.names, dtype=object)
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 
-def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
+def write_tables(folder: Path, records: Sequence[CaseRecord], score_at: ScoreAt) -> None:
     """Write the table of cases as `cases.csv`, where lists are JSON and null is an empty cell, and `cases.parquet`.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    table = case_table(folder, records)
+    table = case_table(folder, records, str(score_at))
     atomic_write(folder / File.case_columns, lambda stream: pq.write_table(table, stream))
     frame = pd.DataFrame(table.to_pylist(), columns=table.schema.names, dtype=object)
     lists = {each.name: frame[each.name].map(_json) for each in table.schema if pa.types.is_list(each.type)}
@@ -270,6 +292,7 @@ def write_tables(folder: Path, records: Sequence[CaseRecord]) -> None:
 
 def _row(record: CaseRecord) -> dict[str, Any]:
     values = asdict(record) | record.scores | {"scores": record.similarities}
+    values |= {name: record.believed(name) for name in BELIEFS}
     of_stages = {f"seconds_{stage}": taken for stage, taken in record.seconds.items()}
     of_stages |= {f"lost_{stage}": lost for stage, lost in record.charges.items()}
     return {name: utf8(value) for name, value in (values | of_stages).items()}
