@@ -53,6 +53,8 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
     console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
+    if any((folder / File.masks).iterdir() if (folder / File.masks).exists() else ()):
+        console.print(Text(f"its masks   {shown(folder / File.masks)}"))
     console.print(Text(f"its page    {shown(folder / File.report)}"))
     console.print(Text("next        " + next_command(command, outputs), style="bold"))
 

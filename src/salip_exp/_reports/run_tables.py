@@ -157,10 +157,12 @@ def _table(said: str, heads: Sequence[str]) -> Table:
 
 
 def _filled(result: Table, summary: Mapping[str, Any], cells: Any) -> Table:
-    for name, part in summary["groups"].items():
+    groups = summary["groups"]
+    for name, part in groups.items():
         result.add_row(Text(name), *map(Text, cells(part)))
-    result.add_section()
-    result.add_row(Text("all"), *map(Text, cells(summary["overall"])), style="bold")
+    if len(groups) > 1:  # a single one is all there is
+        result.add_section()
+        result.add_row(Text("all"), *map(Text, cells(summary["overall"])), style="bold")
     return result
 
 
