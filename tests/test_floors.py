@@ -30,7 +30,7 @@ FLOORS = (
     "runs",
     "_training",
     "_tuning",
-    "_execute api",
+    "_execute _crew api",
     "_several",
     "_experiments _organs _seeds",
     "_reports _tracking",

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from salip_exp._console import shown, wide_console
+from salip_exp._crew import run_shared
 from salip_exp._execute import execute
 from salip_exp._organs import of_labels, write_organs
-from salip_exp._reports.listeners import CaseProgress, Pictures, RunPage, RunTable, left_out_of, next_command
+from salip_exp._reports.listeners import CaseProgress, Pictures, RunPage, RunTable, left_out_of, next_command, show
 from salip_exp._reports.several_tables import organ_table, spread_table
 from salip_exp._seeds import of_seeds, write_spread
 from salip_exp._settings.folders import File
 from salip_exp._several import run_several
 from salip_exp._wording import mean
-from salip_exp.config import Config
+from salip_exp.config import Config, ExecutorName
 from salip_exp.runs.folder import read_json
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener
@@ -33,7 +34,16 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         return _with_seeds(config, folder, typed)
     if config.dataset.files.labels is not None:
         return _of_organs(config, folder, typed)
+    if config.executor.name is not ExecutorName.serial:
+        return _by_workers(config, folder, typed)
     return execute(config, folder, typed, Lab(), [*run_listeners(config, folder), RunTable()], study_pages)
+
+
+def _by_workers(config: Config, folder: Path, typed: Sequence[str]) -> int:
+    code = run_shared(config, folder, typed)
+    if code == 0 and not config.executor.detach:
+        show(folder, config.outputs, typed)
+    return code
 
 
 def _with_seeds(config: Config, folder: Path, typed: Sequence[str]) -> int:

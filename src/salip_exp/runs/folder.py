@@ -36,12 +36,14 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.runs._identity import Identity, read_identity
 from salip_exp.runs.claims import at_work
 from salip_exp.runs.records import CaseRecord, StaleRecord, read_record, record_key, record_path
+from salip_exp.runs.shards import read_plan
 from salip_exp.runs.summary import VERSION, is_whole
 
 
 class State(StrEnum):
-    """Where a run stands. The first four are written; the others are found, of what holds no lock any more."""
+    """Where a run stands. The first five are written; the others are found, of what holds no lock any more."""
 
+    waiting = "waiting"  # its workers are in a queue, and none has begun
     running = "running"
     finished = "finished"
     failed = "failed"
@@ -156,6 +158,16 @@ def claim(folder: Path, wait: bool = False) -> Iterator[None]:
             (folder / File.lock).unlink()
         let_go(folder)
         lock.release()
+
+
+def require_new(folder: Path, resume: bool) -> None:
+    """Prove that a folder holds no run yet, unless it is to be continued.
+
+    Raises:
+        EnvironmentFault: it holds one.
+    """
+    if not resume and any((folder / File.cases).glob("*.json")):
+        raise EnvironmentFault(f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew")
 
 
 def _owner(folder: Path) -> str:
@@ -352,6 +364,10 @@ def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[st
     if state in (State.failed, State.interrupted):
         after = f"after {status['done']} cases" if "done" in status else ""
         return State(state), (str(status.get("message") or after) + _way_on(folder)).removeprefix("; ")
+    if state == State.waiting:
+        return State.waiting, "its workers are in a queue, and none has begun"
+    if state == State.running and read_plan(folder) is not None:
+        return State.killed, f"no worker is at work in it{_way_on(folder)}"
     if state == State.running:
         gone = f"process {status.get('pid', '?')} on {status.get('host', '?')} is gone"
         return State.killed, gone + _way_on(folder)

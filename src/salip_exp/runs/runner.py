@@ -25,7 +25,7 @@ from salip_exp.runs._process import stoppable
 from salip_exp.runs._volumes import write_volumes
 from salip_exp.runs.candidates import write_candidates
 from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.folder import InUse, State, claim, write_json, write_status
+from salip_exp.runs.folder import InUse, State, claim, require_new, write_json, write_status
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
 from salip_exp.runs.masks import write_masks
@@ -77,16 +77,11 @@ def run(
     if config.shard is not None:
         return heard_to_the_end(listeners, lambda: _work(config, folder, command, lab, listeners, choose))
     with claim(folder):
-        _require_new(config, folder)
+        require_new(folder, config.resume)
         require_nobody(folder, config.executor)
         drop_plan(folder)
         write_status(folder, State.running)
         return heard_to_the_end(listeners, lambda: _conduct(config, folder, command, lab, listeners, choose))
-
-
-def _require_new(config: Config, folder: Path) -> None:
-    if not config.resume and any((folder / File.cases).glob("*.json")):
-        raise EnvironmentFault(f"{folder} holds a run already: resume=true continues it, hydra.run.dir=DIR starts anew")
 
 
 def _conduct(
@@ -178,7 +173,7 @@ def _joined(run: Run) -> Board | None:
             if plan is None:
                 if is_complete(folder) and read_identity(folder) == run.identity:
                     return None
-                _require_new(config, folder)
+                require_new(folder, config.resume)
                 require_nobody(folder, config.executor)
                 write_status(folder, State.running)
                 _settle(run)
