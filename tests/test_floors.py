@@ -20,7 +20,7 @@ FLOORS = (
     "salip_exp",
     "errors _secrets",
     "config _files _timing _console _wording _environment plugins",
-    "cache data",
+    "cache data _engines",
     "networks",
     "_paper",
     "cascade",

@@ -573,6 +573,30 @@ class TrackerConfig:
 
 
 @dataclass
+class SlurmConfig:
+    """`executor=slurm`: what each job of the array asks SLURM for; None leaves it to the queue."""
+
+    partition: str | None = None
+    account: str | None = None
+    time_min: int = key(240, 1, None)  # of one job; one whose time is up is queued again and goes on
+    signal_s: int = key(120, 10, 65_535)  # notice before that, for the case at hand
+    mem_gb: float | None = key(None, 0.1, 1e6)
+    cpus_per_task: int | None = key(None, 1, 65_536)
+    gpus_per_task: int | None = key(None, 0, 1024)
+    extra: dict[str, Any] = field(default_factory=dict)  # further options of sbatch: {qos: high, constraint: a100}
+    setup: list[str] = field(default_factory=list)  # lines of shell before the worker: [module load cuda]
+
+
+@dataclass
+class RayConfig:
+    """`executor=ray`: which cluster, and what each worker asks it for."""
+
+    address: str | None = None  # of a cluster, auto for this machine's; None: one of its own on this machine
+    num_gpus: float | None = key(None, 0, 1024)  # of each worker, 0.5 lets two share one; None: 1 where there are any
+    num_cpus: float = key(1.0, 0, 65_536)
+
+
+@dataclass
 class ExecutorConfig:
     """Who does the work of a command: this process, or workers that take shards of it."""
 
@@ -583,6 +607,8 @@ class ExecutorConfig:
     shard_cases: int | None = key(None, 1, None)  # of a shard; None: a quarter of a worker's, at most 32
     beat_s: float = key(5.0, 0.05, 3600)  # between two signs of life of a worker
     dead_after_s: float = key(60.0, 0.2, 86_400)  # without one, until its shard is taken over
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
 
 
 @dataclass

@@ -1,0 +1,125 @@
+"""Workers as jobs of a real SLURM of two nodes on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salip_exp._engines.base import Crew, engine
+from salip_exp.config import ExecutorConfig, ExecutorName, SlurmConfig
+from salip_exp.errors import ConfigError, EnvironmentFault
+
+pytestmark = pytest.mark.ci
+
+
+def begin(places: Any, logs: Path, n: int = 2, code: int = 0, **slurm: Any) -> Crew:
+    config = ExecutorConfig(name=ExecutorName.slurm, workers=n, slurm=SlurmConfig(**slurm))
+    return engine(config).start([places.command(str(code))] * n, logs)
+
+
+def test_workers_begin_on_both_nodes_and_end_as_their_commands_do(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=4)
+    assert len(set(crew.ids)) == 4
+    until(lambda: len(places.begun()) == 4)
+    assert set(places.begun()) == {"n1", "n2"}
+    assert set(crew.states().values()) == {"running"}
+    until(lambda: {crew.last_line(id) for id in crew.ids} <= {"begun on n1", "begun on n2"})
+    places.go()
+    until(lambda: set(crew.states().values()) == {"finished"})
+    assert {crew.last_line(id) for id in crew.ids} == {"done"}
+
+
+def test_the_exit_code_of_a_worker_is_that_of_its_job(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    places.go()
+    crew = begin(places, tmp_path / "logs", n=1, code=3)
+    (job,) = crew.ids
+    until(lambda: crew.states() == {job: "failed(exit code 3)"})
+    until(lambda: "ExitCode=3:0" in slurm.ask("scontrol", "show", "job", job))
+
+
+def test_a_drained_node_and_a_killed_worker(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=4)
+    until(lambda: len(places.begun()) == 4)
+    slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    os.kill(places.processes()[0], signal.SIGKILL)
+    until(lambda: sum("without an exit code" in each for each in crew.states().values()) == 1)
+    places.go()
+    until(lambda: sorted(crew.states().values())[1:] == ["finished"] * 3)
+    assert len(places.done()) == 3
+
+
+def test_a_job_that_is_queued_again_begins_its_command_anew(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=2)
+    until(lambda: len(places.begun()) == 2)
+    slurm.ask("scontrol", "requeue", crew.ids[0])
+    until(lambda: slurm.queued_again(crew.ids[0]))
+    until(lambda: len(places.begun()) == 3)
+    places.go()
+    until(lambda: set(crew.states().values()) == {"finished"})
+    assert len(places.done()) == 2
+
+
+def test_a_notice_queues_a_job_again_however_often(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=1, time_min=2, signal_s=10)
+    (job,) = crew.ids
+    for times, name in enumerate(["USR1", "USR2"] * 2 + ["USR1"], start=1):
+        until(lambda times=times: len(places.begun()) == times)
+        slurm.ask("scancel", f"--signal={name}", job)
+        until(lambda: slurm.queued_again(job))
+        assert crew.states() == {job: "waiting"}
+    until(lambda: len(places.begun()) == 6)
+    assert crew.states() == {job: "running"}
+    places.go()
+    until(lambda: crew.states() == {job: "finished"})
+    said = (tmp_path / "logs" / f"{job}_0_log.out").read_text()
+    assert (said.count("let go for SIGUSR1"), said.count("let go for SIGUSR2")) == (3, 2)
+
+
+def test_a_job_whose_time_is_up_is_queued_again(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=1, time_min=1, signal_s=10, extra={"signal": "USR1@10"})
+    (job,) = crew.ids
+    until(lambda: len(places.begun()) == 1)
+    until(lambda: slurm.queued_again(job))
+    until(lambda: len(places.begun()) == 2)
+    places.go()
+    until(lambda: crew.states() == {job: "finished"})
+    assert "let go for SIGUSR1" in (tmp_path / "logs" / f"{job}_0_log.out").read_text()
+
+
+def test_a_stopped_crew_leaves_nothing(slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]) -> None:
+    crew = begin(places, tmp_path / "logs", n=5)  # one more than there are places
+    until(lambda: len(places.begun()) == 4 and "waiting" in crew.states().values())
+    processes = places.processes()
+    crew.stop()
+    assert not slurm.ask("squeue", "--noheader")
+    assert not [each for each in processes if Path(f"/proc/{each}").exists()]
+    assert all("failed" in each for each in crew.states().values())
+    crew.stop()
+
+
+def test_what_slurm_refuses_is_said_in_one_line(slurm: Any, places: Any, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"invalid partition.*executor\.slurm\.partition") as raised:
+        begin(places, tmp_path / "logs", partition="nowhere")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_notice_longer_than_the_job_is_refused(slurm: Any, places: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"executor\.slurm\.signal_s"):
+        begin(places, tmp_path / "logs", time_min=1, signal_s=60)
