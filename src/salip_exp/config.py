@@ -583,7 +583,7 @@ class SlurmConfig:
     mem_gb: float | None = key(None, 0.1, 1e6)
     cpus_per_task: int | None = key(None, 1, 65_536)
     gpus_per_task: int | None = key(None, 0, 1024)
-    extra: dict[str, Any] = field(default_factory=dict)  # further options of sbatch: {qos: high, constraint: a100}
+    extra: dict[str, str | None] = field(default_factory=dict)  # more of sbatch's options: {qos: high, exclusive: null}
     setup: list[str] = field(default_factory=list)  # lines of shell before the worker: [module load cuda]
 
 

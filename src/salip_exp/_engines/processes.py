@@ -19,7 +19,7 @@ GRACE_S = 60.0
 
 
 class Processes:
-    """Starts each worker in a process group of its own; without `detach` it ends with this process."""
+    """Starts each worker in a process group of its own, which ends with this process."""
 
     how_to_look = "ps -fp PROCESS"
     how_to_stop = "kill PROCESS"
@@ -37,18 +37,17 @@ class Processes:
     def _start(self, number: int, command: Command, log: Path) -> subprocess.Popen[bytes]:
         gpus = self.config.gpus
         one = {"CUDA_VISIBLE_DEVICES": str(gpus[number % len(gpus)])} if gpus else {}
-        return open_worker(command, log, environment_of_workers() | one, tied=not self.config.detach)
+        return open_worker(command, log, environment_of_workers() | one)
 
 
-def open_worker(command: Command, log: Path, environment: Mapping[str, str], tied: bool) -> subprocess.Popen[bytes]:
-    """A worker in a process group of its own, which keys pressed for this process do not reach.
+def open_worker(command: Command, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A worker in a process group of its own, which keys pressed for this process do not reach, and which ends with it.
 
     Args:
         log: what it prints is added to this file.
         environment: its variables.
-        tied: whether it ends with this process.
     """
-    tie = ["-m", "salip_exp._engines._tied", str(os.getpid())] if tied else []
+    tie = ["-m", "salip_exp._engines._tied", str(os.getpid())]
     with log.open("ab") as stream:
         return subprocess.Popen(
             [sys.executable, *tie, *command],

@@ -110,7 +110,7 @@ class _Seat:
         code.unlink(missing_ok=True)  # of the time before
         chosen = {name: os.environ[name] for name in _CHOSEN_BY_RAY if name in os.environ}
         self.code = code
-        self.process = open_worker(command, log, {**environment, **chosen}, tied=True)
+        self.process = open_worker(command, log, {**environment, **chosen})
         Thread(target=self._watch, args=(ray.get_runtime_context().current_actor,), daemon=True).start()
 
     def _watch(self, itself: Any) -> None:

@@ -48,8 +48,8 @@ class Slurm:
         missing = [each for each in ("sbatch", "srun", "squeue", "scancel") if shutil.which(each) is None]
         if missing:
             raise EnvironmentFault(
-                f"executor=slurm needs SLURM's own programs, and there is no {' and no '.join(missing)}: run this on a login "
-                "node of the cluster, or take executor=processes"
+                f"executor=slurm needs SLURM's own programs, and there is no {' and no '.join(missing)}: run this on "
+                "a login node of the cluster, or take executor=processes"
             )
         if config.slurm.signal_s >= 60 * config.slurm.time_min:
             raise ConfigError(
@@ -97,7 +97,7 @@ def _parameters(config: ExecutorConfig) -> dict[str, Any]:
         "setup": list(slurm.setup),
         "array_parallelism": config.workers,
         "stderr_to_stdout": True,
-        "additional_parameters": {"requeue": True, **slurm.extra},
+        "additional_parameters": {"requeue": True} | {name: value or True for name, value in slurm.extra.items()},
     }
 
 

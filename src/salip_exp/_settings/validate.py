@@ -100,8 +100,9 @@ def expected(hint: Any) -> str:
     if isinstance(hint, type) and hint in KINDS:
         return KINDS[hint]
     if get_origin(hint) is dict:
-        inner = ", ".join(each.name for each in fields(get_args(hint)[1]))
-        return f"names with the keys {inner} each"
+        inner = get_args(hint)[1]
+        keys_of_each = ", ".join(each.name for each in fields(inner)) if is_dataclass(inner) else ""
+        return f"names with the keys {keys_of_each} each" if keys_of_each else f"names, each with {expected(inner)}"
     if hint is Any:
         return "a name, or two numbers in brackets"
     if type(None) in get_args(hint):
