@@ -16,7 +16,7 @@ from salip_exp._console import Report, progress
 from salip_exp._engines.base import RUNNING, WAITING, Crew, engine
 from salip_exp._settings.executor import AUTO
 from salip_exp._settings.folders import File, is_complete, key_of, way_on
-from salip_exp._wording import many
+from salip_exp._wording import many, some
 from salip_exp.config import Config, ExecutorConfig, Task
 from salip_exp.errors import ConfigError, DataError, EnvironmentFault, SalipError, TooManyFailures, WeightsError
 from salip_exp.runs._process import Stop, stoppable
@@ -70,8 +70,7 @@ def run_shared(config: Config, folder: Path, command: Sequence[str]) -> int:
     watch.start(config.executor.workers)
     if config.executor.detach:
         sys.stderr.write(
-            f"{many(config.executor.workers, 'worker')} queued ({', '.join(watch.ids[:8])}"
-            f"{' and more' * (len(watch.ids) > 8)}); look: {maker.how_to_look}, or "
+            f"{many(config.executor.workers, 'worker')} queued ({some(watch.ids)}); look: {maker.how_to_look}, or "
             f"python -m salip_exp task=status {shlex.quote(str(folder))}; stop: {maker.how_to_stop}; whoever is last "
             "writes tables and pages\n"
         )

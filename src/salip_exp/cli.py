@@ -59,11 +59,17 @@ def main() -> NoReturn:
     keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
     several = any(each in ("-m", "--multirun") for each in sys.argv)
-    arguments = (quoted(each, several) for each in sys.argv[1:])
+    arguments = (quoted(each, several) for each in _with_folder(sys.argv[1:]))
     sys.argv[1:] = sorted(arguments, key=lambda each: each not in ("-m", "--multirun"))
     # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.exit(command())
+
+
+def _with_folder(arguments: Sequence[str]) -> list[str]:
+    """`task=status FOLDER` as Hydra reads it: the folder stands for `status.run`."""
+    alone = "task=status" in arguments
+    return [f"status.run={each}" if alone and "=" not in each and each[:1] != "-" else each for each in arguments]
 
 
 def command() -> int:
@@ -96,7 +102,7 @@ def command() -> int:
 _AS_TYPED = {
     *("figures", "outputs", "tuned", "cache.folder", "vdt.file", "tuning.storage", "hydra.run.dir", "hydra.sweep.dir"),
     *("dataset.root", "dataset.subset", "sam.weights", "clip.weights", "unet.weights"),
-    *("dataset.files.images", "dataset.files.masks", "dataset.files.table", "export.run"),
+    *("dataset.files.images", "dataset.files.masks", "dataset.files.table", "export.run", "status.run"),
 }
 """Keys of one text, mostly a path, which is what was typed, whatever Hydra's grammar would make of its signs."""
 

@@ -24,6 +24,7 @@ class Task(StrEnum):
     experiment = "experiment"
     check = "check"
     export = "export"
+    status = "status"
 
 
 class Side(StrEnum):
@@ -680,6 +681,13 @@ class ExportConfig:
 
 
 @dataclass
+class StatusConfig:
+    """`task=status`: how a run that workers share stands."""
+
+    run: str | None = None  # folder of the run; `task=status FOLDER` says the same
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -703,6 +711,7 @@ class Config:
     shard: str | None = None  # auto: shards of the run in hydra.run.dir as they are free; 3/64: every 64th
     check: CheckConfig = field(default_factory=CheckConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
     data: Data = Data.phantoms  # of experiments

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
 from salip_exp._secrets import hidden
-from salip_exp.config import CacheConfig, ExecutorConfig, Task, TrackerConfig
+from salip_exp.config import CacheConfig, ExecutorConfig, RayConfig, SlurmConfig, Task, TrackerConfig
 
 
 class File(StrEnum):
@@ -86,7 +86,14 @@ class File(StrEnum):
 
 _CACHE = {f"cache.{each.name}" for each in fields(CacheConfig)} | {"cache"}
 TRACKER = {f"tracker.{each.name}" for each in fields(TrackerConfig)} | {"tracker"}
-_EXECUTOR = {f"executor.{each.name}" for each in fields(ExecutorConfig)} | {"executor", "shard"}
+_EXECUTOR = {
+    *("executor", "shard", *(f"executor.{each.name}" for each in fields(ExecutorConfig))),
+    *(
+        f"executor.{kind}.{each.name}"
+        for kind, of in (("slurm", SlurmConfig), ("ray", RayConfig))
+        for each in fields(of)
+    ),
+}
 _WORKERS = {f"tuning.{name}" for name in ("n_workers", "grace_s", "lock_wait_s")}
 FREE = {"outputs", "resume", "progress", "download", *_CACHE, *TRACKER, *_EXECUTOR, *_WORKERS}
 """Overrides in which a run may differ from the one it continues."""
@@ -114,7 +121,7 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
     A study, a training, an experiment and runs with several seeds or organs have one folder for good: the same command
     continues them.
     """
-    if task in (Task.report, Task.cache, Task.check, Task.export):
+    if task in (Task.report, Task.cache, Task.check, Task.export, Task.status):
         return task.value
     if task is Task.experiment:
         return str(Path(File.experiments, _experiment(overrides)))

@@ -248,6 +248,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _cache_contradictions(config)
     if (config.task is Task.export) != (config.export.run is not None):
         yield "task=export and export.run=FOLDER, of a finished run, go together: give both"
+    if (config.task is Task.status) != (config.status.run is not None):
+        yield "task=status and the folder of a run go together: task=status FOLDER"
     yield from tuning.contradictions(config)
     yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
