@@ -65,7 +65,7 @@ INSIDE = {
     ("runs._dicom_seg", "pydicom.sr.codedict"),
     ("runs._dicom_seg", "pydicom.uid"),
     ("data._dicom", "pydicom.pixels"),
-    ("data._itk", "SimpleITK"),
+    ("data._itk", "nrrd"),
     ("data._ome", "tifffile"),
     # It is imported in a process of its own, which tells the run when that fails.
     ("_tracking.wandb_process", "wandb"),

@@ -2,7 +2,7 @@
 
 `make fuzz` runs this file: at least 20,000 inputs over all readers, counted by reader and by error.
 
-python tests/faults/fuzzing.py [INPUTS] [SEED]
+python tests/faults/fuzzing.py [INPUTS] [SEED] [READER ...]
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import formats
 import hypothesis
 import nibabel as nib
 import numpy as np
@@ -304,6 +305,16 @@ READERS = (
         400,
     ),
     Reader("bmp", (picture("L", "bmp"), picture("RGB", "bmp")), read_image("p.bmp"), (CaseError,), 60),
+    Reader("dicom", formats.DICOM, formats.read_dicom, (CaseError,), 600),
+    Reader("dicom frames", formats.FRAMES, formats.read_frames, (CaseError,), 1800),
+    Reader("nrrd", formats.ITK["a.nrrd"], formats.read_itk("a.nrrd"), (CaseError,), 300),
+    Reader("metaimage", formats.ITK["a.mha"], formats.read_itk("a.mha"), (CaseError,), 300),
+    Reader("ome-tiff", formats.OME, formats.read_ome, (CaseError,), 2000),
+    Reader("npz", formats.NPZ, formats.read_npz, (CaseError,), 200),
+    Reader("npz, inside", (formats.ARRAY.getvalue(),), formats.read_array, (CaseError,), 128),
+    Reader("coco", (formats.COCO, formats.PACKED_COCO), formats.read_coco, (CaseError, DataError), len(formats.COCO)),
+    Reader("table", (formats.TABLE,), formats.read_table, (DataError,), len(formats.TABLE)),
+    Reader("tree", (formats.NNUNET, formats.DECATHLON), formats.read_tree, (ConfigError, DataError), 120),
     Reader("annotation", (outline(),), read_annotation, (CaseError,), 60),
     Reader("annotation, resealed", (outline(),), read_sealed_annotation, (CaseError,), 60),
     Reader("csv", (CSV,), read_csv, (DataError,), 60),
@@ -444,18 +455,19 @@ def fuzz(reader: Reader, inputs: int, seed: int, folder: Path) -> Counter[str]:
     return seen
 
 
-def main(inputs: int, seed: int) -> int:
-    """Fuzz every reader and print what came out; 1 if anything did that has no name."""
-    each = -(-inputs // len(READERS))
+def main(inputs: int, seed: int, names: Sequence[str] = ()) -> int:
+    """Fuzz every reader, or those of some names, and print what came out; 1 if anything did that has no name."""
+    readers = [each for each in READERS if not names or each.name in names]
+    each = -(-inputs // len(readers))
     logging.captureWarnings(True)
     logging.getLogger().addHandler(logging.NullHandler())
     found, total, start = 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="salip_exp-fuzz-") as place:
-        for reader in READERS:  # once each before the limit: what they import stays
+        for reader in readers:  # once each before the limit: what they import stays
             outcome(reader, reader.seeds[0], Path(place))
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
-        for reader in READERS:
+        for reader in readers:
             try:
                 seen = fuzz(reader, each, seed, Path(place))
             except BaseException as error:
@@ -474,5 +486,5 @@ def main(inputs: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(main(*(numbers + [20_000, 0][len(numbers) :])))
+    numbers = [int(argument) for argument in sys.argv[1:3]]
+    sys.exit(main(*(numbers + [20_000, 0][len(numbers) :]), sys.argv[3:]))

@@ -30,6 +30,8 @@ ROWS = {
     "N8": "more or less in a file than its header promises",
     "N9": "gzip named .nii, and NIfTI named .gz",
     "N10": "slopes, conflicting forms and other things that a volume says of itself",
+    "N11": "DICOM, NRRD, MetaImage, OME-TIFF and NPZ: damage, and what they say of themselves",
+    "N12": "tables, COCO files and dataset.json that say what belongs together",
     "W1": "weights cut short",
     "W2": "one bit of the weights flipped",
     "W3": "weights of another variant",

@@ -19,6 +19,8 @@ fuzzing = importlib.import_module("fuzzing")
 ROWS = {
     "nifti": "D1", "nifti.gz": "D1", "nifti.gz, inside": "D1", "png": "D2", "png, resealed": "D2",
     "jpeg": "N2", "tiff": "N3", "bmp": "N3",
+    "dicom": "N11", "dicom frames": "N11", "nrrd": "N11", "metaimage": "N11", "ome-tiff": "N11", "npz": "N11",
+    "npz, inside": "N11", "coco": "N12", "table": "N12", "tree": "N12",
     "annotation": "D7", "annotation, resealed": "D7", "csv": "D17",
     "yaml configuration": "C2", "tuned.yaml": "C3", "vdt json": "C4", "case record": "S6", "cache entry": "R3",
     "cache entry, resealed": "R3", "summary": "S5",

@@ -31,7 +31,8 @@ from salip_exp.data.paths import has_dicom_mark, natural
 from salip_exp.errors import CaseError, EnvironmentFault
 
 ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED, _META = b"1.2.840.10008.1.2.1.99", 1 << 16
+"""The transfer syntax that packs a whole file, and the bytes that name it stand in."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,10 @@ def _pydicom() -> Iterator[Any]:
 def _read(path: Path, tags: tuple[str, ...] | None = None) -> Any:
     """A file; only some tags of its header where they are given, in which case pixels are not read."""
     with _pydicom() as pydicom, open_file(path, PICTURE) as stream:
-        found = pydicom.dcmread(stream, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
-    if str(found.file_meta.get("TransferSyntaxUID", "")) == _DEFLATED:
-        raise CaseError("E_FORMAT", f"{path} is deflated DICOM: write it uncompressed, as dcmdjpeg or gdcmconv do.")
-    return found
+        if _DEFLATED in stream.read(_META):  # before pydicom inflates it, to whatever size
+            raise CaseError("E_FORMAT", f"{path} is deflated DICOM: write it uncompressed, as dcmdjpeg or gdcmconv do.")
+        stream.seek(0)
+        return pydicom.dcmread(stream, stop_before_pixels=tags is not None, specific_tags=list(tags) if tags else None)
 
 
 def read(path: Path, voxels: bool = True) -> Stored:

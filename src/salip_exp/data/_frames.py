@@ -112,12 +112,15 @@ def affine(planes: list[Plane], where: str) -> NDArray[np.float64]:
     """From columns, rows and slices to millimetres; the step between slices is as they lie, tilted or not.
 
     Args:
-        planes: from one end to the other, two or more.
+        planes: from one end to the other.
         where: they are, for errors.
 
     Raises:
-        CaseError: E_DIMS for two at one place; E_AFFINE for slices that are missing, uneven or beside the others.
+        CaseError: E_DIMS for a single one, or two at one place; E_AFFINE for slices that are missing, uneven or beside
+            the others.
     """
+    if len(planes) < 2:
+        raise CaseError("E_DIMS", f"{where} one slice, which is a picture and no volume.")
     places, (rows, columns) = np.array([each.position for each in planes]), planes[0].spacing
     directions = np.array(planes[0].directions)
     apart = np.diff(places @ planes[0].normal)

@@ -176,7 +176,7 @@ _EVERYWHERE = {
         ".heic .heif .avif .jp2 .j2k .jpx .jpf .jxl .jfif .ppm .pgm .pbm .pnm .tga .ico .svg .psd .eps .dib .pcx .exr",
     ),
     "NRRD and MetaImage [volume|volumes]": (
-        f"dataset=folder reads them with pip install 'salip_exp[itk]', and {_ITK}",
+        f"dataset=folder reads them, NRRD with pip install 'salip_exp[nrrd]', and {_ITK}",
         ".mha .mhd .nrrd .nhdr",
     ),
     "[volume of another kind|volumes of other kinds]": (

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from salip_exp._files import PICTURE, open_file
+from salip_exp._files import PICTURE, TooLarge, open_file
+from salip_exp._wording import some
 from salip_exp.data._stored import UNSIZED, Stored, from_lps, grid, reading, require_fair
 from salip_exp.errors import CaseError
 
 ENDING = ".npz"
+TABLE = 1 << 20
+"""Bytes of an archive's table of contents, of which every entry becomes an object."""
+_TAIL = (1 << 16) + 22
+"""Bytes that the end of an archive takes at most, its comment included."""
 _NAMES = {False: ("imgs", "img", "image", "arr_0"), True: ("gts", "gt", "mask", "label")}
 """Names of images and of masks in an archive."""
 
@@ -49,23 +56,54 @@ def read_flat(path: Path, mask: bool) -> NDArray[Any]:
 
 def _array(path: Path, mask: bool, voxels: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The array of an image or a mask, zero where voxels are not wanted, and the spacing, if there is one."""
-    with open_file(path, PICTURE) as stream, zipfile.ZipFile(stream) as archive:
-        there = [name.removesuffix(".npy") for name in archive.namelist()]
-        name = next((each for each in _NAMES[mask] if each in there), None)
-        if name is None:
-            what = "mask" if mask else "image"
-            raise CaseError("E_READ", f"{path} holds {', '.join(there)}, and no {what}: {' or '.join(_NAMES[mask])}.")
-        values = _member(archive, name, path, voxels)
-        return values, _member(archive, "spacing", path, voxels=True) if "spacing" in there else None
+    with open_file(path, PICTURE) as stream:
+        _require_fair_table(stream)
+        with zipfile.ZipFile(stream) as archive:
+            return _arrays(archive, path, mask, voxels)
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path, voxels: bool) -> NDArray[Any]:
-    """An array of an archive, once its promises are looked at; no pickles."""
+def _require_fair_table(stream: BinaryIO) -> None:
+    """Look at the size of an archive's table of contents before it is read; the stream stands at its start again.
+
+    Raises:
+        TooLarge: it has more than TABLE bytes.
+        ValueError: there is none, or one of the kind for archives of more than 4 GB.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(0, size - _TAIL))
+    tail = stream.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) < at + 16 or b"PK\6\7" in tail[max(0, at - 20) : at]:
+        raise ValueError("it is no archive, or one for more than 4 GB")
+    if (taken := int.from_bytes(tail[at + 12 : at + 16], "little")) > TABLE:
+        raise TooLarge(f"its table of contents has {taken:,} bytes, and {TABLE:,} is the limit")
+    stream.seek(0)
+
+
+def _arrays(archive: zipfile.ZipFile, path: Path, mask: bool, voxels: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    there = [name.removesuffix(".npy") for name in archive.namelist()]
+    name = next((each for each in _NAMES[mask] if each in there), None)
+    if name is None:
+        what = "mask" if mask else "image"
+        raise CaseError("E_READ", f"{path} holds {some(there)}, and no {what}: {' or '.join(_NAMES[mask])}.")
+    values = _member(archive, name, path, voxels)
+    spacing = _member(archive, "spacing", path, voxels=True, most=3) if "spacing" in there else None
+    return values, spacing
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path, voxels: bool, most: int | None = None) -> NDArray[Any]:
+    """An array of an archive, once its promises are looked at; no pickles.
+
+    Args:
+        most: numbers that it may have; None: as many as a volume.
+    """
     with archive.open(f"{name}.npy") as stream:
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, kind = read_header(stream)
+        if npy.read_magic(stream) != (1, 0):  # the others are for names of fields, and may be of any length
+            raise ValueError(f"{name} has a header of another version than plain numbers have")
+        shape, _, kind = npy.read_array_header_1_0(stream)
         require_fair(shape, path)
+        if most is not None and math.prod(shape) > most:
+            raise ValueError(f"{name} has {shape} numbers")
         if kind.kind not in "iufb":
             raise CaseError("E_DIMS", f"{path} holds {kind} in {name}: give plain numbers.")
     if not voxels:

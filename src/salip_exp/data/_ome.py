@@ -31,6 +31,8 @@ _MILLIMETRES = {"nm": 1e-6, "µm": 1e-3, "μm": 1e-3, "um": 1e-3, "mm": 1.0, "cm
 """Of the units of length that say how large something is; `pixel` and `reference frame` do not."""
 _LARGEST = 1 << 20
 """Of a size in the XML; what all together may be is asked for elsewhere."""
+_ELEMENTS = 500_000
+"""Marks of an OME-XML; three for each page are many."""
 _BLACK_IS_ZERO, _RGB = 1, 2
 """Values of TIFF's PhotometricInterpretation that are read."""
 
@@ -125,6 +127,8 @@ def _xml(text: str, path: Path) -> ElementTree.Element:
     """The XML of a file without names of others: no entity is defined in it."""
     if len(text) > SMALL:
         raise CaseError("E_SIZE", f"{path} has an OME-XML of {len(text):,} characters: the limit is {SMALL:,}.")
+    if text.count("<") > _ELEMENTS:
+        raise CaseError("E_SIZE", f"{path} has an OME-XML of more than {_ELEMENTS:,} marks, which is the limit.")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise CaseError("E_FORMAT", f"{path} has an OME-XML that defines entities: write it again.")
     if "OME" not in text:

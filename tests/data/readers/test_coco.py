@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 from salip_exp.data.case import Dataset
+from salip_exp.data.readers._coco import _decoded
 from salip_exp.errors import CaseError, DataError
 
 Save = Callable[..., Path]
@@ -69,6 +73,49 @@ def test_what_cannot_be_used_is_said(
 ) -> None:
     with pytest.raises((CaseError, DataError), match=said):
         masks(tmp_path, content | change, opened, *keys)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "code", "said"),
+    [
+        ([[1, 1, 6, 1, 6, 5, 1, float("nan")]], "E_READ", "leads far out of its image"),
+        ([[1, 1, 6, 1, 6, 1e9, 1, 5]], "E_READ", "leads far out of its image"),
+        ([[1, 1, 6, 1, 6]], "E_READ", "leads far out of its image"),
+        (RUNS | {"size": [16, 12]}, "E_SHAPE", r"of \(16, 12\) pixels for \(12, 16\)"),
+        (RUNS | {"size": [60_000, 60_000]}, "E_SHAPE", "pixels for"),
+        (RUNS | {"counts": [60, 12]}, "E_READ", "its runs are 72 of 192 pixels long"),
+        (RUNS | {"counts": [60, 12, 1 << 40]}, "E_READ", "of 192 pixels long"),
+        (RUNS | {"counts": [-60, 132, 120]}, "E_READ", "cannot be decoded"),
+        (RUNS | {"counts": ""}, "E_READ", "its runs are 0 of 192"),
+        (RUNS | {"counts": "1234"}, "E_READ", "of 192 pixels long"),
+        (RUNS | {"counts": "\u00e9"}, "E_READ", "cannot be decoded"),
+    ],
+)
+def test_what_the_decoder_of_c_would_go_astray_with_is_refused(segmentation: Any, code: str, said: str) -> None:
+    with pytest.raises(CaseError, match=said) as caught:
+        _decoded(segmentation, 12, 16, Path("a.json"))
+    assert caught.value.code == code
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_run_lengths_are_those_that_pycocotools_packs(height: int, width: int, seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    packed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    told = {"counts": packed["counts"].decode(), "size": [height, width]}
+    assert (_decoded(told, height, width, Path("a.json")) == mask).all()
+
+
+def test_an_image_of_absurd_size_and_two_of_one_name_are_refused(
+    tmp_path: Path, content: dict[str, Any], opened: Open, picture: Save
+) -> None:
+    huge = [dict(each, height=1 << 20, width=1 << 20) for each in content["images"]]
+    with pytest.raises(CaseError, match="the limit is 100000000") as caught:
+        masks(tmp_path, content | {"images": huge}, opened, "files.label=1")
+    assert caught.value.code == "E_SIZE"
+    picture(tmp_path / "train" / "a.bmp")
+    twice = [*content["images"], dict(content["images"][0], id=70, file_name="a.bmp")]
+    with pytest.raises(DataError, match="whose cases have one name, 'a'"):
+        masks(tmp_path, content | {"images": twice}, opened, "files.label=1")
 
 
 def test_no_file_and_several_are_told(tmp_path: Path, picture: Save, opened: Open) -> None:

@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from salip_exp._files import from_json, read_file
+from salip_exp._files import TooLarge, from_json, open_file, read_file
 from salip_exp.config import DatasetConfig
 from salip_exp.data.case import Case, CaseRef
+from salip_exp.data.images import MAX_PIXELS
 from salip_exp.data.loading import make_case, read_pixels
 from salip_exp.data.paths import PICTURES, by_name, files_below, stem
 from salip_exp.data.readers._patterns import Paired, relative
 from salip_exp.errors import CaseError, DataError
 
+_FAR = 10
+"""Times the side of an image that polygons may lead beyond it: the decoder takes memory for their length."""
 _MOST = 1 << 28
 """Bytes of the largest file."""
 
@@ -55,12 +58,16 @@ def from_coco(root: Path, config: DatasetConfig) -> Paired:
     pictures = files_below(root, "**/*", PICTURES, config.files.follow_links)
     by_path = {relative(path, root): path for path in pictures}
     by_end = by_name(pictures, lambda path: path.name) if len({path.name for path in pictures}) == len(pictures) else {}
-    images = {}
+    images: dict[str, Path] = {}
     for name in names:
         path = by_path.get(name) or by_path.get(f"images/{name}") or by_end.get(Path(name).name)
         if path is None:
             raise DataError(f"{found[0]} names {name}, which is not below {root}: copy it, or take it out of the file.")
-        images[(Path(name).parent / stem(Path(name))).as_posix()] = path
+        case = (Path(name).parent / stem(Path(name))).as_posix()
+        if images.setdefault(case, path) is not path:
+            raise DataError(
+                f"{found[0]} names {images[case]} and {path}, whose cases have one name, {case!r}: rename one."
+            )
     parts = {case: {"name": name} for case, name in zip(images, names, strict=True)}
     return Paired(images, dict.fromkeys(images, found[0]), parts)
 
@@ -91,6 +98,8 @@ def _target(file: _File, name: str, label: int | str | None, path: Path) -> NDAr
         there = ", ".join(f"{each} ({number})" for number, each in names.items())
         raise CaseError("E_LABELS", f"{path} has the categories {there}: choose one with dataset.files.label=NAME.")
     height, width = file.images[name]
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise CaseError("E_SIZE", f"{path}: {name} is {width} x {height} pixels there: the limit is {MAX_PIXELS}.")
     whole = np.zeros((height, width), bool)
     for number, segmentation in file.annotations.get(name, ()):
         if number in wanted:
@@ -99,27 +108,62 @@ def _target(file: _File, name: str, label: int | str | None, path: Path) -> NDAr
 
 
 def _decoded(segmentation: Any, height: int, width: int, path: Path) -> NDArray[np.bool_]:
-    """Polygons, or run lengths packed or not, as a mask."""
+    """Polygons, or run lengths packed or not, as a mask.
+
+    Run lengths are gone through here: the decoder, which is of C, leaves what they do not reach as memory had it.
+
+    Raises:
+        CaseError: E_SHAPE for run lengths of another size, E_READ for what leads out of the image, or is none.
+    """
     try:
-        packed = isinstance(segmentation, dict) and isinstance(segmentation["counts"], str)
+        if isinstance(segmentation, dict):
+            return _of_lengths(segmentation, height, width, path)
+        if any(
+            len(each) % 2 or not all(abs(place) <= _FAR * max(height, width) for place in each) for each in segmentation
+        ):
+            raise ValueError("a polygon leads far out of its image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pycocotools is older than NumPy 2
-            rle = segmentation if packed else coco_mask.frPyObjects(segmentation, height, width)
-            found = np.asarray(coco_mask.decode(coco_mask.merge(rle) if isinstance(rle, list) else rle), bool)
+            return np.asarray(
+                coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))), bool
+            )
+    except CaseError:
+        raise
     except Exception as error:  # the decoder raises almost anything
         raise CaseError("E_READ", f"{path} holds a segmentation that cannot be decoded ({error}): mend it.") from error
-    if found.shape != (height, width):
-        raise CaseError(
-            "E_SHAPE", f"{path} holds a segmentation of {found.shape} pixels for {(height, width)}: mend it."
-        )
-    return found
+
+
+def _of_lengths(segmentation: dict[str, Any], height: int, width: int, path: Path) -> NDArray[np.bool_]:
+    """Run lengths of background and target in turn, column by column."""
+    size, counts = tuple(segmentation["size"]), segmentation["counts"]
+    if size != (height, width):
+        raise CaseError("E_SHAPE", f"{path} holds a segmentation of {size} pixels for {(height, width)}: mend it.")
+    lengths = _unpacked(counts) if isinstance(counts, str) else [int(each) for each in counts]
+    if sum(lengths) != height * width or min(lengths) < 0:
+        raise ValueError(f"its runs are {sum(lengths)} of {height * width} pixels long")
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape((height, width), order="F")
+
+
+def _unpacked(text: str) -> list[int]:
+    """Run lengths as COCO packs them: groups of five bits from the lowest, each length less the one before the last."""
+    lengths: list[int] = []
+    value = shift = 0
+    for sign in text.encode("ascii"):
+        bits = sign - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+            value = shift = 0
+    return lengths
 
 
 def _is_coco(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
+        with open_file(path, _MOST) as stream:
             start = stream.read(1 << 20)
-    except OSError:
+    except (OSError, TooLarge):
         return False
     return b'"images"' in start or b'"annotations"' in start or b'"categories"' in start
 
@@ -134,5 +178,5 @@ def _read(path: Path, modified: int) -> _File:
         for each in content["annotations"]:
             found[names[each["image_id"]]].append((int(each["category_id"]), each["segmentation"]))
         return _File(sizes, found, {int(each["id"]): str(each["name"]) for each in content["categories"]})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is no COCO file that can be understood ({type(error).__name__}: {error}).") from error

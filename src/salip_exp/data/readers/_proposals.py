@@ -107,6 +107,7 @@ def _shared(image: str, mask: str) -> Iterator[str]:
         part = one[match.a : match.a + match.size].strip("_-. ")
         if part:
             yield part
+        yield from (number for number in re.findall(r"\d+", one) if number in other)
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from salip_exp._files import read_small
+from salip_exp._files import TooLarge, read_small
 from salip_exp.data.paths import composed, stem
 from salip_exp.data.readers._patterns import PARTS, Paired
 from salip_exp.errors import DataError
 
+MAX_ROWS = 500_000
 _COLUMNS = ("image", "mask", *PARTS)
 
 
@@ -31,7 +32,7 @@ def from_table(path: Path, root: Path) -> Paired:
         if not row["image"]:
             raise DataError(f"{where}: it names no image.")
         for each in filter(None, (row["image"], row.get("mask"))):
-            if not (root / each).exists():
+            if not _is_there(root / each):
                 raise DataError(f"{where}: {root / each} is not there.")
         image = Path(row["image"])
         name = composed(row.get("id") or (image.parent / stem(image)).as_posix())
@@ -43,9 +44,18 @@ def from_table(path: Path, root: Path) -> Paired:
     return Paired(images, masks, parts)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         lines = read_small(path).decode("utf-8-sig").splitlines()
+        if len(lines) > MAX_ROWS:
+            raise TooLarge(f"it has {len(lines):,} rows, and {MAX_ROWS:,} is the limit")
         rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
     except (OSError, ValueError, csv.Error, AttributeError) as error:
         raise DataError(f"dataset.files.table={path} cannot be read ({error}): give a CSV file.") from error

@@ -140,8 +140,8 @@ def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Pa
 
 def _endings(pattern: str) -> tuple[str, ...]:
     """Endings of what is read: extras where they are installed, archives where a pattern asks for them."""
-    found = (*PICTURES, *VOLUMES, *((npz.ENDING,) if pattern.endswith(npz.ENDING) else ()))
-    extras = (("pydicom", dicom.ENDINGS), ("SimpleITK", itk.ENDINGS))
+    found = (*PICTURES, *VOLUMES, *itk.META, *((npz.ENDING,) if pattern.endswith(npz.ENDING) else ()))
+    extras = (("pydicom", dicom.ENDINGS), ("nrrd", itk.NRRD))
     return (*found, *(ending for package, endings in extras if find_spec(package) for ending in endings))
 
 
@@ -157,8 +157,9 @@ def _whole(paths: Sequence[Path]) -> dict[Path, str | None]:
 
 
 def _slices(whole: Mapping[Path, str | None]) -> list[Path]:
-    """The files that belong to series."""
-    return [each for path, series in whole.items() if series is not None for each in dicom.stack_of(path)]
+    """The files that belong to series, and those that hold the voxels of a header."""
+    slices = [each for path, series in whole.items() if series is not None for each in dicom.stack_of(path)]
+    return [*slices, *(itk.data_file(path) for path in whole if path.suffix.lower() in itk.ENDINGS)]
 
 
 def _name(path: Path, root: Path, pattern: str) -> str:
