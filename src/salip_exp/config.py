@@ -167,6 +167,13 @@ class EmptyTarget(StrEnum):
     zero = "zero"
 
 
+class ExportForm(StrEnum):
+    """What is written of a run."""
+
+    coco = "coco"  # its predictions, as COCO JSON
+    candidates = "candidates"  # the masks of all candidates: a stack and a table for each case
+
+
 class Doubt(StrEnum):
     """By which measure of confidence cases without a target are sorted, the lowest first."""
 
@@ -678,6 +685,7 @@ class ExportConfig:
     """`task=export`: the predictions of a run in a form that other tools read."""
 
     run: str | None = None  # folder of the run
+    form: ExportForm = ExportForm.coco
 
 
 @dataclass

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from pycocotools.coco import COCO
 
 from salip_exp._commands import export
+from salip_exp._commands._candidate_masks import export_candidates
 from salip_exp.config import Config, DatasetConfig, ExportConfig, MissingMasks, Resize
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import DataError
@@ -50,6 +54,42 @@ def test_predictions_come_back_from_coco(pictures: Path, tmp_path: Path, capsys:
     assert annotation["area"] == found.annToMask(annotation).sum()
     roi = json.loads((pictures / "summary.json").read_text())["roi"]
     assert [each["name"] for each in found.loadCats(found.getCatIds())] == [roi]
+
+
+def test_candidates_are_a_stack_of_masks_and_a_table(fakes, pictures: Path, tmp_path: Path) -> None:
+    run = read_run(pictures)
+    told = DatasetConfig(name="own", layout="folder", root=str(tmp_path / "data"), resize=Resize(side=32))
+    config = fakes.config(dataset=replace(told, missing_masks=MissingMasks.predict))
+    lab = fakes.FakeLab([], fakes.Threshold())
+    lab.cases = open_dataset(config.dataset, seed=1)
+    assert export_candidates(run.records, config, pictures, tmp_path / "export", lab) == 0
+    place = tmp_path / "export" / "candidates" / "run"
+    table, stack = pd.read_csv(place / "a.csv"), tifffile.imread(place / "a.tif")
+    assert stack.shape == (2, 50, 70) and set(np.unique(stack)) == {0, 255}
+    assert table.page.tolist() == [1, 2] and table.selected.tolist() == [True, False]
+    for row, page in zip(table.itertuples(), stack > 0, strict=True):
+        ys, xs = np.nonzero(page)
+        assert (row.x0, row.y0, row.x1, row.y1, row.area) == (xs.min(), ys.min(), xs.max(), ys.max(), len(xs))
+    with Image.open(pictures / "masks" / "a.png") as written:
+        np.testing.assert_array_equal(stack[0] > 0, np.asarray(written) > 0)
+    assert (place / "b" / "c.tif").exists()
+
+
+def test_candidates_that_are_others_today_are_refused(fakes, pictures: Path, tmp_path: Path) -> None:
+    class Otherwise(fakes.Threshold):
+        def predict(self, case):
+            found = super().predict(case)
+            return replace(found, pool=replace(found.pool, areas=found.pool.areas + 1))
+
+    config = fakes.config(dataset=DatasetConfig(name="own", layout="folder", root=str(tmp_path / "data")))
+    config.dataset.resize = Resize(side=32)
+    lab = fakes.FakeLab([], Otherwise())
+    lab.cases = open_dataset(replace(config.dataset, missing_masks=MissingMasks.predict), seed=1)
+    with pytest.raises(DataError, match="a: computed anew its candidates are others"):
+        export_candidates(read_run(pictures).records, config, pictures, tmp_path / "export", lab)
+    bare = [replace(each, candidates_sha256=None) for each in read_run(pictures).records]
+    with pytest.raises(DataError, match="holds no candidates"):
+        export_candidates(bare, config, pictures, tmp_path / "export", lab)
 
 
 def test_what_is_no_finished_run_is_refused(fakes, pictures: Path, tmp_path: Path) -> None:

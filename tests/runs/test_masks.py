@@ -28,7 +28,7 @@ from salip_exp.config import (
 )
 from salip_exp.data.datasets import open_dataset
 from salip_exp.runs.folder import read_run
-from salip_exp.runs.masks import _own_name, mask_file, write_masks
+from salip_exp.runs.masks import mask_file, own_name, write_masks
 from salip_exp.runs.runner import run
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -50], [0.35, 1.4, -0.6, 20], [0.0, 0.5, 2.9, 7.5], [0, 0, 0, 1]])
@@ -155,12 +155,12 @@ ODD = ["../a", "/a", "a//b", "a/../b", "", ".", "..", "a\\b", "a\nb", "x" * 300,
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_hostile_id_stays_below_the_folder_of_masks(name):
-    assert "/" not in _own_name(name, ".png")
+    assert "/" not in own_name(name, ".png")
 
 
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=4).map("/".join))
 def test_any_id_is_a_file_of_its_own_below_the_folder(tmp_path_factory, name):
-    path = Path("masks") / _own_name(name, ".png")
+    path = Path("masks") / own_name(name, ".png")
     assert ".." not in path.parts and not path.is_absolute() and path.name.endswith(".png")
 
 

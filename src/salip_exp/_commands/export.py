@@ -1,9 +1,10 @@
-"""`task=export`: the predictions of a run as COCO JSON, each at the size of its image."""
+"""`task=export`: predictions of a run as COCO JSON, or masks of its candidates, at the size of the images."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,19 +15,22 @@ from omegaconf.errors import OmegaConfBaseException
 from pycocotools import mask as coco
 from rich.text import Text
 
+from salip_exp._commands._candidate_masks import export_candidates
 from salip_exp._console import shown, wide_console
 from salip_exp._files import YAML, atomic_write, bounded_yaml, read_file
 from salip_exp._settings.folders import File
 from salip_exp._wording import many
-from salip_exp.config import Config, DatasetConfig
+from salip_exp.config import Config, DatasetConfig, ExportForm
 from salip_exp.errors import CaseError, DataError
 from salip_exp.runs.folder import State, read_run
+from salip_exp.runs.lab import Lab
 from salip_exp.runs.masks import native
 from salip_exp.runs.records import CaseRecord
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
-    """Write `coco.json`: an image for each case, and an annotation for each whose prediction is not empty.
+    """Write `coco.json`: an image for each case, and an annotation for each whose prediction is not empty; or, with
+    `export.form=candidates`, what `candidate_masks` does.
 
     Returns:
         0.
@@ -39,7 +43,11 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     run = read_run(place)
     if run.label is not State.finished:
         raise DataError(f"export.run={place} is no finished run ({run.why or run.label}): finish it, or name another")
-    content = coco_of(run.records, _dataset(place), place)
+    told = _config(place)
+    if config.export.form is ExportForm.candidates:
+        here = {name: getattr(config, name) for name in ("device", "threads", "cache", "download", "progress")}
+        return export_candidates(run.records, replace(told, **here), place, folder, Lab())
+    content = coco_of(run.records, told.dataset, place)
     atomic_write(folder / File.coco, json.dumps(content, allow_nan=False) + "\n")
     found = f"{many(len(content['images']), 'image')}, {many(len(content['annotations']), 'annotation')}"
     wide_console().print(Text(f"{found}: {shown(folder / File.coco)}"))
@@ -91,11 +99,10 @@ def _annotation(number: int, record: CaseRecord, config: DatasetConfig, folder: 
     }
 
 
-def _dataset(folder: Path) -> DatasetConfig:
-    """How a run read its images."""
+def _config(folder: Path) -> Config:
+    """The configuration of a run."""
     try:
         values = yaml.safe_load(bounded_yaml(read_file(folder / File.config, YAML)))
-        merged = OmegaConf.merge(OmegaConf.structured(DatasetConfig), values["dataset"])
-        return cast(DatasetConfig, OmegaConf.to_object(merged))
+        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values)))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise DataError(f"{folder / File.config} cannot be read ({error}): run again") from error

@@ -38,8 +38,8 @@ def mask_file(record: CaseRecord) -> str | None:
     if record.failed or record.image is None or record.size is None:
         return None
     if record.axis is None:
-        return f"{File.masks}/{_own_name(record.case_id, PICTURE)}"
-    return f"{File.masks}/{_own_name(record.volume or record.case_id, VOLUME)}"
+        return f"{File.masks}/{own_name(record.case_id, PICTURE)}"
+    return f"{File.masks}/{own_name(record.volume or record.case_id, VOLUME)}"
 
 
 def write_masks(folder: Path, records: Sequence[CaseRecord], config: DatasetConfig) -> None:
@@ -126,8 +126,8 @@ _GEOMETRY = (
 )
 
 
-def _own_name(case_id: str, suffix: str) -> str:
-    """The file of a mask below `masks/`: the id itself where it is a plain path downwards, else a safe name."""
+def own_name(case_id: str, suffix: str) -> str:
+    """The file of a case in a folder of masks: the id itself where it is a plain path downwards, else a safe name."""
     name = PurePosixPath(f"{case_id}{suffix}")
     parts = f"{case_id}{suffix}".split("/")
     plain = str(name) == "/".join(parts) and not _odd(parts)
