@@ -49,6 +49,18 @@ def test_another_number_of_parts_is_told(masks: list[NDArray[np.bool_] | None], 
     assert not told(masks, k=1, side=Side.left)
 
 
+@pytest.mark.parametrize(("k", "side", "pair", "n"), [(1, Side.both, True, 1), (1, Side.both, False, 0),
+                                                      (2, Side.both, True, 0), (1, Side.left, True, 0)])  # fmt: skip
+def test_without_targets_the_text_tells_of_a_pair(k: int, side: Side, pair: bool, n: int) -> None:
+    seen = Doubts(DatasetConfig("set", "folder", k=k, side=side), None, pair)
+    for name in ("a", "b"):
+        seen.see(Case(name, "set", "g", np.zeros((20, 20, 3), np.uint8), None, None, "s"))
+    found = list(seen.told())
+    assert len(found) == n and all(each.n == 2 and "dataset.k=2 finds both" in each.said for each in found)
+    seen.see(Case("c", "set", "g", np.zeros((20, 20, 3), np.uint8), ONE if k == 1 else TWO, None, "s"))
+    assert list(seen.told()) == [], "targets say more"
+
+
 def test_full_and_inverted_masks_are_told() -> None:
     assert told([~ONE, ONE, LARGE]) == [
         "1 target holds more than half of its image and its border (c0): where background is marked instead of the "

@@ -14,7 +14,7 @@ from salip_exp._checks.finding import Finding, Level, failure, fine, warning
 from salip_exp._console import progress
 from salip_exp._paper import notes_on_text
 from salip_exp._wording import many, some
-from salip_exp.cascade.sentences import read_sentences
+from salip_exp.cascade.sentences import PAIRED, read_sentences
 from salip_exp.config import Config
 from salip_exp.data._doubts import Doubts
 from salip_exp.data._left_out import NAMED, UNSCORED
@@ -172,7 +172,7 @@ class _Seen:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.cases = self.pixels = 0
+        self.cases = self.pixels = self.volumes = 0
         self.vanished: dict[str, VanishedTarget] = {}
         self.broken: dict[str, CaseError] = {}  # by volume, or by id where there is none
         self.untried: dict[str, int] = defaultdict(int)  # further slices of a broken volume
@@ -181,7 +181,9 @@ class _Seen:
         self.notes: dict[str, list[str]] = {"constant image": []}
         self.same: dict[bytes, list[str]] = defaultdict(list)
         self.pairs: dict[Path, Path] = {}
-        self.doubts = Doubts(config.dataset, config.area if METHODS[config.method].clip else None)
+        self.doubts = Doubts(
+            config.dataset, config.area if METHODS[config.method].clip else None, config.vdt.name in PAIRED
+        )
 
     def read(self, ref: CaseRef) -> None:
         """Read a case as a run does. A volume is one file: where one slice cannot be read, none is tried after it."""
@@ -201,6 +203,7 @@ class _Seen:
     def _note(self, case: Case) -> None:
         self.cases += 1
         self.doubts.see(case)
+        self.volumes += case.volume is not None
         self.pixels = max(self.pixels, case.image.shape[0] * case.image.shape[1])
         self.same[hashlib.sha256(case.image.tobytes()).digest()].append(case.case_id)
         if case.mask is None:
@@ -214,16 +217,15 @@ class _Seen:
 
     def findings(self) -> Iterator[Finding]:
         if self.pairs:
-            yield fine(DATA, f"{len(self.pairs)} images have a mask: {some(list(self._paired()))}")
+            what = many(len(self.pairs), "[image has|images have] a mask")
+            yield fine(DATA, f"{what}: {some(list(self._paired()))}")
         for name, error in self.broken.items():
             more = f" (and {many(self.untried[name], 'further slice')})" if self.untried[name] else ""
             yield failure(DATA, DataError(f"{name}{more}: {error.code}: {error}"))
         if self.vanished:
             yield failure(DATA, DataError(_vanishing(self.vanished)))
         if self.empty:
-            whose = f"{self.empty[0]}: its target is" if len(self.empty) == 1 else _named(self.empty, "targets are")
-            policy = self.config.score.empty_target
-            yield warning(DATA, f"{whose} empty, scored by score.empty_target={policy}; look at the mask")
+            yield warning(DATA, self._emptiness())
         if self.untargeted:
             what = "[image has no target and gets|images have no target and get] no score"
             yield warning(DATA, f"{many(len(self.untargeted), what)}: {some(self.untargeted)}")
@@ -235,6 +237,14 @@ class _Seen:
         for note, ids in self.notes.items():
             if ids:
                 yield Finding(_level(note), DATA, f"{many(len(ids), 'image')}: {note} ({some(ids)})")
+
+    def _emptiness(self) -> str:
+        """What is said of empty targets, which slices of volumes are expected to have."""
+        said = f"{many(len(self.empty), '[target is|targets are]')} empty ({some(self.empty)})"
+        policy = f"score.empty_target={self.config.score.empty_target}"
+        if self.volumes:
+            return f"{said}: scored by {policy}; dataset.volume.skip_empty=true leaves out such slices"
+        return f"{said}: scored by {policy}; look at the masks"
 
     def _paired(self) -> Iterator[str]:
         """What belongs together, each by its path below the root."""

@@ -10,6 +10,8 @@ from salip_exp._files import from_json, read_small
 from salip_exp.config import TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
 
+PAIRED = ("lungs",)
+"""Sets of the package that describe one of a pair that images hold both of."""
 MOST = 1000
 """Sentences of one set, and of all of vdt.parts together: all go through CLIP in one forward."""
 LONGEST = 10_000

@@ -28,6 +28,8 @@ class Doubts:
     Attributes:
         dataset: its settings.
         area: the area filter; None where the method has none.
+        pair: the text describes an organ that comes in pairs.
+        untold: how many cases have no target, or an empty one.
         parts: how many targets have so many parts of similar size.
         inverted, full, dropped: ids of cases whose targets hold most of the border and more than half of the image,
             all of it, or more than `area.threshold` lets through.
@@ -35,6 +37,8 @@ class Doubts:
 
     dataset: DatasetConfig
     area: AreaConfig | None
+    pair: bool = False
+    untold: int = 0
     parts: Counter[int] = field(default_factory=Counter)
     inverted: list[str] = field(default_factory=list)
     full: list[str] = field(default_factory=list)
@@ -43,6 +47,7 @@ class Doubts:
     def see(self, case: Case) -> None:
         """Look at a case; one without a target, or with an empty one, says nothing."""
         if case.mask is None or not case.mask.any():
+            self.untold += 1
             return
         sizes = components(case.mask, _MOST).sum(axis=(1, 2))
         self.parts[int((sizes >= _PART * sizes[0]).sum())] += 1
@@ -86,8 +91,11 @@ class Doubts:
             yield left_out("doubt", self.dropped, what, why)
 
     def _k(self) -> Iterator[LeftOut]:
-        """Whether most targets have another number of parts than `dataset.k`."""
+        """Whether most targets have another number of parts than `dataset.k`; without targets, what the text says."""
         seen, k = self.parts.total(), self.dataset.k
+        if not seen and self.pair and k == 1 and self.dataset.side is Side.both:
+            why = ", and dataset.k=1 looks for one: dataset.k=2 finds both"
+            yield LeftOut("doubt", self.untold, "the text is that of an organ that images hold a pair of", why)
         parts, n = max(self.parts.items(), key=lambda each: (each[1], -each[0]), default=(k, 0))
         if parts in (k, _MOST) or 2 * n <= seen or self.dataset.side is not Side.both:
             return

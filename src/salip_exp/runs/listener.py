@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from salip_exp.cascade.sentences import PAIRED
 from salip_exp.config import Config
 from salip_exp.data._doubts import Doubts
 from salip_exp.data.case import CaseRef, Dataset
@@ -56,7 +57,11 @@ class Run:
     doubts: Doubts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.doubts = Doubts(self.config.dataset, self.config.area if METHODS[self.config.method].clip else None)
+        self.doubts = Doubts(
+            self.config.dataset,
+            self.config.area if METHODS[self.config.method].clip else None,
+            self.config.vdt.name in PAIRED,
+        )
 
 
 class Listener:

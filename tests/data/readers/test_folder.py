@@ -39,6 +39,22 @@ def test_images_without_masks_are_predicted(tmp_path: Path, picture: Save, opene
     assert case.mask is None and case.case_id == case.subject == "a"
 
 
+@pytest.mark.parametrize(
+    ("places", "pattern", "there"),
+    [(("US 1", "US 2"), "*", ["US 1", "US 2"]), (("a b/x", "a b/c/y"), "a b/**/*", ["c/y", "x"])],
+)
+def test_images_alone_in_another_place_are_told_with_the_settings_that_read_them(
+    tmp_path: Path, picture: Save, opened: Open, places: tuple[str, ...], pattern: str, there: list[str]
+) -> None:
+    for place in places:
+        picture(tmp_path / f"{place}.png")
+    with pytest.raises(DataError, match=r"holds no images at .*, but elsewhere: .* reads 2 images\.") as told:
+        opened("folder", tmp_path)
+    assert f"dataset.files.images='{pattern}' dataset.files.masks=null" in str(told.value)
+    found = opened("folder", tmp_path, f"files.images='{pattern}'", "files.masks=null")
+    assert ids(found) == there
+
+
 def test_masks_of_which_none_has_the_name_of_an_image_are_an_error(tmp_path: Path, picture: Save, opened: Open) -> None:
     picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "masks" / "a_seg.png", np.zeros((12, 16), np.uint8))

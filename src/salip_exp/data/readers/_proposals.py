@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -60,6 +61,14 @@ def propose(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Propos
     if best.pairs and (guess is None or best.pairs >= guess.pairs):
         return best
     return guess if guess and guess.pairs else None
+
+
+def propose_alone(root: Path, images: Sequence[Path]) -> str:
+    """The settings that read images without masks, from the one folder that holds them all."""
+    above = {PurePosixPath(relative(path, root)).parent for path in images}
+    shared = PurePosixPath(os.path.commonpath(above))
+    pattern = (shared / ("*" if above == {shared} else "**/*")).as_posix()
+    return f"dataset.files.images={shlex.quote(pattern)} dataset.files.masks=null reads {many(len(images), 'image')}"
 
 
 def _layout(name: str, channel: str, label: str) -> str:

@@ -21,7 +21,7 @@ from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_bel
 from salip_exp.data.readers._coco import coco_ref, from_coco
 from salip_exp.data.readers._layouts import label_names, placed
 from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
-from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
+from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, propose_alone, unpaired
 from salip_exp.data.readers._table import from_table
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
@@ -53,6 +53,8 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         found = _by_globs(root, config)
     refs = partial(_refs, root, found.parts, config)
     listing = gather(found.images, found.masks, root, config, refs, found.others)
+    if not found.images:
+        _require_elsewhere(root, config)
     proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
     if proposal is None:
         return listing
@@ -62,6 +64,16 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         )
     said = f"no mask is found at dataset.files.masks={files.masks}: {proposal.said}"
     return replace(listing, beside=[*listing.beside, LeftOut("unpaired", proposal.pairs, said)])
+
+
+def _require_elsewhere(root: Path, config: DatasetConfig) -> None:
+    """Raise DataError where there are images, none of them a mask by its name, in another place than was said."""
+    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links)))
+    if there and config.files.table is None and not likely_masks(root, there):
+        raise DataError(
+            f"{root} holds no images at dataset.files.images={config.files.images}, but elsewhere: "
+            f"{propose_alone(root, there)}."
+        )
 
 
 def _proposal(root: Path, config: DatasetConfig) -> Proposal | None:
