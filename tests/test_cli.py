@@ -55,6 +55,12 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return typed_line
 
 
+def test_a_command_is_kept_as_it_was_typed(line: Line) -> None:
+    typed = ["dataset=folder", "dataset.files.images=scans/{id}_img.png", "dataset.root=my data (1)", "vdt=brain"]
+    assert line(*typed)[0] == 0
+    assert line.calls[0][2] == ["salip-exp", *typed]
+
+
 def fails(error: BaseException) -> Runner:
     def runner(config: Config, folder: Path, command: Sequence[str]) -> int:
         raise error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -248,7 +249,13 @@ def _command_line() -> list[str]:
     program = ["salip-exp"] if Path(sys.argv[0]).stem == "salip-exp" else ["python", "-m", "salip_exp"]
     settings = HydraConfig.get()
     alone = settings.mode is not RunMode.MULTIRUN
-    return [*program, *(sys.argv[1:] if alone else settings.overrides.task)]
+    return [*program, *map(_as_typed, sys.argv[1:] if alone else settings.overrides.task)]
+
+
+def _as_typed(argument: str) -> str:
+    """An argument without the quotes that `quoted` put in."""
+    plain = re.sub(r"^([\w.+]+=)'(.*)'$", r"\1\2", argument).replace("\\'", "'")
+    return plain if quoted(plain) == argument else argument
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -61,6 +61,15 @@ def test_without_targets_the_text_tells_of_a_pair(k: int, side: Side, pair: bool
     assert list(seen.told()) == [], "targets say more"
 
 
+@pytest.mark.parametrize(("spacing", "volume", "n"), [((5.0, 1.6), "v", 1), ((1.6, 5.0), "v", 1), ((2.0, 1.1), "v", 0),
+                                                      ((5.0, 1.6), None, 0), (None, "v", 0)])  # fmt: skip
+def test_slices_across_thick_slices_are_told(spacing: tuple[float, float] | None, volume: str | None, n: int) -> None:
+    seen = Doubts(DatasetConfig("set", "folder"), None)
+    seen.see(Case("v/c", "set", "g", np.zeros((20, 20, 3), np.uint8), None, spacing, "s", volume))
+    assert [each.n for each in seen.told()] == [1] * n
+    assert all(f"{spacing[0]:.2g} x {spacing[1]:.2g} mm" in each.said for each in seen.told())
+
+
 def test_full_and_inverted_masks_are_told() -> None:
     assert told([~ONE, ONE, LARGE]) == [
         "1 target holds more than half of its image and its border (c0): where background is marked instead of the "

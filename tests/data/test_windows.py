@@ -118,3 +118,12 @@ def test_the_window_is_robust_against_outliers_and_empty_background() -> None:
     values[7, 7, 7] = 1e9
     assert np.abs(plain.astype(int) - by_percentiles(values, 0.5, 99.5))[values < 1e9].max() <= 2
     assert plain[0, 0, 0] == 0 and 100 < np.median(plain[5:15, 5:15, 5:15]) < 155
+
+
+@pytest.mark.parametrize(
+    ("window", "lowest", "told"), [(None, -1024, True), (None, -300, False), ("lung", -1024, False)]
+)
+def test_a_ct_in_percentiles_is_told(tmp_path: Path, volume: Save, window: object, lowest: int, told: bool) -> None:
+    path = volume(tmp_path / "a.nii", np.linspace(lowest, 900, 8).reshape(2, 2, 2).astype(np.int16))
+    notes = read_windowed(path, Volume(window=window)).notes
+    assert any("looks like a CT in percentiles" in each for each in notes) is told

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from salip_exp._reports._differences import difference
 from salip_exp._reports.overlays import choose
 from salip_exp._reports.page import safe_json
-from salip_exp._reports.run_page import case_table, difference, write_cases, write_run_page
+from salip_exp._reports.run_page import case_table, write_cases, write_run_page
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.runs._manifest import write_config
@@ -89,6 +90,11 @@ def test_a_configuration_that_cannot_be_read_gives_none(tmp_path, content):
     assert difference(tmp_path / "absent.yaml") is None
 
 
+def test_a_folder_of_ones_own_differs_from_the_default_that_has_no_text(tmp_path):
+    found = difference(written(tmp_path, "dataset=folder", "dataset.k=2", "vdt.sentences=[a disc]"))
+    assert found == [("dataset.k", "1", "2"), ("vdt.sentences", "[]", "[a disc]")]
+
+
 def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fakes, tmp_path):
     cases = [replace(fakes.make_case(i, f"c{i}"), mask=None) for i in range(4)]
     fakes.run_fake(tmp_path / "run", cases, figures="worst:2,best:1")
@@ -101,6 +107,8 @@ def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fake
     assert not {"DSC", "lost by"} & {each["title"] for each in table["columns"]}
     assert [each.case_id for _, each in choose(records, "worst:2,best:1", 0)] == ["c1", "c3", "c0"]
     page = (tmp_path / "run" / "report.html").read_text()
+    assert "most in doubt 1 · group" in page and " · agreement 1.000" in page and "worst_01" not in page
+    assert '<a href="cases.csv">cases.csv</a>' in page and "volumes.csv" not in page
     assert "No case has a target" in page and ">missing<" not in page
     assert page.index("<h2>Pictures</h2>") < page.index("<h2>Cases</h2>")
     assert "Distribution of DSC" not in page and "DSC missing" not in page

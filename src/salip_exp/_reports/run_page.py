@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup, escape
-from omegaconf import OmegaConf
 
 from salip_exp import _wording as wording
-from salip_exp._files import YAML, atomic_write, bounded_yaml, read_file
+from salip_exp._files import YAML, atomic_write, read_file
 from salip_exp._paper import paper_scores
+from salip_exp._reports._differences import difference
 from salip_exp._reports.page import embedded, pictures_by_case, safe_json, write_html
 from salip_exp._reports.run_tables import BELIEFS, volume_rows
-from salip_exp._settings.compose import compose
-from salip_exp._settings.folders import FREE, File
-from salip_exp._settings.validate import typed
+from salip_exp._settings.folders import File
 from salip_exp.data._left_out import told_of
-from salip_exp.errors import ConfigError
 from salip_exp.evaluation.charges import STAGES
 from salip_exp.evaluation.scores import Score, means, scores, shown
 from salip_exp.runs._volumes import read_volumes
@@ -81,53 +76,6 @@ def _mean(y: float, estimate: Mapping[str, Any]) -> Markup:
 
 def _x(score: float) -> str:
     return f"{LEFT + WIDTH * score:.1f}"
-
-
-UNSAID = {"task", *FREE}
-
-"""Keys that change no number of a run."""
-
-
-def _text(config: Path) -> str:
-    """What a `config.yaml` says; nothing where it cannot be read."""
-    try:
-        return read_file(config, YAML).decode("utf-8", "replace")
-    except (OSError, ValueError):
-        return ""
-
-
-def difference(config: Path) -> list[tuple[str, str, str]] | None:
-    """Every key in which a `config.yaml` differs from `dataset=NAME` alone, with the default's value and its own.
-
-    Returns:
-        None where the file cannot be read or names no data set that can be composed.
-    """
-    try:
-        own = dict(_flat(yaml.safe_load(bounded_yaml(read_file(config, YAML))), ""))
-        default = _default(str(own["dataset.name"]))
-    except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError, ConfigError):
-        return None
-    keys = [key for key in {**default, **own} if key not in UNSAID]
-    differing = [key for key in keys if default.get(key) != own.get(key)]
-    return [(key, _said(key, default), _said(key, own)) for key in differing]
-
-
-@cache
-def _default(dataset: str) -> dict[str, Any]:
-    config = OmegaConf.structured(typed(compose([f"dataset={dataset}"])))
-    return dict(_flat(OmegaConf.to_container(config, enum_to_str=True), ""))
-
-
-def _flat(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _said(key: str, values: dict[str, Any]) -> str:
-    return yaml.safe_dump(values[key], default_flow_style=True).split("\n...")[0].strip() if key in values else "–"
 
 
 @dataclass(frozen=True)
@@ -256,11 +204,12 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         EnvironmentFault: the folder cannot be written.
     """
     pictures = embedded(run.folder, run.pictures)
+    doubt = run.summary.get("doubt") if run.summary else None
+    _caption(pictures, run.records, doubt)
     numbers = {entry["case_id"]: entry["number"] for kind in ("strips", "figures") for entry in pictures[kind]}
     named = sum(map(len, run.pictures.values()))
     config = run.folder / File.config
     scored = not run.summary or run.summary["overall"]["dsc"]["n"] > 0
-    doubt = run.summary.get("doubt") if run.summary else None
     write_html(
         run.folder / File.report,
         "run.html.j2",
@@ -278,6 +227,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         seconds=_seconds(run),
         doubt=BELIEFS.get(doubt or ""),
         confidence=[(name, words) for name, words in BELIEFS.items() if name in run.summary.get("overall", {})],
+        files=[(name, said) for name, said in _FILES if (run.folder / name).exists()] if run.summary else (),
         volumes=volume_rows(read_volumes(run.folder)),
         cases=case_table(run.records, numbers, scored, doubt),
         failed=sum(record.failed for record in run.records),
@@ -285,6 +235,37 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         config=_text(config),
     )
     write_cases(run)
+
+
+_FILES = (
+    (File.masks, "masks at the size of the images"),
+    (File.case_table, "a row for each case"),
+    (File.volume_table, "a row for each volume"),
+    (File.candidate_table, "a row for each candidate"),
+    (File.summary, "what they come to"),
+)
+"""What a user takes along from a run, and what it is."""
+_IN_DOUBT = {"worst": "most in doubt", "median": "in the middle", "best": "least in doubt"}
+"""What rules that choose pictures are called where nothing is scored."""
+
+
+def _caption(pictures: Mapping[str, list[dict[str, Any]]], records: Sequence[CaseRecord], doubt: str | None) -> None:
+    """Say below pictures by which rule they were chosen and, where nothing is scored, how much in doubt they are."""
+    believed = {each.case_id: each.believed(doubt or "") for each in records}
+    for entry in (each for kind in pictures.values() for each in kind):
+        rule, _, rank = str(entry["rule"]).partition("_")
+        value = believed.get(entry["case_id"])
+        said = f" · {BELIEFS[doubt]} {value:.3f}" if doubt and value is not None else ""
+        entry["rule"] = " ".join(filter(None, (_IN_DOUBT.get(rule, rule) if doubt else rule, rank.lstrip("0"))))
+        entry["belief"] = said
+
+
+def _text(config: Path) -> str:
+    """What a `config.yaml` says; nothing where it cannot be read."""
+    try:
+        return read_file(config, YAML).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def _paper(summary: Mapping[str, Any]) -> dict[str, dict[str | None, float]]:

@@ -18,6 +18,8 @@ _PART = 0.25
 _MOST = 8
 """Parts that are counted."""
 _HALF = 0.5
+_SQUASHED = 2.0
+"""Times that pixels may be longer than wide, or wider than long, before pictures look squashed to the networks."""
 _FULL = 0.99
 
 
@@ -30,6 +32,7 @@ class Doubts:
         area: the area filter; None where the method has none.
         pair: the text describes an organ that comes in pairs.
         untold: how many cases have no target, or an empty one.
+        squashed: how many cases are slices whose pixels are far from square, and the sides in mm of the last.
         parts: how many targets have so many parts of similar size.
         inverted, full, dropped: ids of cases whose targets hold most of the border and more than half of the image,
             all of it, or more than `area.threshold` lets through.
@@ -39,13 +42,17 @@ class Doubts:
     area: AreaConfig | None
     pair: bool = False
     untold: int = 0
+    squashed: int = 0
+    sides: tuple[float, float] = (1.0, 1.0)
     parts: Counter[int] = field(default_factory=Counter)
     inverted: list[str] = field(default_factory=list)
     full: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
     def see(self, case: Case) -> None:
-        """Look at a case; one without a target, or with an empty one, says nothing."""
+        """Look at a case; one without a target, or with an empty one, says nothing but its pixels' sides."""
+        if case.volume is not None and case.spacing and max(case.spacing) > _SQUASHED * min(case.spacing):
+            self.squashed, self.sides = self.squashed + 1, case.spacing
         if case.mask is None or not case.mask.any():
             self.untold += 1
             return
@@ -75,6 +82,11 @@ class Doubts:
     def told(self) -> Iterator[LeftOut]:
         """What is to be looked at, each in a sentence with what to do."""
         yield from self._k()
+        if self.squashed:
+            tall, wide = self.sides
+            what = f"{many(self.squashed, '[slice is|slices are]')} of pixels as large as {tall:.2g} x {wide:.2g} mm"
+            why = ": organs look squashed there; another dataset.volume.axis may cut the volume as it was taken"
+            yield LeftOut("doubt", self.squashed, what, why)
         if self.full:
             yield left_out(
                 "doubt", self.full, "[target fills its image|targets fill their images]", ": look at the masks"

@@ -47,6 +47,11 @@ MAX_EXTENSIONS = 4 << 20
 """Of header and extensions, which programs keep notes in; each of them becomes an object."""
 _MAX_ZOOM = 1e4
 """Voxels of more millimetres, or less than the inverse, are no measurement."""
+_AIR = -900
+"""Hounsfield units: numbers below are those of a CT, more likely than not."""
+_UNWINDOWED = (
+    "looks like a CT in percentiles: dataset.volume.window=soft_tissue, lung, bone or brain shows organs better"
+)
 _MAX_DEFLATION = 1100
 """Gzip shrinks nothing by a larger factor: a file that promises more is cut short or a trap."""
 
@@ -383,6 +388,8 @@ def _windowed(path: Path, modified: int, how: _How, non_finite: str) -> Slices:
         )
     values[bad] = 0
     notes = (f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0",) if count else ()
+    if how.limits is None and not how.header and values.min() <= _AIR:
+        notes += (_UNWINDOWED,)
     shown = how.show(volume, values, path)
     return replace(volume, values=255 - shown if volume.inverted else shown, notes=(*volume.notes, *notes))
 
