@@ -107,7 +107,7 @@ def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fake
     assert not {"DSC", "lost by"} & {each["title"] for each in table["columns"]}
     assert [each.case_id for _, each in choose(records, "worst:2,best:1", 0)] == ["c1", "c3", "c0"]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "most in doubt 1 · group" in page and " · agreement 1.000" in page and "worst_01" not in page
+    assert "most in doubt 1 · group" in page and " · agreement 1.000" in page and ">worst_01" not in page
     assert '<a href="cases.csv">cases.csv</a>' in page and "volumes.csv" not in page
     assert "No case has a target" in page and ">missing<" not in page
     assert page.index("<h2>Pictures</h2>") < page.index("<h2>Cases</h2>")

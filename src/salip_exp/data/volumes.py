@@ -387,9 +387,9 @@ def _windowed(path: Path, modified: int, how: _How, non_finite: str) -> Slices:
             f"{path} holds {many(count, 'NaN or infinite voxel')}: mend it, or set dataset.volume.non_finite=replace.",
         )
     values[bad] = 0
-    notes = (f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0",) if count else ()
+    notes = [f"{many(count, 'NaN or infinite voxel')} of the volume replaced by 0"] if count else []
     if how.limits is None and not how.header and values.min() <= _AIR:
-        notes += (_UNWINDOWED,)
+        notes.append(_UNWINDOWED)
     shown = how.show(volume, values, path)
     return replace(volume, values=255 - shown if volume.inverted else shown, notes=(*volume.notes, *notes))
 
