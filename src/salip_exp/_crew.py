@@ -64,19 +64,57 @@ def run_shared(config: Config, folder: Path, command: Sequence[str]) -> int:
         TooManyFailures: more cases failed than `max_failed` allows.
         SalipError: of the kind that ended all workers, with the last one's sentence.
     """
-    maker = engine(config.executor)
+    engine(config.executor)  # says what is not there before anything is written
     _clear(config, folder)
     watch = _Watch(config, folder, worker_command(command, folder, config.executor))
     watch.start(config.executor.workers)
     if config.executor.detach:
-        sys.stderr.write(
-            f"{many(config.executor.workers, 'worker')} queued ({some(watch.ids)}); look: {maker.how_to_look}, or "
-            f"python -m salip_exp task=status {shlex.quote(str(folder))}; stop: {maker.how_to_stop}; whoever is last "
-            "writes tables and pages\n"
-        )
+        look = f"python -m salip_exp task=status {shlex.quote(str(folder))}"
+        sys.stderr.write(_queued(config, watch.ids, f"{look} shows the run; whoever is last writes tables and pages"))
         return 0
     with stoppable() as stop:
         return watch.to_the_end(stop)
+
+
+def started(config: Config, folder: Path, command: Sequence[str]) -> Crew:
+    """Workers of an experiment or a study, at work on what is free; raises what the engine does."""
+    part = worker_command(command, folder, config.executor)
+    crew = engine(config.executor).start([part] * config.executor.workers, folder / File.workers)
+    write_json(folder / File.crew, {"executor": asdict(config.executor), "ids": list(crew.ids)})
+    return crew
+
+
+def assisted(config: Config, folder: Path, command: Sequence[str]) -> int:
+    """Have workers make what they can of an experiment, and wait for them; detached, until they are queued.
+
+    Whatever they leave undone, for whatever reason, is left to who called.
+
+    Returns:
+        0, or the code of the signal that ended them.
+    """
+    crew = started(config, folder, command)
+    if config.executor.detach:
+        sys.stderr.write(_queued(config, crew.ids, "the same command without executor makes the tables"))
+        return 0
+    try:
+        with stoppable() as stop:
+            while stop.code is None and any(each in (RUNNING, WAITING) for each in crew.states().values()):
+                time.sleep(_LOOK_S)
+        for id, state in crew.states().items():
+            if _code(state):
+                sys.stderr.write(f"worker {id} {state}: {crew.last_line(id)}\n")
+    finally:
+        crew.stop()
+    return stop.code or 0
+
+
+def _queued(config: Config, ids: Sequence[str], then: str) -> str:
+    """What is said when workers are queued and the command returns."""
+    maker = engine(config.executor)
+    return (
+        f"{many(len(ids), 'worker')} queued ({some(ids)}); look: {maker.how_to_look}; stop: {maker.how_to_stop}; "
+        f"{then}\n"
+    )
 
 
 def _clear(config: Config, folder: Path) -> None:

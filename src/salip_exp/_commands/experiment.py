@@ -1,6 +1,7 @@
 """`+experiment=NAME`: run what is missing, then paper and ours side by side.
 
-The same command continues an experiment that was killed; cells that are finished are found by their content.
+The same command continues an experiment that was killed; cells that are finished are found by their content. Workers
+make cells, each those that nobody is at, and leave the tables to the command that started them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from salip_exp._commands.run import run_listeners, study_pages
 from salip_exp._console import shown, wide_console
+from salip_exp._crew import assisted
 from salip_exp._experiments.cell_runs import CellRunner, Unfinished, run_cells
 from salip_exp._experiments.cells import Cell, Finished, figures_of, plan, tables_of
 from salip_exp._experiments.composing import told
@@ -28,7 +30,7 @@ from salip_exp._reports.experiment_page import write_experiment
 from salip_exp._reports.paper_figures import draw_figures
 from salip_exp._reports.paper_tables import grid, to_rich, write_table
 from salip_exp._settings.folders import FREE, File, key_of
-from salip_exp.config import Config
+from salip_exp.config import Config, ExecutorName
 from salip_exp.errors import TooManyFailures
 from salip_exp.runs._identity import Identity, differences, read_identity, write_identity
 from salip_exp.runs._process import stoppable
@@ -53,8 +55,15 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """
     start = time.monotonic()
     runner = CellRunner(config, told(typed), run_listeners, study_pages)
+    cells = plan(config.experiment.parts)
+    if config.shard is not None:
+        with stoppable() as stop:
+            return run_cells(runner, cells, stop, folder)[1]
+    if config.executor.name is not ExecutorName.serial:
+        code = assisted(config, folder, typed)
+        if code or config.executor.detach:
+            return code
     with claim(folder), stoppable() as stop:
-        cells = plan(config.experiment.parts)
         _settle(folder, _identity(config, typed, cells))
         outcomes, code = run_cells(runner, cells, stop, folder)
         finished = {key: each for key, each in outcomes.items() if isinstance(each, Finished)}

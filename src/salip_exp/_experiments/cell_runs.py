@@ -6,23 +6,25 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from filelock import Timeout
 from rich.console import Console
 
 from salip_exp._execute import execute
 from salip_exp._experiments.cells import Cell, Finished
 from salip_exp._experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
-from salip_exp._files import require_kept
+from salip_exp._files import process_lock, require_kept
 from salip_exp._settings.folders import File, label
 from salip_exp._wording import many, number, some
 from salip_exp.config import Config
-from salip_exp.errors import DataError, SalipError, TooManyFailures, WeightsError
+from salip_exp.errors import DataError, EnvironmentFault, SalipError, TooManyFailures, WeightsError
 from salip_exp.runs._process import Stop
-from salip_exp.runs.folder import State, read_json, read_run, write_json
+from salip_exp.runs.folder import InUse, State, read_json, read_run, write_json
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener
 
 log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+"""Between looks at cells that another experiment is at work on."""
 
 PICTURES = "figures='worst:1,median:1,best:1'"
 """Of a cell, unless the user says otherwise: there are many, and each can be run again with more."""
@@ -97,10 +102,11 @@ class CellRunner:
 
         Raises:
             _Stopped: a signal came.
+            InUse: another experiment is at work on it, or on what it needs.
         """
         try:
             return self._outcome(cell)
-        except _Stopped:
+        except (_Stopped, InUse):
             raise
         except SalipError as error:
             log.exception("cell %s %s", cell.dataset, cell.column)
@@ -126,6 +132,10 @@ class CellRunner:
             return Unfinished(cell, "missing", reason)
         key = cell_key(config, self.lab.data_sha256(config))
         folder = self._folder(config, key, overrides_of(cell, self.config, self.typed))
+        with _alone(self.cells / config.dataset.name / f".{key[:16]}.lock"):
+            return self._made(cell, config, folder, key)
+
+    def _made(self, cell: Cell, config: Config, folder: Path, key: str) -> Finished | Unfinished:
         if _key_in(folder) == key:
             return self._finished(cell, config, folder)
         try:
@@ -178,6 +188,31 @@ class CellRunner:
         return Unfinished(cell, "failed", " ".join(why.split()), done, len(records), folder)
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other experiments off a cell until it has its key and was read.
+
+    Raises:
+        InUse: one is at it.
+        EnvironmentFault: files there cannot be locked.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = process_lock(path, timeout_s=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InUse(f"{path} is held by another experiment") from error
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path} cannot be locked ({error.strerror}): choose another place by outputs=DIR"
+        ) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while held: whoever has opened it notices that it is the lock no more
+        lock.release()
+
+
 def _said(overrides: Sequence[str]) -> list[str]:
     return [each for each in overrides if each != PICTURES]
 
@@ -189,7 +224,9 @@ def _key_in(folder: Path) -> str | None:
 
 
 def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop, home: Path) -> tuple[_Done, int]:
-    """Outcomes of all cells, in order, and the code of the signal that ended them (0 for none); a line for each.
+    """Outcomes of all cells, and the code of the signal that ended them (0 for none); a line for each.
+
+    A cell that another experiment is at work on is left to it, and looked at again after the others.
 
     Args:
         home: folder of the experiment.
@@ -200,19 +237,31 @@ def run_cells(runner: CellRunner, cells: Sequence[Cell], stop: Stop, home: Path)
     done: _Done = {}
     progress = runner.config.progress
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not progress)
-    for position, cell in enumerate(cells, start=1):
-        start = time.monotonic()
-        require_kept(home)
-        try:
-            if stop.code is not None:
-                raise _Stopped(stop.code)
-            outcome = runner.outcome(cell)
-        except _Stopped as stopped:
-            sys.stderr.write(f"stopped after {len(done)} of {many(len(cells), 'cell')}; the same command continues\n")
-            return done, stopped.code
-        done[cell.dataset, cell.column] = outcome
-        console.print(f"{position}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")
-    return done, 0
+    left = [*cells]
+    while left:
+        busy: list[Cell] = []
+        for cell in left:
+            start = time.monotonic()
+            require_kept(home)
+            try:
+                if stop.code is not None:
+                    raise _Stopped(stop.code)
+                outcome = runner.outcome(cell)
+            except InUse:
+                busy.append(cell)
+                continue
+            except _Stopped as stopped:
+                sys.stderr.write(
+                    f"stopped after {len(done)} of {many(len(cells), 'cell')}; the same command continues\n"
+                )
+                return done, stopped.code
+            done[cell.dataset, cell.column] = outcome
+            console.print(f"{len(done)}/{len(cells)} {_line(cell, outcome)}, {time.monotonic() - start:.0f} s")
+        if busy and len(busy) < len(left):
+            console.print(f"{many(len(busy), '[cell is|cells are]')} made by another experiment: waiting")
+        left = busy
+        time.sleep(_LOOK_S if busy else 0)
+    return {(cell.dataset, cell.column): done[cell.dataset, cell.column] for cell in cells}, 0
 
 
 def _line(cell: Cell, outcome: Finished | Unfinished) -> str:

@@ -150,7 +150,7 @@ def _sha256(path: Path) -> str:
         raise WeightsError(f"unet.weights={path} cannot be read ({error.strerror}): check the path") from error
 
 
-OWN = {"experiment", "data", "task", "resume", "outputs", "progress"}
+OWN = {"experiment", "data", "task", "resume", "outputs", "progress", "executor", "shard"}
 """Keys that say what the experiment is and where it goes on, and change no cell."""
 _FIXED = {"dataset", "method", "dataset.root", "dataset.name"}
 """Keys that cells set themselves."""

@@ -34,12 +34,15 @@ def contradictions(config: Config) -> Iterator[str]:
             shard_of(config.shard)
         except ValueError as error:
             yield str(error)
-        if config.task is not Task.run:
-            yield f"shard={config.shard} is part of a run, and task={config.task} has none: drop it"
+        if config.task not in _CARRIED or (config.task is not Task.run and config.shard != AUTO):
+            yield f"shard={config.shard} is part of a run, and task={config.task} has no such parts: drop it"
         if not serial:
             yield f"executor={executor.name} starts workers itself: drop shard={config.shard}, or the executor"
     if not serial and config.task not in _CARRIED:
         yield f"executor={executor.name} carries runs, studies and experiments, not task={config.task}: drop it"
+    far = executor.name in (ExecutorName.slurm, ExecutorName.ray)
+    if far and config.task is Task.tune and config.tuning.storage is None:
+        yield f"executor={executor.name} needs a database that all workers reach: add tuning.storage=postgresql://..."
     if (config.seeds or config.dataset.files.labels) and (config.shard is not None or not serial):
         what = "seeds" if config.seeds else "dataset.files.labels"
         yield f"{what} make runs one after another by one process: drop the executor, or type a command for each"

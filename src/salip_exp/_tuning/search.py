@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
@@ -111,14 +111,33 @@ def _work(config: Config, folder: Path, number: int, secrets: Mapping[str, str])
     parent = os.getppid()
     logging.basicConfig(filename=folder / f"worker-{number}.log", level=logging.INFO)
     try:
-        study = make_study(config, folder, Lab())
-        require_same(folder, study.identity)  # images may have changed since the study began
-        database = Database(study.url, study.name, config.tuning)
-        with stoppable() as stop:
-            study.worker(database).run(lambda *_: None, lambda: stop.code is not None or os.getppid() != parent)
+        take_part(config, folder, Lab(), lambda: os.getppid() != parent)
     except SalipError as error:
         logging.getLogger(__name__).exception("exit code %d", error.exit_code)
         sys.exit(error.exit_code)
+
+
+def take_part(config: Config, folder: Path, lab: Lab, over: Callable[[], bool] = lambda: False) -> int:
+    """Finish trials of the study that another process has begun in the folder, until none is left.
+
+    Args:
+        over: whether to stop after the trial at hand.
+
+    Returns:
+        0, or the code of the signal that ended it.
+
+    Raises:
+        EnvironmentFault: images have changed since the study began, or the database stands in the way.
+    """
+    study = make_study(config, folder, lab)
+    require_same(folder, study.identity)
+    database = Database(study.url, study.name, config.tuning)
+    try:
+        with stoppable() as stop:
+            study.worker(database).run(lambda *_: None, lambda: stop.code is not None or over())
+    finally:
+        database.close()
+    return stop.code or 0
 
 
 class _Reporter:
