@@ -273,14 +273,6 @@ class Objective(StrEnum):
     stability = "stability"  # Dice of the final mask with those of boxes moved by a few percent
 
 
-class Device(StrEnum):
-    """Where networks run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 def key(default: Any, low: float | None = None, high: float | None = None, hint: str = "") -> Any:
     """A schema field whose numbers must lie in [low, high]; None leaves an end open. A hint ends the complaint."""
     metadata = {"low": low, "high": high, "hint": hint}
@@ -727,7 +719,7 @@ class Config:
     preset: str = "default"  # name of the preset composed, for the record
     seed: int = key(1234, 0, 2**32 - 1)
     seeds: list[int] = key([], 0, 2**32 - 1)  # the run once with each in the place of `seed`, and their spread
-    device: Device = Device.auto
+    device: str = "auto"  # the GPU where there is one; cpu, cuda, cuda:1 (the second one), mps
     precision: Arithmetic = Arithmetic.fp32
     compile: bool = False  # torch.compile; the first case takes minutes
     threads: int | None = key(None, 1, 1024)  # of torch on a CPU; None: one per core

@@ -207,7 +207,7 @@ def together(folder: Path, trials: int, n: int, kill: int, storage: str) -> int:
     dying = [doomed(work(place), 3, 0.03 * random.Random(i).random()) for i, place in enumerate(places[:kill])]
     children = [forked(each) for each in dying]
     ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
-    while not finished(storage) and not os.waitid(os.P_ALL, 0, ended):  # so that some of the trials are theirs
+    while kill and not finished(storage) and not os.waitid(os.P_ALL, 0, ended):  # so that some of the trials are theirs
         time.sleep(0.01)
     children += [forked(work(place)) for place in places[kill:]]
     print(json.dumps([death(child) for child in children[:kill]]))

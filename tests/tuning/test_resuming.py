@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ import torch
 PROGRAM = Path(__file__).with_name("stubs.py")
 TRIALS = 48
 POSTGRES = os.environ.get("SALIP_TEST_POSTGRES")
+RESTART = os.environ.get("SALIP_TEST_POSTGRES_RESTART")
+MANY = 100
 
 
 def program(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -65,16 +68,16 @@ def assert_same(folder: Path, other: Path) -> None:
     assert bodies[0] == bodies[1]
 
 
-def assert_whole(url: str, study: str) -> None:
+def assert_whole(url: str, study: str, total: int = TRIALS) -> None:
     """In the database every trial is there once, complete, and numbered without a gap."""
     engine = sqlalchemy.create_engine(url)
     query = "SELECT number, state FROM trials JOIN studies USING (study_id) WHERE study_name = :name ORDER BY number"
     with engine.connect() as connection:
         rows = [(number, str(state)) for number, state in connection.execute(sqlalchemy.text(query), {"name": study})]
     engine.dispose()
-    assert [number for number, _ in rows][:TRIALS] == list(range(TRIALS))
-    assert [state for _, state in rows[:TRIALS]] == ["COMPLETE"] * TRIALS
-    assert [state for _, state in rows[TRIALS:]] == ["WAITING"] * (len(rows) - TRIALS)
+    assert [number for number, _ in rows][:total] == list(range(total))
+    assert [state for _, state in rows[:total]] == ["COMPLETE"] * total
+    assert [state for _, state in rows[total:]] == ["WAITING"] * (len(rows) - total)
 
 
 @pytest.mark.ci
@@ -111,12 +114,46 @@ def test_four_processes_on_postgresql_two_of_them_killed(postgres: str, undistur
     together(postgres, undisturbed, tmp_path / "places")
 
 
+@pytest.mark.ci
+@pytest.mark.skipif(
+    RESTART is None, reason="SALIP_TEST_POSTGRES_RESTART restarts no server; .ci/with_postgres says how"
+)
+def test_postgresql_is_restarted_three_times_under_four_processes(
+    stubs: ModuleType, postgres: str, tmp_path: Path
+) -> None:
+    assert stubs.study(tmp_path / "undisturbed", MANY) == 0
+    command = [sys.executable, "-W", "ignore", PROGRAM, "together", tmp_path / "places", MANY, 4, 0, postgres]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, env=environment) as workers:
+        for after in (20, 50, 80):
+            while complete(postgres) < after:
+                assert workers.poll() is None
+                time.sleep(0.05)
+            subprocess.run([str(RESTART)], check=True, capture_output=True)
+        assert workers.wait() == 0
+    for i in range(4):
+        assert_same(tmp_path / "places" / f"worker {i}", tmp_path / "undisturbed")
+    study = json.loads((tmp_path / "places" / "worker 0" / "study.json").read_text())["study"]
+    assert_whole(postgres, study, MANY)
+
+
+def complete(url: str) -> int:
+    """How many trials are done."""
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"))
+            return int(found.scalar_one())
+    except sqlalchemy.exc.DBAPIError:  # no tables yet
+        return 0
+
+
 @pytest.fixture
 def postgres() -> Iterator[str]:
     """A database of its own on the server, removed afterwards."""
     assert POSTGRES is not None
     name = f"salip_{uuid.uuid4().hex[:12]}"
-    server = sqlalchemy.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    server = sqlalchemy.create_engine(POSTGRES, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.pool.NullPool)
     with server.connect() as connection:
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
     yield sqlalchemy.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)

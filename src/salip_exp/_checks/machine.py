@@ -12,7 +12,7 @@ from salip_exp._checks.inputs import Data, missing
 from salip_exp._files import cache_folder, prove_writable
 from salip_exp.cache.store import folder_of
 from salip_exp.cascade.options import crop_boxes, most_candidates
-from salip_exp.config import CacheMode, Config, Device
+from salip_exp.config import CacheMode, Config
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.networks.registry import entry_of
@@ -32,8 +32,8 @@ def device_findings(config: Config) -> Iterator[Finding]:
     if not networks:
         return
     official = [name for name in networks if getattr(config, name).name != "tiny"]
-    if config.device is Device.cpu or (config.device is Device.auto and shutil.which("nvidia-smi") is None):
-        why = "device=cpu" if config.device is Device.cpu else "device=auto finds no GPU"
+    if config.device == "cpu" or (config.device == "auto" and shutil.which("nvidia-smi") is None):
+        why = "device=cpu" if config.device == "cpu" else "device=auto finds no GPU"
         if official:
             yield warning(
                 _DEVICE, f"{why}: official networks take minutes per image on a CPU; device=cuda on another machine"
@@ -65,12 +65,15 @@ def _gpu(config: Config) -> Iterator[Finding]:
     except SalipError as error:
         yield failure(_DEVICE, error)
         return
+    if device.type == "mps":
+        yield fine(_DEVICE, "device=mps: Apple's GPU, whose memory is the machine's")
+        return
     if device.type == "cpu":
         yield warning(_DEVICE, "device=auto finds no GPU that PyTorch can use: networks run on the CPU")
         return
-    free, total = torch.cuda.mem_get_info()
+    free, total = torch.cuda.mem_get_info(device)
     said = (
-        f"{torch.cuda.get_device_name()}: {_gb(free)} of {_gb(total)} free, "
+        f"{torch.cuda.get_device_name(device)}: {_gb(free)} of {_gb(total)} free, "
         f"{config.sam.name} and {config.clip.name} need about {_gb(needed)}"
     )
     if free >= needed:

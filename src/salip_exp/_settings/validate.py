@@ -137,6 +137,9 @@ def _keys(group: type, prefix: str) -> Iterator[tuple[str, Any]]:
 _FIGURES = re.compile(r"none|(all|(worst|median|best|random):[1-9]\d*)(,(all|(worst|median|best|random):[1-9]\d*))*")
 
 
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+
 def typed(cfg: DictConfig) -> Config:
     """The composed configuration as a `Config`, checked.
 
@@ -258,6 +261,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _organs_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
+    if not _DEVICE.fullmatch(config.device):
+        yield f"device={config.device} is not understood: write auto, cpu, cuda, cuda:1 (the second GPU) or mps"
     if not _FIGURES.fullmatch(config.figures):
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "

@@ -24,7 +24,7 @@ from salip_exp.networks.packages import Sam
 
 MOST_BYTES = 4 * 10**9
 """Bits of all masks of one crop box; an image that needs more fails before it takes the machine's memory."""
-BYTES = {"cpu": 16 * 2**20, "cuda": 2 * 2**30}
+BYTES = {"cpu": 16 * 2**20, "mps": 2**29, "cuda": 2 * 2**30}
 """What decoding, and then upscaling, may hold at a time; a point that needs more is taken alone, or with three."""
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from salip_exp.cascade.work import Counters, Limits, in_chunks
 from salip_exp.networks.packages import Sam
 
-_CROPS_AT_ONCE = {"cpu": 1, "cuda": 8}
+_CROPS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 8}
 """Crop boxes that go through the encoder in one call. A CPU takes one, as the reference does: to the bit."""
 
 

@@ -10,7 +10,7 @@ import cv2
 import torch
 
 from salip_exp.cache._base import content_key
-from salip_exp.config import Arithmetic, Device
+from salip_exp.config import Arithmetic
 from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
@@ -24,20 +24,25 @@ def use_threads(count: int | None) -> None:
         cv2.setNumThreads(count)
 
 
-def pick_device(device: Device) -> torch.device:
+def pick_device(device: str) -> torch.device:
     """The torch device that a configured name stands for; `auto` is the GPU where there is one.
 
     Raises:
-        EnvironmentFault: `cuda` is asked for and PyTorch sees none.
+        EnvironmentFault: PyTorch sees no such device.
     """
-    found = torch.cuda.is_available()
-    if device is Device.cuda and not found:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    chosen = torch.device(device)
+    there = {"cuda": gpus > (chosen.index or 0), "mps": torch.backends.mps.is_available()}
+    if not there.get(chosen.type, True):
         build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build for the CPU only"
+        seen = f"{gpus or 'no'} CUDA GPU{'s' * (gpus > 1)}" if chosen.type == "cuda" else "no GPU of Apple's"
         raise EnvironmentFault(
-            f"device=cuda: PyTorch {torch.__version__} ({build}) sees no CUDA GPU on this machine; "
+            f"device={device}: PyTorch {torch.__version__} ({build}) sees {seen} on this machine; "
             "use device=cpu or device=auto"
         )
-    return torch.device("cuda" if found and device is not Device.cpu else "cpu")
+    return chosen
 
 
 class Loaded(Protocol):
