@@ -53,12 +53,11 @@ class Ray:
         """Start the workers on the cluster, or on one of this process's own, which ends when the crew is stopped."""
         logs = logs.absolute()
         logs.mkdir(parents=True, exist_ok=True)
-        own = not ray.is_initialized()
-        if own:
+        if not ray.is_initialized():
             self._connect()
         token = uuid.uuid4().hex[:8]
         named = {f"{token}-{number}": list(each) for number, each in enumerate(commands)}
-        return _Actors({name: self._actor(name, each, logs) for name, each in named.items()}, logs, own)
+        return _Actors({name: self._actor(name, each, logs) for name, each in named.items()}, logs)
 
     def _connect(self) -> None:
         address = self.config.ray.address
@@ -126,14 +125,18 @@ class _Seat:
         end(self.process)
 
 
+_crews: list[_Actors] = []
+"""Those of this process that were not stopped; with the last of them it leaves the cluster, or ends its own."""
+
+
 class _Actors:
     """The crew; its ids are names of actors."""
 
-    def __init__(self, actors: Mapping[str, Any], logs: Path, own: bool) -> None:
+    def __init__(self, actors: Mapping[str, Any], logs: Path) -> None:
         self._actors = dict(actors)
         self._logs = logs
-        self._own = own
         self._asked = {name: each.ping.remote() for name, each in self._actors.items()}
+        _crews.append(self)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -162,12 +165,13 @@ class _Actors:
         return last_line(_log(self._logs, id))
 
     def stop(self) -> None:
-        if not ray.is_initialized():
+        if self not in _crews:
             return
         running = [self._actors[name] for name, state in self.states().items() if state == RUNNING]
         asked = [each.stop.remote() for each in running]
         ray.wait(asked, num_returns=len(asked), timeout=2 * GRACE_S) if asked else None
         for each in self._actors.values():
             ray.kill(each)
-        if self._own:
+        _crews.remove(self)
+        if not _crews:
             ray.shutdown()
