@@ -11,7 +11,7 @@ BESIDE = {"benchmarks", "browser", "docs", "faults", "of_0_1_0", "outside", "too
 # About what several modules do together, or about a promise that no single one keeps.
 BEHAVIOURS = {
     "cache/keys", "cache/memory", "cache/processes", "cache/tidy", "cascade/selection", "data/said",
-    "evaluation/circumference", "evaluation/comparison", "evaluation/public_metrics", "experiments/experiment",
+    "evaluation/circumference", "evaluation/comparison", "evaluation/public_metrics", "engines/runs", "experiments/experiment",
     "floors", "methods/against_public_packages", "methods/methods", "methods/oracle", "methods/stages", "mirror",
     "networks/arithmetic", "networks/embedded/files", "packaging", "runs/of_0_1_0", "runs/outside_score",
     "settings/conf", "tracking/faults", "tracking/settings", "tracking/typed", "training/checkpoint",

@@ -1,0 +1,114 @@
+"""Whole runs on a real SLURM and a real Ray: the numbers of one process, whatever is lost on the way."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.ci
+SLICES = 48
+RUN = [
+    *("dataset=phantom_cc359", "dataset.phantom.n=12", "dataset.volume.per_volume=4", "sam.points_per_side=4"),
+    *("figures=none", "score.resamples=100", "device=cpu", "threads=1", "progress=false", "cache=off"),
+]
+FOUR = ["executor.workers=4", "executor.shard_cases=4", "executor.beat_s=0.5", "executor.dead_after_s=5"]
+
+
+def begin(folder: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "salip_exp", *RUN, f"hydra.run.dir={folder}", *more],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str], code: int = 0) -> str:
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == code, said
+    return said
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """`cases.csv` but for seconds."""
+    with (folder / "cases.csv").open(encoding="utf-8", newline="") as stream:
+        return [
+            {key: value for key, value in row.items() if not key.startswith("seconds_")}
+            for row in csv.DictReader(stream)
+        ]
+
+
+def finished(folder: Path) -> int:
+    return len(list((folder / "cases").glob("[!.]*.json")))
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("serial") / "run"
+    end(begin(folder))
+    found = rows(folder)
+    assert len(found) == SLICES
+    return found
+
+
+def test_slurm_makes_the_run_that_one_process_makes(slurm: Any, serial: Any, tmp_path: Path) -> None:
+    end(begin(tmp_path / "run", "executor=slurm", *FOUR))
+    assert rows(tmp_path / "run") == serial
+
+
+def test_a_drained_node_and_a_killed_task_change_nothing(
+    slurm: Any, serial: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    folder = tmp_path / "run"
+    run = begin(folder, "executor=slurm", *FOUR)
+    until(lambda: finished(folder) >= 4, run)
+    slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    (job, *_) = slurm.ask("squeue", "--noheader", "--array", "--states=running", "--format=%A").split()
+    slurm.ask("scancel", "--signal=KILL", job)
+    assert finished(folder) < SLICES
+    end(run)
+    assert rows(folder) == serial
+
+
+def test_jobs_that_are_given_notice_go_on_later(
+    slurm: Any, serial: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    folder = tmp_path / "run"
+    run = begin(folder, "executor=slurm", *FOUR)
+    until(lambda: finished(folder) >= 4, run)
+    jobs = slurm.ask("squeue", "--noheader", "--array", "--states=running", "--format=%i").split()
+    for job in jobs:
+        slurm.ask("scancel", "--signal=USR1", job)
+    for job in jobs:
+        until(lambda job=job: slurm.queued_again(job), run)
+    assert finished(folder) < SLICES
+    end(run)
+    assert rows(folder) == serial
+
+
+def test_a_detached_run_needs_nobody(slurm: Any, serial: Any, tmp_path: Path, until: Callable[..., None]) -> None:
+    folder = tmp_path / "run"
+    said = end(begin(folder, "executor=slurm", "executor.detach=true", *FOUR))
+    assert "4 workers queued" in said and "squeue" in said
+    assert not (folder / "cases.csv").exists()
+    until(lambda: (folder / "summary.json").exists())
+    until(lambda: not slurm.ask("squeue", "--noheader"))
+    assert rows(folder) == serial
+
+
+def test_ray_makes_the_run_that_one_process_makes_with_a_raylet_killed(
+    ray_cluster: Any, serial: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    folder = tmp_path / "run"
+    run = begin(folder, "executor=ray", f"executor.ray.address={ray_cluster.address}", *FOUR)
+    until(lambda: finished(folder) >= 4, run)
+    ray_cluster.kill("n1")
+    assert finished(folder) < SLICES
+    end(run)
+    assert rows(folder) == serial
