@@ -108,6 +108,7 @@ def test_figures_are_typed_without_quotes(line: Line) -> None:
         (["sam=vit_x"], "sam=vit_x does not exist: the nearest is sam=vit_"),
         (["+typo=1"], "typo is not a key of the configuration: the nearest is"),
         (["sam.points_per_side=0"], "sam.points_per_side=0 is out of range: allowed is 1 to 256"),
+        (["-m", "hydra/launcher=rq"], "not installed: pip install hydra-rq-launcher"),
         (["--cfg", "job", "sam=vit_x"], "sam=vit_x does not exist"),
         (["resume=true"], "there is no unfinished run of phantom_cc359"),
         (["resume=true", "hydra.run.dir=nowhere"], "nowhere holds no unfinished run"),

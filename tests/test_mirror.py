@@ -10,8 +10,8 @@ PACKAGE = TESTS.parent / "src" / "salip_exp"
 BESIDE = {"benchmarks", "browser", "docs", "faults", "of_0_1_0", "outside", "tools"}
 # About what several modules do together, or about a promise that no single one keeps.
 BEHAVIOURS = {
-    "cache/keys", "cache/memory", "cache/processes", "cache/tidy", "cascade/selection", "data/said",
-    "evaluation/circumference", "evaluation/comparison", "evaluation/public_metrics", "engines/runs", "experiments/experiment",
+    "cache/keys", "cache/memory", "cache/processes", "cache/tidy", "cascade/selection", "data/said", "engines/runs",
+    "evaluation/circumference", "evaluation/comparison", "evaluation/public_metrics", "experiments/experiment",
     "floors", "methods/against_public_packages", "methods/methods", "methods/oracle", "methods/stages", "mirror",
     "networks/arithmetic", "networks/embedded/files", "packaging", "runs/of_0_1_0", "runs/outside_score",
     "settings/conf", "tracking/faults", "tracking/settings", "tracking/typed", "training/checkpoint",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,15 @@ def finished(folder: Path) -> int:
     return len(list((folder / "cases").glob("[!.]*.json")))
 
 
+def give_notice(slurm: Any, until: Callable[..., None]) -> None:
+    """Tell all jobs that run, as SLURM does before their time is up, and wait until they are queued again."""
+    jobs = slurm.ask("squeue", "--noheader", "--array", "--states=running", "--format=%i").split()
+    for job in jobs:
+        slurm.ask("scancel", "--signal=USR1", job)
+    for job in jobs:
+        until(lambda job=job: slurm.queued_again(job))
+
+
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     folder = tmp_path_factory.mktemp("serial") / "run"
@@ -82,11 +92,7 @@ def test_jobs_that_are_given_notice_go_on_later(
     folder = tmp_path / "run"
     run = begin(folder, "executor=slurm", *FOUR)
     until(lambda: finished(folder) >= 4, run)
-    jobs = slurm.ask("squeue", "--noheader", "--array", "--states=running", "--format=%i").split()
-    for job in jobs:
-        slurm.ask("scancel", "--signal=USR1", job)
-    for job in jobs:
-        until(lambda job=job: slurm.queued_again(job), run)
+    give_notice(slurm, until)
     assert finished(folder) < SLICES
     end(run)
     assert rows(folder) == serial
@@ -100,6 +106,46 @@ def test_a_detached_run_needs_nobody(slurm: Any, serial: Any, tmp_path: Path, un
     until(lambda: (folder / "summary.json").exists())
     until(lambda: not slurm.ask("squeue", "--noheader"))
     assert rows(folder) == serial
+
+
+def script_of_the_guide(folder: Path) -> str:
+    """The guide's script for `sbatch`, with this run, this folder and four tasks in place of the reader's."""
+    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text("utf-8")
+    (script,) = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    for old, new in {
+        "--array=1-64": "--array=1-4",
+        "--output=": f"--output={folder.parent}/",
+        "python -m": f"{sys.executable} -m",
+        "dataset=cc359 dataset.root=/data/cc359": " ".join([*RUN, *FOUR]),
+        "/data/runs/cc359": str(folder),
+    }.items():
+        assert script.count(old) == 1, old
+        script = script.replace(old, new)
+    return script
+
+
+def test_the_script_of_the_guide_queues_itself_again(
+    slurm: Any, serial: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    folder, script = tmp_path / "run", tmp_path / "job.sh"
+    script.write_text(script_of_the_guide(folder))
+    slurm.ask("sbatch", str(script))
+    until(lambda: finished(folder) >= 4)
+    give_notice(slurm, until)
+    assert finished(folder) < SLICES
+    until(lambda: not slurm.ask("squeue", "--noheader"))
+    assert rows(folder) == serial
+
+
+def test_runs_of_a_sweep_go_to_slurm_by_hydra_s_own_launcher(slurm: Any, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    few = ["dataset.limit=2", "seed=1,2", f"outputs={tmp_path}", "hydra.launcher.timeout_min=10"]
+    done = subprocess.run(
+        [sys.executable, "-m", "salip_exp", "-m", *RUN, *few, "hydra/launcher=submitit_slurm"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("summary.json"))) == 2
 
 
 def test_ray_makes_the_run_that_one_process_makes_with_a_raylet_killed(

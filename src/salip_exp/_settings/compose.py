@@ -93,7 +93,17 @@ def explain(error: Exception) -> ConfigError:
     return ConfigError(f"the configuration cannot be composed: {first_line(error.__cause__ or error)}")
 
 
+_PLUGINS = {
+    **dict.fromkeys(["launcher/submitit_slurm", "launcher/submitit_local"], "hydra-submitit-launcher"),
+    **{f"launcher/{name}": f"hydra-{name}-launcher" for name in ("joblib", "ray", "rq")},
+    **{f"sweeper/{name}": f"hydra-{name}-sweeper" for name in ("optuna", "ax", "nevergrad")},
+}
+"""Options of Hydra's own groups that come with packages of Hydra's makers."""
+
+
 def _unknown_option(path: str, options: Sequence[str]) -> str:
     group, _, name = path.rpartition("/")
+    if package := _PLUGINS.get(path.removeprefix("hydra/")):
+        return f"{group}={name} is a plugin of Hydra's, which is not installed: pip install {package}"
     near = get_close_matches(name, options, n=1, cutoff=0.0)[0]
     return f"{group}={name} does not exist: the nearest is {group}={near} (there are {', '.join(options)})"

@@ -120,6 +120,8 @@ class _Package(_Looked, ImportlibResourcesConfigSource):
     """The files of a package."""
 
 
+# Where a launcher starts a job in another process, Hydra registers its own, and leaves these alone for their names.
+_Folder.__name__, _Package.__name__ = FileConfigSource.__name__, ImportlibResourcesConfigSource.__name__
 SourcesRegistry.instance().types |= {"file": _Folder, "pkg": _Package}
 
 
