@@ -66,6 +66,14 @@ def test_where_nothing_is_wrong_the_run_can_start(config: Make, capsys: pytest.C
     assert not Path(str(chosen.cache.folder)).exists()
 
 
+def test_an_executor_whose_programs_are_not_here_is_an_error(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    for name, level in (("slurm", Level.error), ("processes", Level.ok)):
+        (found,) = device.executor_findings(config(f"executor={name}"))
+        assert found.level is level and name in found.said
+    assert not list(device.executor_findings(config()))
+
+
 def test_every_area_is_looked_at(config: Make) -> None:
     areas = [each.area for each in findings(config())]
     assert list(dict.fromkeys(areas)) == [

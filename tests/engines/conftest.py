@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ class RealSlurm:
         self.ask("scontrol", "update", f"jobid={job}", "starttime=now+3seconds")
         return True
 
+    def kill(self, node: str) -> None:
+        """End a node's daemon and all that works there, as a power cut would."""
+        self.started[node].kill()
+        self.started[node].wait()
+        for each in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                here = f"SLURMD_NODENAME={node}".encode() in (each / "environ").read_bytes().split(b"\0")
+                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+                if here and b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes():
+                    os.kill(parent, signal.SIGKILL)
+                if here:
+                    os.kill(int(each.name), signal.SIGKILL)
+
     def idle(self) -> bool:
         answer = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], capture_output=True, text=True, check=False)
         return answer.stdout.split() == ["idle", "idle"]
@@ -125,6 +139,8 @@ def slurm(slurm_daemons: RealSlurm, until: Callable[..., None]) -> Iterator[Real
     slurm_daemons.ask("scancel", "--me")
     until(lambda: not slurm_daemons.ask("squeue", "--noheader"))
     for node in ("n1", "n2"):
+        if slurm_daemons.started[node].poll() is not None:
+            slurm_daemons.node(node)
         if "DRAIN" in slurm_daemons.ask("scontrol", "show", "node", node):
             slurm_daemons.ask("scontrol", "update", f"nodename={node}", "state=undrain")
     until(slurm_daemons.idle)

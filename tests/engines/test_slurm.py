@@ -59,6 +59,21 @@ def test_a_drained_node_and_a_killed_worker(
     assert len(places.done()) == 3
 
 
+def test_jobs_of_a_node_that_is_lost_begin_again_on_another(
+    slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    crew = begin(places, tmp_path / "logs", n=3)
+    until(lambda: len(places.begun()) == 3)
+    lost = places.begun().count("n1")
+    slurm.kill("n1")
+    until(lambda: list(crew.states().values()).count("waiting") == lost)
+    places.go()
+    for job in crew.ids:
+        until(lambda job=job: crew.states()[job] == "finished" or slurm.queued_again(job))
+    until(lambda: set(crew.states().values()) == {"finished"})
+    assert set(places.done()) == {"n2"}
+
+
 def test_a_job_that_is_queued_again_begins_its_command_anew(
     slurm: Any, places: Any, tmp_path: Path, until: Callable[..., None]
 ) -> None:

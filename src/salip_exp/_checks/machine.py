@@ -9,10 +9,11 @@ from pathlib import Path
 
 from salip_exp._checks.finding import Finding, failure, fine, warning
 from salip_exp._checks.inputs import Data, missing
+from salip_exp._engines.base import engine
 from salip_exp._files import cache_folder, prove_writable
 from salip_exp.cache.store import folder_of
 from salip_exp.cascade.options import crop_boxes, most_candidates
-from salip_exp.config import CacheMode, Config
+from salip_exp.config import CacheMode, Config, ExecutorName
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.networks.registry import entry_of
@@ -42,6 +43,18 @@ def device_findings(config: Config) -> Iterator[Finding]:
             yield fine(_DEVICE, f"{why}: the embedded networks are small enough for a CPU")
         return
     yield from _gpu(config)
+
+
+def executor_findings(config: Config) -> Iterator[Finding]:
+    """An executor that is not installed, or whose programs are not here."""
+    if config.executor.name is ExecutorName.serial:
+        return
+    try:
+        engine(config.executor)
+    except SalipError as error:
+        yield failure("executor", error)
+    else:
+        yield fine("executor", f"{config.executor.name} can start workers from here")
 
 
 def bytes_needed(config: Config) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from salip_exp._checks.finding import Finding, Level
 from salip_exp._checks.inputs import DATA, TEXT, look, text_findings, weights_findings
-from salip_exp._checks.machine import device_findings, disk_findings, folder_findings
+from salip_exp._checks.machine import device_findings, disk_findings, executor_findings, folder_findings
 from salip_exp._checks.settings import settings_findings, tracker_findings
 from salip_exp._console import wide_console
 from salip_exp._settings.organs import of_organs
@@ -59,6 +59,7 @@ def _findings(config: Config) -> Iterator[Finding]:
     yield from folder_findings(config)
     yield from weights_findings(config)
     yield from device_findings(config)
+    yield from executor_findings(config)
     yield from tracker_findings(config)
     data = look(config)
     yield from data.findings

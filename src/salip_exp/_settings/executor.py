@@ -9,7 +9,7 @@ from salip_exp.config import Config, ExecutorName, Task
 
 AUTO = "auto"
 _NTH = re.compile(r"(\d{1,6})/([1-9]\d{0,5})")
-_CARRIED = {Task.run, Task.tune, Task.experiment}
+_CARRIED = {Task.run, Task.tune, Task.experiment, Task.check}  # a check takes the overrides of what it is about
 
 
 def shard_of(shard: str) -> tuple[int, int] | None:
