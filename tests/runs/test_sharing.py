@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import faulthandler
+import fcntl
 import json
 import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +18,10 @@ import pytest
 
 from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
+from salip_exp.runs import runner
 from salip_exp.runs.claims import Board
 from salip_exp.runs.folder import State, claim, read_run
-from salip_exp.runs.shards import read_plan
+from salip_exp.runs.shards import read_plan, write_plan
 
 FORK = multiprocessing.get_context("fork")
 FAST = ExecutorConfig(workers=3, beat_s=0.1, dead_after_s=5.0)
@@ -42,6 +47,7 @@ def work(fakes, folder: Path, shard: str = "auto", pause: float = 0.0, **changes
 def started(fakes, folder: Path, **changes):
     def child() -> None:
         os.setsid()
+        faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)  # one that waits for ever says where
         os._exit(work(fakes, folder, **changes))
 
     process = FORK.Process(target=child)
@@ -190,6 +196,46 @@ def test_who_finds_the_run_being_ended_leaves_it_to_the_other(fakes, tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
     assert work(fakes, tmp_path / "run", shard="3/3") == 0
     assert read_run(tmp_path / "run").label is State.finished
+
+
+def test_a_file_system_without_locks_will_do_and_the_run_is_ended_once(fakes, serial, tmp_path, monkeypatch):
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    workers = [started(fakes, tmp_path / "run", pause=0.01) for _ in range(3)]
+    for each in workers:
+        each.join()
+    assert [each.exitcode for each in workers] == [0, 0, 0]
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+    with pytest.raises(EnvironmentFault, match="cannot be locked"):
+        fakes.run_fake(tmp_path / "other")
+
+
+def test_of_two_plans_at_once_the_later_one_is_worked_by(fakes, serial, tmp_path, monkeypatch):
+    real = runner.work
+
+    def overtaken(begun, board, stop) -> None:
+        monkeypatch.setattr(runner, "work", real)
+        write_plan(tmp_path / "run", begun.run.identity, board.plan.shards)
+        real(begun, board, stop)
+
+    monkeypatch.setattr(runner, "work", overtaken)
+    assert work(fakes, tmp_path / "run") == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def test_the_end_that_a_worker_died_over_is_made_by_the_next(fakes, serial, tmp_path):
+    def dies() -> None:
+        runner._sum_up = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        work(fakes, tmp_path / "run")
+
+    child = FORK.Process(target=dies)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL and not (tmp_path / "run" / "summary.json").exists()
+    assert work(fakes, tmp_path / "run") == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
 
 
 def test_a_record_that_is_gone_when_the_run_is_ended_is_made_again(fakes, serial, tmp_path):

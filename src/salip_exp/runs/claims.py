@@ -114,6 +114,14 @@ class Board:
         self.latest(self._mine)
         return all(each in self._done for each in self._mine)
 
+    def take_end(self) -> Hold | None:
+        """The end of the run, which is claimed as a shard is, after all of them; None where another worker has it."""
+        number = len(self.plan.shards)
+        claims = self.latest([number])
+        if claims and self.stand(claims[0]) not in (Stand.waiting, Stand.dead):
+            return None
+        return self._claim(number, claims[0] if claims else None)
+
     def latest(self, shards: Iterable[int]) -> list[Claim]:
         """The last claim on each of these shards that has one; those that are done are read once."""
         wanted = [each for each in shards if each not in self._done]
@@ -149,7 +157,7 @@ class Board:
             pid=os.getpid(),
             job=_job(),
             since=time.time(),
-            cases=len(self.plan.shards[shard]),
+            cases=len(self.plan.shards[shard]) if shard < len(self.plan.shards) else 0,
             every=self.config.beat_s,
             at=before.at if before is not None and lost else None,
             lost=lost,
@@ -197,6 +205,8 @@ class Hold:
             EnvironmentFault: the run was begun anew by somebody else, or the folder is gone.
             OSError: the disk is full.
         """
+        if not self.board.place.is_dir():
+            raise EnvironmentFault(f"{self.board.place} is gone: the run was ended, or begun anew, by somebody else")
         with self._lock:
             self.claim = replace(self.claim, beat=self.claim.beat + 1, **changes)
             path = self.board.path(self.claim.shard, self.claim.turn)

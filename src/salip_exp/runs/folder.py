@@ -121,7 +121,7 @@ class InUse(EnvironmentFault):
 
 
 @contextmanager
-def claim(folder: Path, wait: bool = False) -> Iterator[None]:
+def claim(folder: Path, wait: bool = False, locks: bool = True) -> Iterator[None]:
     """Make the folder of a run, a study, a training or an experiment, and keep every other process out of it.
 
     From then on it outlasts a power cut, drafts of killed processes are gone, and whatever is written below it is
@@ -129,6 +129,7 @@ def claim(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Args:
         wait: for another process that is at work in it, however long.
+        locks: whether it must be locked; without, a file system that has no locks will do.
 
     Raises:
         InUse: another process is at work in it.
@@ -147,7 +148,9 @@ def claim(folder: Path, wait: bool = False) -> Iterator[None]:
         ) from error
     except OSError as error:
         lock.release()
-        raise EnvironmentFault(_unusable(folder, error)) from error
+        if locks or error.errno not in NO_LOCKS:
+            raise EnvironmentFault(_unusable(folder, error)) from error
+        keep(folder)
     try:
         clear_drafts(folder)
         yield

@@ -140,21 +140,23 @@ def _work(
         0, or the code of the signal that ended it; what it held is free for others then.
     """
     begun = _begun(config, folder, command, lab, choose)
-    board = _joined(begun.run)
-    if board is None:
-        sys.stderr.write(f"{folder} is finished: nothing is left to do\n")
-        return 0
-    keep(folder)
-    try:
-        with begun.parts("cases"), stoppable() as stop:
-            work(begun, board, stop)
-        if stop.code is not None:
-            return _dropped(begun.run, board, stop.code)
-        return _ended_by_one(begun, board, lab, listeners) if board.finished else 0
-    except EnvironmentFault:
-        if (folder / File.summary).exists():  # others have ended it, and taken its shards away, while this one looked
-            return 0
-        raise
+    while (board := _joined(begun.run)) is not None:
+        keep(folder)
+        try:
+            with begun.parts("cases"), stoppable() as stop:
+                work(begun, board, stop)
+            if stop.code is not None:
+                return _dropped(begun.run, board, stop.code)
+            return _ended_by_one(begun, board, lab, listeners) if board.finished else 0
+        except EnvironmentFault:
+            if (folder / File.summary).exists():  # others have ended it, and taken its shards away meanwhile
+                return 0
+            plan = _plan_of(begun.run)
+            if plan is None or plan.token == board.plan.token:
+                raise
+            # Where there are no locks two may have cut the same run at once: the later one's shards are taken.
+    sys.stderr.write(f"{folder} is finished: nothing is left to do\n")
+    return 0
 
 
 def _joined(run: Run) -> Board | None:
@@ -168,7 +170,7 @@ def _joined(run: Run) -> Board | None:
     only = shard_of(config.shard)
     plan = _plan_of(run)
     if plan is None:
-        with claim(folder, wait=True):
+        with claim(folder, wait=True, locks=False):
             plan = _plan_of(run)
             if plan is None:
                 if is_complete(folder) and read_identity(folder) == run.identity:
@@ -191,10 +193,11 @@ def _plan_of(run: Run) -> Plan | None:
 def _ended_by_one(begun: Begun, board: Board, lab: Lab, listeners: Sequence[Listener]) -> int:
     """End a run whose shards are all done, once; 0 where another worker is at that, or was."""
     run = begun.run
+    end = board.take_end()
+    if end is None:
+        return 0
     try:
-        with claim(run.folder):
-            if is_complete(run.folder):
-                return 0
+        with end.held(), claim(run.folder, locks=False):
             for each in listeners:
                 each.began(run)
             gather(begun, board, listeners)
