@@ -133,8 +133,9 @@ def slurm_daemons(tmp_path_factory: pytest.TempPathFactory, until: Callable[...,
 
 
 @pytest.fixture
-def slurm(slurm_daemons: RealSlurm, until: Callable[..., None]) -> Iterator[RealSlurm]:
-    """Two idle nodes without jobs, before and after."""
+def slurm(slurm_daemons: RealSlurm, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSlurm]:
+    """Two idle nodes without jobs, before and after; its crews may ask as often as they like."""
+    monkeypatch.setattr("salip_exp._engines.slurm._ASK_S", 0.0)
     yield slurm_daemons
     slurm_daemons.ask("scancel", "--me")
     until(lambda: not slurm_daemons.ask("squeue", "--noheader"))

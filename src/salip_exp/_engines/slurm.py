@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._engines._program import last_line, read_code, run, write_code
-from salip_exp._engines.base import RUNNING, WAITING, Command, ended, environment_of_workers, failed
+from salip_exp._engines.base import RUNNING, WAITING, Command, ended, environment_of_workers
 from salip_exp._environment import environment_of_children, handing_on
 from salip_exp._wording import brief
 from salip_exp.config import ExecutorConfig
@@ -35,6 +35,7 @@ _FOR_EVER = 10**6  # times that a job may be queued again
 _NOTICES = {128 + signal.SIGUSR1, 128 + signal.SIGUSR2}
 _GONE_S = 300.0  # for SLURM to end what was cancelled
 _POLL_S = 0.5
+_ASK_S = 10.0  # between two questions about jobs: a queue serves many
 _ON_NODES = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
 
 
@@ -135,25 +136,27 @@ class _Jobs:
     def __init__(self, outputs: Mapping[str, Path], logs: Path) -> None:
         self._outputs = dict(outputs)
         self._logs = logs
-        self._known = dict.fromkeys(self._outputs, WAITING)
+        self._queue = dict.fromkeys(self._outputs, "PENDING")
+        self._asked = 0.0
 
     @property
     def ids(self) -> Sequence[str]:
         return list(self._outputs)
 
     def states(self) -> Mapping[str, str]:
-        queued = _queued()
-        if queued is not None:  # else SLURM does not answer, which says nothing about the jobs
-            self._known = {id: self._state(id, queued.get(id)) for id in self._outputs}
-        return dict(self._known)
+        if time.monotonic() - self._asked > _ASK_S:
+            self._asked = time.monotonic()
+            queued = _queued()
+            self._queue = self._queue if queued is None else queued  # no answer says nothing about the jobs
+        return {id: self._state(id, self._queue.get(id)) for id in self._outputs}
 
     def _state(self, id: str, in_queue: str | None) -> str:
+        if in_queue is not None and in_queue not in _ON_NODES:
+            return WAITING  # once more, perhaps, whatever it ended with before
         code = read_code(_code(self._logs, id))
-        if code is not None:
-            return ended(code)
-        if in_queue is None:
-            return failed(None)
-        return RUNNING if in_queue in _ON_NODES else WAITING
+        if code is None and in_queue is not None:
+            return RUNNING
+        return ended(code)
 
     def last_line(self, id: str) -> str:
         return last_line(self._outputs[id])
