@@ -20,7 +20,7 @@ from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
 from salip_exp.runs import runner
 from salip_exp.runs.claims import Board
-from salip_exp.runs.folder import State, claim, read_run
+from salip_exp.runs.folder import State, read_run
 from salip_exp.runs.shards import read_plan, write_plan
 
 FORK = multiprocessing.get_context("fork")
@@ -47,7 +47,7 @@ def work(fakes, folder: Path, shard: str = "auto", pause: float = 0.0, **changes
 def started(fakes, folder: Path, **changes):
     def child() -> None:
         os.setsid()
-        faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)  # one that waits for ever says where
+        faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)  # one that waits for ever says where
         os._exit(work(fakes, folder, **changes))
 
     process = FORK.Process(target=child)
@@ -191,9 +191,10 @@ def test_a_worker_of_another_run_is_refused(fakes, tmp_path):
 def test_who_finds_the_run_being_ended_leaves_it_to_the_other(fakes, tmp_path):
     for i in (1, 2):
         assert work(fakes, tmp_path / "run", shard=f"{i}/3") == 0
-    with claim(tmp_path / "run"):
+    other = Board(tmp_path / "run", read_plan(tmp_path / "run"), FAST)
+    with other.take_end().held():
         assert work(fakes, tmp_path / "run", shard="3/3") == 0
-    assert not (tmp_path / "run" / "summary.json").exists()
+        assert not (tmp_path / "run" / "summary.json").exists()
     assert work(fakes, tmp_path / "run", shard="3/3") == 0
     assert read_run(tmp_path / "run").label is State.finished
 

@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from salip_exp._files import from_json, is_alive, read_small, write_bytes
+from salip_exp._files import from_json, is_alive, keep, read_small, write_bytes
 from salip_exp._settings.folders import File
 from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
@@ -86,6 +86,7 @@ class Board:
         self._last: dict[int, Claim] = {}
         self._signs: dict[tuple[int, int], tuple[int, float]] = {}
         self._worker = uuid.uuid4().hex[:12]
+        self._cut = _which(self.place.parent / File.plan)
 
     def take(self) -> Hold | None:
         """A shard that nobody has, or whose worker has let it go or died; None where there is none for now.
@@ -101,6 +102,15 @@ class Board:
             if self.stand(claim) in (Stand.waiting, Stand.dead) and (held := self._claim(claim.shard, claim)):
                 return held
         return None
+
+    def require_plan(self) -> None:
+        """Prove that the run is still cut as it was.
+
+        Raises:
+            EnvironmentFault: it was ended, or begun anew, by somebody else.
+        """
+        if not (self.place.is_dir() and self._cut == _which(self.place.parent / File.plan)):
+            raise EnvironmentFault(f"{self.place} is gone: the run was ended, or begun anew, by somebody else")
 
     @property
     def finished(self) -> bool:
@@ -172,6 +182,7 @@ class Board:
                 f"{path} cannot be written ({error.strerror}): the run was begun anew by somebody else, or the folder "
                 "is gone or full"
             ) from error
+        keep(self.place)  # from here on nothing is written there once it is gone
         hold = Hold(self, claim)
         hold.write()
         return hold
@@ -205,8 +216,6 @@ class Hold:
             EnvironmentFault: the run was begun anew by somebody else, or the folder is gone.
             OSError: the disk is full.
         """
-        if not self.board.place.is_dir():
-            raise EnvironmentFault(f"{self.board.place} is gone: the run was ended, or begun anew, by somebody else")
         with self._lock:
             self.claim = replace(self.claim, beat=self.claim.beat + 1, **changes)
             path = self.board.path(self.claim.shard, self.claim.turn)
@@ -255,6 +264,15 @@ def _is_fresh(board: Board, claim: Claim) -> bool:
     except OSError:
         return False
     return age < _SKEW_S + 3 * claim.every
+
+
+def _which(plan: Path) -> tuple[int, int] | None:
+    """Which file a plan is; None where there is none."""
+    try:
+        found = plan.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _turns(place: Path) -> dict[int, int]:

@@ -25,7 +25,7 @@ from salip_exp.runs._process import stoppable
 from salip_exp.runs._volumes import write_volumes
 from salip_exp.runs.candidates import write_candidates
 from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.folder import InUse, State, claim, require_new, write_json, write_status
+from salip_exp.runs.folder import State, claim, require_new, write_json, write_status
 from salip_exp.runs.lab import Lab
 from salip_exp.runs.listener import Listener, Run, heard_to_the_end
 from salip_exp.runs.masks import write_masks
@@ -196,16 +196,15 @@ def _ended_by_one(begun: Begun, board: Board, lab: Lab, listeners: Sequence[List
     end = board.take_end()
     if end is None:
         return 0
-    try:
-        with end.held(), claim(run.folder, locks=False):
+    with claim(run.folder, wait=True, locks=False):
+        with end.held():
             for each in listeners:
                 each.began(run)
             gather(begun, board, listeners)
             _sum_up(begun, lab, listeners)
-            drop_plan(run.folder)
-            return _tell(run, listeners)
-    except InUse:
-        return 0
+            end.write(stand=Stand.done)
+        drop_plan(run.folder)
+        return _tell(run, listeners)
 
 
 def _dropped(run: Run, board: Board, code: int) -> int:

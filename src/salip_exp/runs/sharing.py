@@ -86,6 +86,7 @@ def work(begun: Begun, board: Board, stop: Stop) -> None:
         if hold is None:
             if board.exhausted:
                 return
+            board.require_plan()
             time.sleep(min(_LOOK_S, board.config.dead_after_s))
             continue
         with hold.held():
