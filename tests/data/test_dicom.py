@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import tracemalloc
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,3 +240,21 @@ def test_a_mask_of_another_grid_is_refused(tmp_path: Path, config: Callable[...,
         slice_refs("v", "g", first, tmp_path / "m.nii.gz", config("folder"))[0].load()
     with pytest.raises(CaseError, match="shape and kind"):
         read_target(tmp_path / "m.nii.gz", None, first)
+
+
+@pytest.mark.fault("B5")
+def test_a_file_that_unpacks_to_a_gigabyte_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", np.zeros((8, 8), np.uint16))
+    whole, start = path.read_bytes(), path.read_bytes().index(b"1.2.840.10008.1.2.1\0")
+    meta = whole[:start] + b"1.2.840.10008.1.2.1.99" + whole[start + 20 : start + 20]
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = b"".join(squeeze.compress(bytes(1 << 24)) for _ in range(64)) + squeeze.flush()
+    path.write_bytes(meta + packed)
+    dicom._heads.cache_clear()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CaseError, match="is deflated DICOM") as caught:
+            dicom.read_single(path, Volume())
+        assert caught.value.code == "E_FORMAT" and tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()

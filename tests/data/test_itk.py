@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,3 +212,27 @@ def test_a_header_that_ends_the_reader_of_itk_is_refused(tmp_path: Path, field: 
     (tmp_path / "a.nrrd").write_bytes(NRRD_HEADER.replace("type", field).encode() + bytes(range(8)))
     with pytest.raises(CaseError, match="cannot be read"):
         read_volume(tmp_path / "a.nrrd")
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize("packing", ["gzip", "bzip2"])
+def test_voxels_that_unpack_to_more_than_the_header_promises_are_not_unpacked(tmp_path: Path, packing: str) -> None:
+    packed = {"gzip": gzip.compress, "bzip2": bz2.compress}[packing](bytes(1 << 26))
+    (tmp_path / "a.nrrd").write_bytes(NRRD_HEADER.replace("raw", packing).encode() + packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CaseError, match=r"holds more than|cut short"):
+            read_volume(tmp_path / "a.nrrd")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_damage_in_packed_voxels_is_told_by_their_checksum(tmp_path: Path, ending: str) -> None:
+    path = written(tmp_path / f"a.{ending}")
+    whole = bytearray(path.read_bytes())
+    whole[-3] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(CaseError, match="cannot be read"):
+        read_volume(path)

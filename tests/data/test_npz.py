@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from salip_exp.data import _npz as npz
 from salip_exp.data.case import Dataset
 from salip_exp.data.volumes import read_volume
 from salip_exp.errors import CaseError
@@ -55,3 +57,43 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(CaseError, match="Bad CRC"):
         read_volume(tmp_path / "a.npz")
+
+
+@pytest.mark.fault("B8")
+def test_a_table_of_contents_is_counted_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("imgs.npy", b"")
+        for number in range(12_000):
+            archive.writestr(f"{number:060}.npy", b"")
+    with pytest.raises(CaseError, match=r"its table of contents has 1,\d{3},\d{3} bytes, and 1,048,576 is") as caught:
+        npz.is_stack(path)
+    assert caught.value.code == "E_SIZE"
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (b"\x93NUMPY\2\0" + (1 << 30).to_bytes(4, "little") + b" " * (1 << 20), "a header of another version"),
+        (b"\x93NUMPY\1\0\x76\0{'descr': '<f8', 'fortran_order': False, 'shape': (9, 9)}", "cannot be read as NPZ"),
+    ],
+)
+def test_a_header_of_an_array_is_as_long_as_plain_numbers_have_it(tmp_path: Path, member: bytes, said: str) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("imgs.npy", member)
+    with pytest.raises(CaseError, match=said):
+        npz.read(path)
+
+
+def test_a_spacing_is_three_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", imgs=np.zeros((2, 3, 4)), spacing=np.ones(4))
+    with pytest.raises(CaseError, match=r"spacing has \(4,\) numbers"):
+        npz.read(tmp_path / "a.npz")
+
+
+def test_a_volume_without_spacing_has_no_figures_in_mm(tmp_path: Path, opened: Callable[..., Dataset]) -> None:
+    np.savez(tmp_path / "a.npz", imgs=np.zeros((2, 3, 5), np.uint8), gts=np.ones((2, 3, 5), np.uint8))
+    case = opened("folder", tmp_path, "files.layout=medsam_npz", "volume.axis=axial").refs[0].load()
+    assert case.spacing is None and "voxel size unknown" in case.notes

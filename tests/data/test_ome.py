@@ -218,3 +218,12 @@ def test_labels_are_chosen_and_endings_are_one(tmp_path: Path) -> None:
         "d",
         "e",
     ]
+
+
+@pytest.mark.fault("B2")
+def test_marks_of_an_xml_are_counted_before_it_is_parsed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.tif")
+    rewritten(path, "<LightPath/>", "<a/>" * 500_001)
+    with pytest.raises(CaseError, match="more than 500,000 marks") as caught:
+        ome.read(path)
+    assert caught.value.code == "E_SIZE"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from salip_exp.data.case import Dataset
+from salip_exp.data.readers._table import from_table
 from salip_exp.errors import DataError
 
 Save = Callable[..., Path]
@@ -56,3 +57,13 @@ def test_a_table_leads_out_of_the_root_only_where_links_may(listed: Callable[[st
     (tmp_path / "far.png").write_bytes((tmp_path / "data/b.png").read_bytes())
     dataset = listed(f"image\n{tmp_path / 'far.png'}\nb.png\n")
     assert len(dataset.refs) == 1 and dataset.excluded[0][1].startswith("E_PATH")
+
+
+@pytest.mark.fault("B8")
+def test_rows_are_counted_and_names_may_be_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image\n" + "a\n" * 500_000)
+    with pytest.raises(DataError, match="500,001 rows, and 500,000 is the limit"):
+        from_table(tmp_path / "t.csv", tmp_path)
+    (tmp_path / "t.csv").write_text(f"image\n{'a' * 5000}\n")
+    with pytest.raises(DataError, match="is not there"):
+        from_table(tmp_path / "t.csv", tmp_path)
