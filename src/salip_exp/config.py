@@ -329,6 +329,7 @@ class Files:
     channel: str | None = None  # of a layout whose images come in several; None: its first
     table: str | None = None  # in place of all of these: a CSV with the columns image, mask, group, subject
     label: int | str | None = None  # of a mask with several: the one to segment, by number, or by name where files tell
+    series: str | None = None  # of DICOM folders with several: the number of one, or most, for that with most slices
     labels: Any = None  # several organs, a run each: {liver: 1, kidneys: {label: 2, k: 2}}, or a list of names
     follow_links: bool = False  # follow symbolic links that leave the root
     dicom_seg: bool = False  # predictions of DICOM series as DICOM-SEG, too

@@ -258,3 +258,46 @@ def test_a_file_that_unpacks_to_a_gigabyte_is_refused_before_it_is_unpacked(tmp_
         assert caught.value.code == "E_FORMAT" and tracemalloc.get_traced_memory()[1] < 1 << 24
     finally:
         tracemalloc.stop()
+
+
+def study(folder: Path) -> None:
+    """A localizer of two slices, and a series of five, of which a report is a part."""
+    series(folder, VALUES[:, :, :2], TILTED, ["L0", "L1"])
+    for path in sorted(folder.iterdir()):
+        data = pydicom.dcmread(path)
+        data.SeriesInstanceUID, data.SeriesNumber = "9.9", 1
+        data.save_as(path.with_name(f"{path.name}.dcm"))
+        path.unlink()
+    for path in series(folder, VALUES, TILTED):
+        data = pydicom.dcmread(path)
+        data.SeriesNumber = 4
+        data.save_as(path)
+
+
+@pytest.mark.parametrize(("chosen", "slices"), [("4", 5), ("most", 5), ("1", 2)])
+def test_one_series_of_each_folder_is_chosen_by_number_or_by_slices(
+    tmp_path: Path, opened: Open, chosen: str, slices: int
+) -> None:
+    for name in ("p1", "p2"):
+        study(tmp_path / "scans" / name)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask = (VALUES[:, :, :slices] > 0).astype(np.uint8)
+        nib.save(nib.Nifti1Image(mask, TILTED), tmp_path / "masks" / f"{name}.nii.gz")
+    keys = ("files.images='scans/{id}/*'", "files.masks='masks/{id}.nii.gz'", "volume.axis=axial")
+    with pytest.raises(DataError, match=r"p1 holds the DICOM series 4 \(5 slices\), 1 \(2 slices\)") as caught:
+        opened("folder", tmp_path, *keys)
+    assert "dataset.files.series=most" in str(caught.value)
+    dataset = opened("folder", tmp_path, *keys, f"files.series={chosen}")
+    assert [ref.volume for ref in dataset.refs] == ["p1"] * slices + ["p2"] * slices
+    assert all(ref.load().mask is not None for ref in dataset.refs)
+    assert [each.said for each in dataset.beside] == [
+        f"2 DICOM series are left out ({', '.join(dataset.beside[0].names)}): dataset.files.series={chosen}"
+    ]
+    by_globs = opened("folder", tmp_path, "files.images=scans/**/*", f"files.series={chosen}", "volume.axis=axial")
+    assert {str(ref.volume) for ref in by_globs.refs} == {"p1", "p2"}
+
+
+def test_a_number_that_no_series_has_leaves_none_and_tells_so(tmp_path: Path, opened: Open) -> None:
+    study(tmp_path / "images" / "p")
+    with pytest.raises(DataError, match=r"2 DICOM series are left out .*: dataset\.files\.series=7"):
+        opened("folder", tmp_path, "files.series=7", "files.masks=null")

@@ -93,6 +93,7 @@ _LATER: dict[str, object] = {
     "files.dicom_seg": False,
     "files.labels": None,
     "files.layout": None,
+    "files.series": None,
     "files.table": None,
     "resize.masks": MaskOrder.threshold_first,
     "volume.display": Display.neurological,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp._files import PICTURE, open_file
+from salip_exp._wording import many, some
 from salip_exp.config import Volume
 from salip_exp.data import _frames as frames
 from salip_exp.data._labels import finite
@@ -41,13 +42,15 @@ class _Head:
 
     Attributes:
         stack: files that are alike in it are one volume; None: the file is one by itself.
-        series: a hash of the number of its series.
+        series: a hash of the unique number of its series.
+        number: SeriesNumber, as it is; the hash where there is none.
         plane: where it lies.
         frames: how many it holds.
     """
 
     stack: tuple[Any, ...] | None
     series: str
+    number: str
     plane: frames.Plane
     frames: int
 
@@ -107,6 +110,35 @@ def leaders(paths: Iterable[Path]) -> dict[Path, str | None]:
     return found
 
 
+MOST = "most"
+"""In place of the number of a series: that with the most slices."""
+
+
+def of_series(paths: Iterable[Path], wanted: str) -> list[Path]:
+    """Of files that stand for volumes and pictures, those of one series of each folder.
+
+    Args:
+        wanted: its SeriesNumber, or the hash that stands for it, or MOST.
+    """
+    if wanted != MOST:
+        return [path for path in paths if wanted in (_own(path).number, _own(path).series)]
+    largest: dict[Path, Path] = {}
+    for path in paths:
+        if slices(path) > slices(largest.setdefault(path.parent, path)):
+            largest[path.parent] = path
+    return list(largest.values())
+
+
+def slices(path: Path) -> int:
+    """How many slices the volume of a file has; 1 of a picture."""
+    return max(len(stack_of(path)), _own(path).frames)
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """The series of files, in words: what `of_series` chooses from."""
+    return some([f"{_own(path).number} ({many(slices(path), 'slice')})" for path in paths])
+
+
 def is_stack(path: Path) -> bool:
     """Whether a DICOM file is one of a volume, or holds one."""
     return _own(path).frames != 1 or len(stack_of(path)) > 1
@@ -128,7 +160,15 @@ def _heads(folder: Path, modified: int) -> dict[str, _Head]:
 
 _SHOWN = ("WindowCenter", "WindowWidth", "VOILUTFunction", "PhotometricInterpretation")
 _TOLD = (
-    *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames"),
+    *(
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+    ),
     *("PixelSpacing", *frames.GROUPS),
 )
 
@@ -139,10 +179,9 @@ def _head(path: Path) -> _Head:
         raise CaseError("E_READ", f"{path} is DICOM without a picture: remove it.")
     series = hashlib.sha256(str(header.get("SeriesInstanceUID", "")).encode()).hexdigest()[:8]
     number, plane = int(header.get("NumberOfFrames") or 1), frames.plane(header)
-    if not plane.known or number != 1:
-        return _Head(None, series, plane, number)
     lies = tuple(round(each, 4) for each in (*plane.directions, *plane.spacing))
-    return _Head((series, header.Rows, header.Columns, lies), series, plane, number)
+    stack = (series, header.Rows, header.Columns, lies) if plane.known and number == 1 else None
+    return _Head(stack, series, str(header.get("SeriesNumber") or series), plane, number)
 
 
 @contextmanager

@@ -170,3 +170,10 @@ def test_n6_the_mask_of_a_mac_belongs_to_the_image_of_another_machine(
     suffix = unicodedata.normalize("NFC", "_mäsk")
     dataset = opened("folder", tmp_path, f"files.mask_suffix={suffix}")
     assert ids(dataset) == [one] and dataset.refs[0].load().mask is not None
+
+
+def test_a_root_that_is_a_file_is_told_how_it_is_taken(tmp_path: Path, volume: Save, opened: Open) -> None:
+    path = volume(tmp_path / "my scan.nii.gz", np.ones((3, 4, 5), np.uint8))
+    with pytest.raises(DataError, match=r"is a file: for it alone dataset\.root=.* dataset\.files\.images='my scan"):
+        opened("folder", path)
+    assert len(opened("folder", tmp_path, "files.images='my scan.nii.gz'").refs) == 3

@@ -176,6 +176,12 @@ def test_labels_and_channels_go_by_the_names_that_dataset_json_gives(
         opened("folder", tmp_path, *keys, "files.label=1", "files.channel=FLAIR")
 
 
+def test_a_channel_without_a_number_is_none(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "dataset.json").write_text('{"modality": {"x": "CT"}}')
+    with pytest.raises(ConfigError, match="channel=CT is no channel of"):
+        opened("folder", tmp_path, "files.layout=nnunet", "files.channel=CT")
+
+
 def test_a_layout_with_a_mask_for_each_organ_asks_which(tmp_path: Path, volume: Save, opened: Open) -> None:
     tree(tmp_path, volume, TREES["totalsegmentator"][0])
     with pytest.raises(ConfigError, match=r"label=NAME \(there are liver, spleen\)"):

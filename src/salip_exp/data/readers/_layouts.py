@@ -71,7 +71,8 @@ def _channel(root: Path, files: keys.Files, tree: _Tree) -> str:
     if files.layout is not keys.Layout.nnunet or (len(wanted) == 4 and wanted.isdecimal()):
         return wanted
     names = _told(root, "channel_names", "modality")
-    number = wanted if wanted.isdecimal() else next((key for key, name in names.items() if name == wanted), None)
+    told = [each for each in names.items() if each[0].isdecimal()]
+    number = wanted if wanted.isdecimal() else next((key for key, name in told if name == wanted), None)
     if number is None:
         there = f"dataset.json names {some(list(names.values()))}" if names else "dataset.json names none"
         raise ConfigError(f"dataset.files.channel={wanted} is no channel of {root}: {there}; or give its number.")

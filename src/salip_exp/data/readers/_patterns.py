@@ -78,13 +78,15 @@ class Paired:
     Attributes:
         images, masks: paths by name.
         parts: what the pattern of images names, by name.
-        others: files that belong to one of these, as the slices of a series do.
+        others: files that belong to one of these, as the slices of a series do, or to what is passed over.
+        passed: images that were not chosen, a file of each.
     """
 
     images: Mapping[str, Path]
     masks: Mapping[str, Path]
     parts: Mapping[str, Mapping[str, str]]
     others: Sequence[Path] = ()
+    passed: Sequence[Path] = ()
 
     @property
     def both(self) -> int:

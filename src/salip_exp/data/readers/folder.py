@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from salip_exp.config import DatasetConfig, Layout
 from salip_exp.data import _dicom as dicom
 from salip_exp.data import _itk as itk
 from salip_exp.data import _npz as npz
-from salip_exp.data._left_out import LeftOut
+from salip_exp.data._left_out import LeftOut, left_out
 from salip_exp.data.case import Case, CaseRef, failing
 from salip_exp.data.datasets import Listing, Reader, gather
 from salip_exp.data.loading import picture_ref, slice_refs
@@ -40,6 +41,10 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         ConfigError: a glob or a pattern leads out of the root, or names what it cannot.
         DataError: two files have one name, or there are masks and none has the name of an image.
     """
+    if root.is_file():
+        raise DataError(
+            f"{root} is a file: for it alone dataset.root={root.parent} dataset.files.images={shlex.quote(root.name)}."
+        )
     require_folder(root, _LAYOUT)
     files = placed(root, config.files)
     config = replace(config, files=files)
@@ -55,6 +60,10 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     listing = gather(found.images, found.masks, root, config, refs, found.others)
     if not found.images:
         _require_elsewhere(root, config)
+    if found.passed:
+        names, why = [relative(path, root) for path in found.passed], f": dataset.files.series={files.series}"
+        passed = left_out("series", names, "DICOM [series is|series are] left out", why)
+        listing = replace(listing, beside=[*listing.beside, passed])
     proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
     if proposal is None:
         return listing
@@ -68,7 +77,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
 
 def _require_elsewhere(root: Path, config: DatasetConfig) -> None:
     """Raise DataError where there are images, none of them a mask by its name, in another place than was said."""
-    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links)))
+    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links), config)[0])
     if there and config.files.table is None and not likely_masks(root, there):
         raise DataError(
             f"{root} holds no images at dataset.files.images={config.files.images}, but elsewhere: "
@@ -78,7 +87,7 @@ def _require_elsewhere(root: Path, config: DatasetConfig) -> None:
 
 def _proposal(root: Path, config: DatasetConfig) -> Proposal | None:
     """The settings that would pair what lies anywhere below the root."""
-    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links)))
+    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links), config)[0])
     masks = likely_masks(root, there)
     known = set(masks)
     return propose(root, [path for path in there if path not in known], masks) if masks else None
@@ -92,8 +101,12 @@ def _by_patterns(root: Path, config: DatasetConfig) -> Paired:
     marks = [] if masks is None else _files(root, masks.glob, "masks", config)
     known = {path for path in marks if masks and masks != images and masks.read(relative(path, root)) is not None}
     pictures = [path for path in _files(root, images.glob, "images", config) if path not in known]
-    whole = _whole(pictures)
-    found = replace(pair(root, images, masks, list(whole), marks), others=_slices(whole))
+    whole, passed = _whole(pictures, config)
+    try:
+        found = pair(root, images, masks, list(whole), marks)
+    except DataError as error:
+        raise DataError(f"{error}{_choice(whole)}") from error
+    found = replace(found, others=_slices({**whole, **passed}), passed=list(passed))
     if found.images and found.masks and not found.both:
         raise DataError(unpaired(root, found.images, found.masks))
     return found
@@ -124,7 +137,7 @@ def _by_globs(root: Path, config: DatasetConfig) -> Paired:
     known = set(marks)
     pictures = [path for path in _files(root, files.images, "images", config) if path not in known]
     masks = by_name(marks, lambda path: _name(path, root, files.masks or "").removesuffix(composed(files.mask_suffix)))
-    whole = _whole(pictures)
+    whole, passed = _whole(pictures, config)
     folders = Counter(path.parent for path in whole)
 
     def name(path: Path) -> str:
@@ -137,8 +150,9 @@ def _by_globs(root: Path, config: DatasetConfig) -> Paired:
 
     images = by_name(whole, name)
     if images and masks and not masks.keys() & images.keys():
-        raise DataError(unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks]))
-    return Paired(images, masks, {}, _slices(whole))
+        said = unpaired(root, images, masks, [_name(path, root, files.masks or "") for path in marks])
+        raise DataError(f"{said}{_choice(whole)}")
+    return Paired(images, masks, {}, _slices({**whole, **passed}), list(passed))
 
 
 def _files(root: Path, pattern: str, key: str, config: DatasetConfig) -> list[Path]:
@@ -157,15 +171,36 @@ def _endings(pattern: str) -> tuple[str, ...]:
     return (*found, *(ending for package, endings in extras if find_spec(package) for ending in endings))
 
 
-def _whole(paths: Sequence[Path]) -> dict[Path, str | None]:
-    """The files that stand for an image, and the series of those that stand for one of many files.
+_Whole = dict[Path, str | None]
+"""Files that stand for an image, and the series of those that stand for one of many files."""
+
+
+def _whole(paths: Sequence[Path], config: DatasetConfig) -> tuple[_Whole, _Whole]:
+    """The files that stand for an image, and those that `dataset.files.series` passes over.
 
     DICOM without a picture is left for the account of what is not read.
     """
     slices = [path for path in paths if path.suffix.lower() not in (*PICTURES, *VOLUMES) and dicom.is_dicom(path)]
-    series = dicom.leaders(slices)
-    apart = set(slices)
-    return {path: series.get(path) for path in paths if path not in apart or path in series}
+    series, apart = dicom.leaders(slices), set(slices)
+    wanted = config.files.series
+    chosen = set(series) if wanted is None else set(dicom.of_series(series, wanted))
+    whole = {path: series.get(path) for path in paths if path not in apart or path in chosen}
+    return whole, {path: each for path, each in series.items() if path not in chosen}
+
+
+def _choice(whole: _Whole) -> str:
+    """What to say of folders that hold several series; nothing where none does."""
+    folders: dict[Path, list[Path]] = {}
+    for path, series in whole.items():
+        if series is not None:
+            folders.setdefault(path.parent, []).append(path)
+    several = next((each for each in folders.items() if len(each[1]) > 1), None)
+    if several is None:
+        return ""
+    return (
+        f" {several[0]} holds the DICOM series {dicom.listed(several[1])}: choose one of each folder by its number, "
+        f"dataset.files.series=N, or that of most slices by dataset.files.series={dicom.MOST}."
+    )
 
 
 def _slices(whole: Mapping[Path, str | None]) -> list[Path]:
