@@ -301,3 +301,19 @@ def test_a_number_that_no_series_has_leaves_none_and_tells_so(tmp_path: Path, op
     study(tmp_path / "images" / "p")
     with pytest.raises(DataError, match=r"2 DICOM series are left out .*: dataset\.files\.series=7"):
         opened("folder", tmp_path, "files.series=7", "files.masks=null")
+
+
+def test_an_image_of_a_table_may_be_a_folder_with_one_series(tmp_path: Path, opened: Open) -> None:
+    series(tmp_path / "d" / "p1", VALUES, TILTED)
+    nib.save(nib.Nifti1Image((VALUES > 0).astype(np.uint8), TILTED), tmp_path / "d" / "m.nii.gz")
+    (tmp_path / "t.csv").write_text("image,mask,subject\np1,m.nii.gz,s1\n")
+    keys = (f"files.table={tmp_path / 't.csv'}", "volume.axis=axial")
+    dataset = opened("folder", tmp_path / "d", *keys)
+    assert [ref.case_id for ref in dataset.refs] == [f"p1/axial_{n:03d}" for n in range(5)] and dataset.beside == []
+    assert all(ref.load().mask is not None and ref.subject == "s1" for ref in dataset.refs)
+    study(tmp_path / "d" / "p1")
+    with pytest.raises(DataError, match=r"line 2: .*p1 holds the DICOM series .*: name a file of one"):
+        opened("folder", tmp_path / "d", *keys)
+    (tmp_path / "t.csv").write_text("image\n.\n")
+    with pytest.raises(DataError, match="holds no DICOM series: name an image"):
+        opened("folder", tmp_path / "d", *keys)

@@ -204,7 +204,7 @@ def _require_one_of_fair_size(image: Image.Image, path: Path) -> None:
         raise CaseError("E_SIZE", f"{path} has {image.width} x {image.height} pixels: the limit is {MAX_PIXELS}.")
     # Not their number, for which a chain of any length would be followed.
     if getattr(image, "is_animated", False) or _untold_frames(image) > 1:
-        raise CaseError("E_DIMS", f"{path} holds several pictures: give one picture per file.")
+        raise CaseError("E_DIMS", f"{path} holds several pictures: give one picture per file, or a volume as .ome.tif.")
 
 
 def _untold_frames(image: Image.Image) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -125,3 +126,39 @@ def test_typed_as_it_stands_it_opens_the_folder(tmp_path: Path, picture: Save, o
         )
     cases = [ref.load() for ref in dataset.refs]
     assert len(cases) == 3 and all(case.mask is not None for case in cases)
+
+
+def proposed(root: Path, opened: Open) -> list[str]:
+    """What the error on a folder proposes, as a test sets it."""
+    with pytest.raises(DataError, match=r"but elsewhere: ") as caught:
+        opened("folder", root)
+    typed = str(caught.value).partition("elsewhere: ")[2]
+    keys = [each.removeprefix("dataset.") for each in shlex.split(typed) if each.startswith("dataset.")]
+    return [each if each.endswith("=null") else "='".join(each.split("=", 1)) + "'" for each in keys]
+
+
+def test_archives_a_coco_file_and_images_without_masks_are_proposed_as_such(
+    tmp_path: Path, picture: Save, opened: Open
+) -> None:
+    (tmp_path / "npz").mkdir()
+    np.savez(tmp_path / "npz" / "a.npz", imgs=np.zeros((8, 9), np.uint8), gts=np.ones((8, 9), np.uint8))
+    assert opened("folder", tmp_path / "npz", *proposed(tmp_path / "npz", opened)).refs[0].load().mask is not None
+    for name in ("1", "2"):
+        picture(tmp_path / "coco" / "train" / f"{name}.png")
+        picture(tmp_path / "scans" / "deep" / f"{name}.png")
+    told = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 12, "width": 16} for n in (1, 2)],
+        "annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 1, 6, 1, 6, 5, 1, 5]]}],
+        "categories": [{"id": 1, "name": "liver"}],
+    }
+    (tmp_path / "coco" / "train.json").write_text(json.dumps(told))
+    assert opened("folder", tmp_path / "coco", *proposed(tmp_path / "coco", opened)).refs[0].load().mask is not None
+    assert len(opened("folder", tmp_path / "scans", *proposed(tmp_path / "scans", opened)).refs) == 2
+
+
+def test_images_without_masks_at_their_place_are_told_nothing_of_the_kind(
+    tmp_path: Path, picture: Save, opened: Open
+) -> None:
+    picture(tmp_path / "images" / "a.png")
+    np.savez(tmp_path / "b.npz", imgs=np.zeros((8, 9), np.uint8))
+    assert [each.kind for each in opened("folder", tmp_path).beside] == ["unscored"]

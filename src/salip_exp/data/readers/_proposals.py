@@ -25,15 +25,16 @@ _LOOKED_AT, _COMPARED, _TRIED = 2000, 50, 8
 
 
 class Proposal(NamedTuple):
-    """Settings, as they are typed, and how many images they give a mask."""
+    """Settings, as they are typed, and how many images they give a mask, or take without one."""
 
     typed: str
     pairs: int
+    does: str = "pairs"
 
     @property
     def said(self) -> str:
         """In words."""
-        return f"{self.typed} pairs {self.pairs} of them"
+        return f"{self.typed} {self.does} {self.pairs} of them"
 
 
 def likely_masks(root: Path, files: Sequence[Path]) -> list[Path]:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from salip_exp._files import TooLarge, read_small
+from salip_exp.data import _dicom as dicom
 from salip_exp.data.paths import composed, stem
 from salip_exp.data.readers._patterns import PARTS, Paired
 from salip_exp.errors import DataError
@@ -17,7 +18,8 @@ _COLUMNS = ("image", "mask", *PARTS)
 def from_table(path: Path, root: Path) -> Paired:
     """The pairs of a CSV file with a line of names above: `image`, and `mask`, `group`, `subject`, `id` where wanted.
 
-    Paths are relative to the root. A case is named by `id`, or else by its image's path without ending.
+    Paths are relative to the root; that of an image may be a folder with one DICOM series. A case is named by `id`, or
+    else by its image's path without ending.
 
     Raises:
         DataError: the table cannot be read, has no column `image` or one of another name, names a file that is not
@@ -38,10 +40,21 @@ def from_table(path: Path, root: Path) -> Paired:
         name = composed(row.get("id") or (image.parent / stem(image)).as_posix())
         if (other := lines.setdefault(name.casefold(), line)) != line:
             raise DataError(f"{where}: its case has the name of that of line {other}, {name!r}: add a column id.")
-        images[name], parts[name] = root / image, row
+        images[name], parts[name] = _one_image(root / image, where), row
         if row.get("mask"):
             masks[name] = root / row["mask"]
     return Paired(images, masks, parts)
+
+
+def _one_image(path: Path, where: str) -> Path:
+    """An image, or the first file of the one DICOM series that a folder holds."""
+    if not path.is_dir():
+        return path
+    found = list(dicom.leaders(sorted(each for each in path.iterdir() if each.is_file() and dicom.is_dicom(each))))
+    if len(found) == 1:
+        return found[0]
+    there = f"the DICOM series {dicom.listed(found)}: name a file of one" if found else "no DICOM series: name an image"
+    raise DataError(f"{where}: {path} holds {there}.")
 
 
 def _is_there(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_bel
 from salip_exp.data.readers._coco import coco_ref, from_coco
 from salip_exp.data.readers._layouts import label_names, placed
 from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
-from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, propose_alone, unpaired
+from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
 from salip_exp.data.readers._table import from_table
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
@@ -41,7 +42,7 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         ConfigError: a glob or a pattern leads out of the root, or names what it cannot.
         DataError: two files have one name, or there are masks and none has the name of an image.
     """
-    if root.is_file():
+    if os.path.isfile(root):  # noqa: PTH113  (Path.is_file raises for names that are too long)
         raise DataError(
             f"{root} is a file: for it alone dataset.root={root.parent} dataset.files.images={shlex.quote(root.name)}."
         )
@@ -52,19 +53,19 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         found = from_coco(root, config)
     elif files.table is not None:
         found = from_table(Path(files.table).expanduser(), root)
+        found = replace(found, others=_slices(_whole(list(found.images.values()), config)[0]))
     elif "{" in files.images or "{" in (files.masks or ""):
         found = _by_patterns(root, config)
     else:
         found = _by_globs(root, config)
     refs = partial(_refs, root, found.parts, config)
     listing = gather(found.images, found.masks, root, config, refs, found.others)
-    if not found.images:
-        _require_elsewhere(root, config)
     if found.passed:
         names, why = [relative(path, root) for path in found.passed], f": dataset.files.series={files.series}"
         passed = left_out("series", names, "DICOM [series is|series are] left out", why)
         listing = replace(listing, beside=[*listing.beside, passed])
-    proposal = None if found.both or files.masks is None or files.table is not None else _proposal(root, config)
+    asked = files.masks is not None and files.table is None and not found.both
+    proposal = _proposal(root, config, alone=not found.images) if asked else None
     if proposal is None:
         return listing
     if not found.images:
@@ -75,22 +76,34 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
     return replace(listing, beside=[*listing.beside, LeftOut("unpaired", proposal.pairs, said)])
 
 
-def _require_elsewhere(root: Path, config: DatasetConfig) -> None:
-    """Raise DataError where there are images, none of them a mask by its name, in another place than was said."""
-    there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links), config)[0])
-    if there and config.files.table is None and not likely_masks(root, there):
-        raise DataError(
-            f"{root} holds no images at dataset.files.images={config.files.images}, but elsewhere: "
-            f"{propose_alone(root, there)}."
-        )
+def _proposal(root: Path, config: DatasetConfig, alone: bool) -> Proposal | None:
+    """The settings that would pair what lies anywhere below the root.
 
-
-def _proposal(root: Path, config: DatasetConfig) -> Proposal | None:
-    """The settings that would pair what lies anywhere below the root."""
+    Args:
+        alone: whether to propose what takes files that hold images and masks, or images that have none.
+    """
     there = list(_whole(files_below(root, "**/*", _endings(""), config.files.follow_links), config)[0])
     masks = likely_masks(root, there)
     known = set(masks)
-    return propose(root, [path for path in there if path not in known], masks) if masks else None
+    found = propose(root, [path for path in there if path not in known], masks) if masks else None
+    if found is not None or not alone:
+        return found
+    return _of_one_file(root, config) or (Proposal(_ALL, len(there), "takes") if there and not masks else None)
+
+
+_ALL = "dataset.files.images='**/*' dataset.files.masks=null"
+"""What takes images that have no masks, wherever they lie."""
+
+
+def _of_one_file(root: Path, config: DatasetConfig) -> Proposal | None:
+    """The layout of archives that hold images and masks, or of a COCO file."""
+    archives = len(files_below(root, "**/*", (npz.ENDING,), config.files.follow_links))
+    if archives:
+        return Proposal(f"dataset.files.layout={Layout.medsam_npz}", archives)
+    try:
+        return Proposal(f"dataset.files.layout={Layout.coco}", from_coco(root, config).both)
+    except DataError:  # there is none, or it names what is not there
+        return None
 
 
 def _by_patterns(root: Path, config: DatasetConfig) -> Paired:
