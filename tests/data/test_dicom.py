@@ -260,6 +260,16 @@ def test_a_file_that_unpacks_to_a_gigabyte_is_refused_before_it_is_unpacked(tmp_
         tracemalloc.stop()
 
 
+def test_a_file_that_was_written_over_is_read_where_it_lies_now(tmp_path: Path) -> None:
+    files = series(tmp_path / "s", VALUES, np.diag([1, 1, 2.5, 1]))
+    before = read_volume(files[0])
+    for path in files:
+        data = pydicom.dcmread(path)
+        data.ImagePositionPatient[2] = float(data.ImagePositionPatient[2]) + 100
+        data.save_as(path)
+    assert np.allclose(read_volume(files[0]).affine[:3, 3] - before.affine[:3, 3], [0, 0, 100])
+
+
 def study(folder: Path) -> None:
     """A localizer of two slices, and a series of five, of which a report is a part."""
     series(folder, VALUES[:, :, :2], TILTED, ["L0", "L1"])

@@ -233,10 +233,18 @@ def read(path: Path, voxels: bool = True) -> Stored:
             affine = frames.affine(planes, f"{path} holds")
             slices = list(_values(first, path)[order]) if voxels else []
         else:
-            affine = frames.affine([_own(each).plane for each in files], f"{path.parent}: the series has")
-            slices = [_values(_read(each), each)[0] for each in files] if voxels else []
+            # Of what is read now: headers are kept by folders, and a file may have been written over since.
+            read = [_slice(each) for each in files] if voxels else [(_own(each).plane, None) for each in files]
+            affine = frames.affine([plane for plane, _ in read], f"{path.parent}: the series has")
+            slices = [values for _, values in read if values is not None]
         values = np.stack([each.T for each in slices], axis=2) if voxels else grid(shape)
         return Stored(values, affine, window=_window(first), inverted=_is_inverted(first))
+
+
+def _slice(path: Path) -> tuple[frames.Plane, NDArray[np.float64]]:
+    """Where a file of a series lies, and its numbers (rows, columns)."""
+    data = _read(path)
+    return frames.plane(data), _values(data, path)[0]
 
 
 def as_stored(path: Path, whole: NDArray[Any]) -> NDArray[Any]:
