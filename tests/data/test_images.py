@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -268,3 +269,20 @@ def test_the_limit_on_pixels_is_checked_before_anything_is_decoded(
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     assert "16 x 12" in refused("E_SIZE", path)
+
+
+@pytest.mark.fault("N8")
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_adobe_deflate"}])
+def test_a_tiff_that_promises_more_rows_than_its_strips_hold_is_no_picture_with_a_black_part(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.full((20, 24), 200, np.uint8)).save(path, **options)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x01\x01\x04\0") if b"\x01\x01\x04\0" in data else data.index(b"\x01\x01\x03\0")
+    data[at + 8 : at + 10] = (400).to_bytes(2, "little")
+    path.write_bytes(data)
+    for read in (read_picture, read_mask):
+        with pytest.raises(CaseError) as caught:
+            read(path)
+        assert caught.value.code == "E_READ"

@@ -228,6 +228,8 @@ def _upright(image: Image.Image, path: Path) -> _Pixels:
     tags = _tags(image)
     if image.format == "TIFF" and _PHOTOMETRIC not in tags:
         raise CaseError("E_FORMAT", f"{path} is a TIFF that does not say whether its zero is black: write it again.")
+    if image.format == "TIFF":
+        _require_whole(image)
     packed = tags.get(_COMPRESSION, 1) != 1 and tags.get(_FORMAT, (1,))[0] != 1 and tags.get(_BITS, (1,))[0] > 8
     if (
         packed and isinstance(image, TiffImageFile) and image.tag_v2.prefix == b"MM"
@@ -247,6 +249,13 @@ def _upright(image: Image.Image, path: Path) -> _Pixels:
         return _Pixels(_as_tagged(np.asarray(image), tags, path), opaque)
     numbers = np.asarray(image) if image.mode == "P" else None
     return _Pixels(np.asarray(image.convert("RGB")), opaque, numbers)
+
+
+def _require_whole(image: Image.Image) -> None:
+    """Raise ValueError where the strips or tiles of a TIFF leave a part of it open: Pillow would make that black."""
+    covered = sum((right - left) * (low - high) for _, (left, high, right, low), *_ in getattr(image, "tile", ()))
+    if covered < image.width * image.height:
+        raise ValueError(f"its strips are {covered} of {image.width * image.height} pixels")
 
 
 def _opaque(image: Image.Image) -> NDArray[np.bool_]:
