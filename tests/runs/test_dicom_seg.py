@@ -126,17 +126,23 @@ def test_that_of_a_file_of_frames_lies_on_them(module_at: Any, tmp_path: Path) -
     assert found.geometry_equal(image) and ((found.array != 0) == (image.array > 500)).all()
 
 
-@pytest.mark.parametrize("gone", ["PatientBirthDate", "FrameOfReferenceUID"])
-def test_a_series_without_names_has_one_and_one_without_a_frame_of_reference_is_named(
-    series: list[Path], gone: str
-) -> None:
+@pytest.mark.parametrize("gone", ["PatientBirthDate", "FrameOfReferenceUID", "StudyInstanceUID"])
+def test_a_series_that_lacks_names_and_numbers_has_a_segmentation_all_the_same(series: list[Path], gone: str) -> None:
     for path in series:
         data = pydicom.dcmread(path)
         delattr(data, gone)
         data.save_as(path)
     whole = np.zeros((COLUMNS, ROWS, SLICES), bool)
-    if gone == "PatientBirthDate":
-        assert pydicom.dcmread(io.BytesIO(segmentation(series, whole, "liver"))).PatientBirthDate == ""
-        return
-    with pytest.raises(CaseError, match="has no FrameOfReferenceUID, which a DICOM-SEG refers to"):
-        segmentation(series, whole, "liver")
+    whole[2:5, 3:6, 1:3] = True
+    found = highdicom.seg.segread(io.BytesIO(segmentation(series, whole, "liver"))).get_volume(combine_segments=True)
+    assert (found.array != 0).sum() == whole.sum()
+
+
+def test_a_series_that_a_segmentation_cannot_refer_to_is_named(series: list[Path]) -> None:
+    for path in series:
+        data = pydicom.dcmread(path)
+        data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        del data.ImagePositionPatient
+        data.save_as(path)
+    with pytest.raises(CaseError, match="lacks what a DICOM-SEG refers to"):
+        segmentation(series, np.zeros((COLUMNS, ROWS, SLICES), bool), "liver")

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,24 +42,45 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
         organ: what it is of.
 
     Raises:
-        CaseError: E_FORMAT, the series lacks what a segmentation refers to.
+        CaseError: E_FORMAT, the series lacks what a segmentation cannot do without.
         EnvironmentFault: highdicom is not installed.
     """
+    slices = [_complete(path) for path in files]
     try:
-        import highdicom
+        return _bytes(slices, whole, organ)
+    except (AttributeError, ValueError, TypeError, KeyError) as error:
+        raise CaseError(
+            "E_FORMAT", f"{files[0]} lacks what a DICOM-SEG refers to ({error}): only NIfTI is written."
+        ) from error
+
+
+def _complete(path: Path) -> Any:
+    """A file of a series, with tags that a segmentation takes from it and that converters leave out."""
+    try:
         from pydicom import dcmread
-        from pydicom.sr.codedict import codes
-        from pydicom.uid import generate_uid
     except ImportError as error:
         raise EnvironmentFault(_ABSENT) from error
-    slices = [dcmread(path) for path in files]
-    for each in slices:
-        for name in _MAY_BE_EMPTY:
-            if name not in each:
-                setattr(each, name, "")
-    absent = next((name for name in ("StudyInstanceUID", "FrameOfReferenceUID") if name not in slices[0]), None)
-    if absent is not None:
-        raise CaseError("E_FORMAT", f"{files[0]} has no {absent}, which a DICOM-SEG refers to: only NIfTI is written.")
+    data = dcmread(path)
+    made = {name: _uid(name, str(data.SeriesInstanceUID)) for name in ("StudyInstanceUID", "FrameOfReferenceUID")}
+    for name, value in {**dict.fromkeys(_MAY_BE_EMPTY, ""), **made}.items():
+        if name not in data:
+            setattr(data, name, value)
+    return data
+
+
+def _uid(*parts: str) -> str:
+    """A number that is the same whenever it is made of the same."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(entropy_srcs=list(parts)))
+
+
+def _bytes(slices: Sequence[Any], whole: NDArray[np.bool_], organ: str) -> bytes:
+    try:
+        import highdicom
+        from pydicom.sr.codedict import codes
+    except ImportError as error:
+        raise EnvironmentFault(_ABSENT) from error
     identity = [sha256(np.packbits(whole).tobytes()), str(slices[0].SeriesInstanceUID), organ]
     segment = highdicom.seg.SegmentDescription(
         segment_number=1,
@@ -75,9 +97,9 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
         pixel_array=np.ascontiguousarray(whole.transpose(2, 1, 0)).astype(np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
-        series_instance_uid=generate_uid(entropy_srcs=["series", *identity]),
+        series_instance_uid=_uid("series", *identity),
         series_number=int(slices[0].get("SeriesNumber") or 0) + 1000,
-        sop_instance_uid=generate_uid(entropy_srcs=["instance", *identity]),
+        sop_instance_uid=_uid("instance", *identity),
         instance_number=1,
         manufacturer=_NAME,
         manufacturer_model_name=_NAME,
