@@ -46,6 +46,11 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
         EnvironmentFault: highdicom is not installed.
     """
     slices = [_complete(path) for path in files]
+    if len(slices) > 1 and "ImagePositionPatient" in slices[0]:
+        apart = np.subtract(slices[1].ImagePositionPatient, slices[0].ImagePositionPatient)
+        for each in slices:
+            if "SliceThickness" not in each:
+                each.SliceThickness = f"{np.linalg.norm(apart.astype(float)):.9g}"
     try:
         return _bytes(slices, whole, organ)
     except (AttributeError, ValueError, TypeError, KeyError) as error:
