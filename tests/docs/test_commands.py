@@ -2,7 +2,8 @@
 
 A block of bash or Python in README, CONTRIBUTING and the guides is checked line by line. In it DIR stands for a folder,
 FILE for a file and HEX for a hash of the reader's. `<!-- run -->` above a block: its lines are run in order in an empty
-folder, with fewer images (`SMALL`); `<!-- run slow -->`: the same, and `make test` leaves it out.
+folder, with fewer images (`SMALL`); `<!-- run slow -->`: the same, and `make test` leaves it out; `<!-- run data -->`:
+the same, in a folder that holds somebody's data (`data_in`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import metadata
 from pathlib import Path
+from types import ModuleType
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from salip_exp import cli
 from salip_exp._settings.compose import compose
@@ -26,7 +31,7 @@ from salip_exp._settings.validate import typed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"(?:^<!-- (run|run slow) -->\n)?^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"(?:^<!-- (run|run slow|run data) -->\n)?^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PROGRAM = (["python", "-m", "salip_exp"], ["salip-exp"])
 OTHERS = {"git", "sha256sum", ".venv/bin/pre-commit"}  # are not ours to check
 TUNED = "version: 1\nsam: {points_per_side: 8}\ntuned_on: {dataset: phantom_hc18, images: ['1']}\n"
@@ -47,6 +52,8 @@ SMALL = {
     "check": ["dataset.phantom.n=6"],
 }
 """What makes a task of the documents a matter of seconds; it changes no choice of option or stage."""
+OF_DATA = {"run": ["sam.points_per_side=4", "figures=none", "score.resamples=100"]}
+"""The same, where there are no phantoms."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +159,17 @@ MARKED = [
 @pytest.mark.ci
 @pytest.mark.parametrize("block", MARKED)
 def test_a_marked_block_runs(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    block: Block,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module_at: Callable[[Path], ModuleType],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: main() sets it
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    if block.mark == "run data":
+        data_in(tmp_path, module_at(ROOT / "tests" / "data" / "test_dicom.py").series)
     if block.language == "python":
         exec(compile(block.text, block.place, "exec"), {})
         return
@@ -169,11 +182,32 @@ def test_a_marked_block_runs(
         assert ended.value.code == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
 
 
+def data_in(folder: Path, series: Callable[..., object]) -> None:
+    """What somebody has: pictures with masks, pictures alone, a CT and an MR volume, and the CT as a DICOM series."""
+    shape, affine = (24, 20, 5), np.diag([1.5, 1.5, 5.0, 1.0])
+    inside = np.zeros(shape, bool)
+    inside[4:10, 4:16, 1:4] = inside[14:20, 4:16, 1:4] = True
+    for name in ("pt00", "pt01"):
+        for path, values in ((f"scans/{name}_img", np.where(inside, 40, 200)), (f"labels/{name}_seg", inside * 255)):
+            (folder / "xrays" / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values[..., 2].T.astype(np.uint8)).save(folder / "xrays" / f"{path}.png")
+    (folder / "heads").mkdir()
+    Image.fromarray(inside[..., 2].astype(np.uint8) * 200).save(folder / "heads" / "US 1.png")
+    hounsfield = np.where(inside, -800, 50).astype(np.int16)
+    for path, values in {"ct/images/chest": hounsfield, "ct/masks/chest": inside.astype(np.uint8),
+                         "mr/images/sub-01": np.where(inside, 300, 20).astype(np.int16),
+                         "truth/PAT1": inside.astype(np.uint8)}.items():  # fmt: skip
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(values, affine), folder / f"{path}.nii.gz")
+    series(folder / "dicom" / "PAT1" / "series2", hounsfield, affine, [f"IM{number}" for number in range(5)])
+
+
 def less(overrides: Sequence[str]) -> list[str]:
     """What is added to a command so that it takes seconds."""
     told = dict(each.partition("=")[::2] for each in overrides)
     task = "experiment" if "+experiment" in told else told.get("task", "run")
-    return [*SMALL.get(task, []), "device=cpu", "progress=false"]
+    small = OF_DATA if told.get("dataset") == "folder" else SMALL
+    return [*small.get(task, []), "device=cpu", "progress=false"]
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "python"], ids=lambda block: block.place)

@@ -124,8 +124,8 @@ def volume_rows(volumes: pd.DataFrame) -> VolumeRows | None:
     if not names:
         return None
     rows = [
-        (row["volume"], row["group"], [_number(row[name], _VOLUMES[name][1]) for name in names], row["note"] or "")
-        for row in volumes.fillna({"note": ""}).to_dict("records")
+        (row["volume"], row["group"], [_number(row[name], _VOLUMES[name][1]) for name in names], _text(row["note"]))
+        for row in volumes.to_dict("records")
     ]
     means = [f"{_number(volumes[name].mean(), _VOLUMES[name][1])} ({volumes[name].count()})" for name in names]
     heads = [_VOLUMES[name][0] for name in names]
@@ -168,6 +168,10 @@ def _filled(result: Table, summary: Mapping[str, Any], cells: Any) -> Table:
 
 def _number(value: float, digits: int) -> str:
     return number(None if pd.isna(value) else float(value), digits)
+
+
+def _text(value: Any) -> str:
+    return "" if pd.isna(value) else str(value)
 
 
 def _more(n: int, file: File) -> str | None:
