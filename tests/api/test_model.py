@@ -114,6 +114,7 @@ def test_pictures_equal_a_run_to_the_bit(chest: NDArray[np.uint8], tmp_path: Pat
         result = segment(case.image)
         with Image.open(folder / case.prediction) as picture:
             np.testing.assert_array_equal(result.mask, np.asarray(picture) > 0)
+        assert {name: getattr(case, name) for name in result.confidence} == result.confidence
         mine = tables.candidates[tables.candidates.case_id == case.case_id].drop(columns="case_id")
         pd.testing.assert_frame_equal(mine.reset_index(drop=True), result.candidates, check_exact=True)
         same(result, SaLIP.from_config(keys)(case.image))

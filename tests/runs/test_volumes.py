@@ -53,6 +53,27 @@ def run_of(
     return folder
 
 
+def test_a_ct_lies_on_its_image_and_scores_what_others_find(fakes, tmp_path):
+    """Hounsfield units, turned and of thick slices, in the axes that scanners write: left, posterior, superior."""
+    shape, affine = (40, 36, 12), placed(np.diag([-1, -1, 1]) @ TURN @ np.diag([1, 0.7, 2]))
+    lungs = ball(shape)
+    values = np.where(lungs, 180, -60) + np.random.default_rng(1).integers(-20, 20, shape)
+    values[:3] = -1000
+    save(tmp_path / "images" / "ct.nii.gz", values.astype(np.int16), affine)
+    save(tmp_path / "masks" / "ct.nii.gz", ball(shape, 1).astype(np.uint8), affine)
+    folder = run_of(fakes, tmp_path, resize=Resize(side=32), volume={"window": "soft_tissue"})
+    image, mask = tmp_path / "images" / "ct.nii.gz", folder / "masks" / "ct.nii.gz"
+    assert nib.aff2axcodes(nib.load(mask).affine) == nib.aff2axcodes(nib.load(image).affine) == ("L", "P", "S")
+    np.testing.assert_array_equal(nib.load(mask).affine, nib.load(image).affine)
+    one, other = sitk.ReadImage(str(mask)), sitk.ReadImage(str(image))
+    for name in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+        assert getattr(one, name)() == getattr(other, name)()
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(sitk.ReadImage(str(tmp_path / "masks" / "ct.nii.gz")), one)
+    (row,) = read_volumes(folder).itertuples()
+    assert 0.7 < row.dsc < 1 and row.dsc == pytest.approx(overlap.GetDiceCoefficient(), abs=1e-9)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("axis", list(Axis))
 def test_figures_are_those_of_the_files(fakes, tmp_path, axis):
