@@ -60,7 +60,7 @@ def test_where_nothing_is_wrong_the_run_can_start(config: Make, capsys: pytest.C
     chosen = config()
     assert check.command(chosen, Path(), []) == 0
     said = capsys.readouterr().out
-    assert "0 errors, 1 warning: the run can start" in said  # embedded weights on real images
+    assert "0 errors, 2 warnings: the run can start" in said  # embedded weights on real images and of another organ
     assert "2 of 2 images found can be used" in said
     assert not Path(chosen.outputs).exists()
     assert not Path(str(chosen.cache.folder)).exists()
@@ -252,3 +252,9 @@ def test_a_gpu_is_held_against_what_the_networks_need(config: Make, monkeypatch:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 80e9))
         (found,) = device.device_findings(chosen)
         assert found.level is level
+
+
+@pytest.mark.parametrize(("text", "told"), [('vdt.sentences=["a liver"]', True), ("vdt=lungs", False)])
+def test_a_text_that_the_embedded_clip_does_not_know_is_told(text: str, told: bool) -> None:
+    said = [each.said for each in settings_findings(typed(compose(["dataset=folder", "clip=tiny", text])))]
+    assert any("clip=tiny knows brains, fetal heads and lungs alone" in each for each in said) is told

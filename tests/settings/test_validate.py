@@ -111,6 +111,7 @@ def test_numbers_inside_their_range_pass(threshold: float, points: int) -> None:
         ("dataset.limit=few", "dataset.limit takes a whole number, or null"),
         ("method=gt", "method takes one of salip, sam_clip, gt_sam, unprompted_sam"),
         ("dataset.volume=3", "dataset.volume is a group of keys"),
+        ("vdt=liver", "of another organ say how it looks: vdt.sentences="),
         ("sam=vit_x", "sam=vit_x does not exist: the nearest is sam=vit_"),
         ("dataset=hc19", "the nearest is dataset=hc18"),
         ("ablation=no_filter", "write +ablation=no_filter"),

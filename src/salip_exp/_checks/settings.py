@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from salip_exp._checks.finding import Finding, fine, warning
 from salip_exp.config import Config, TrackerMode, TrackerName
+from salip_exp.methods.traits import METHODS
 
 SETTINGS = "settings"
 
@@ -32,6 +33,11 @@ def settings_findings(config: Config) -> Iterator[Finding]:
             SETTINGS,
             f"{chosen} on real images: embedded weights are trained on synthetic images only, and every table says so; "
             "sam=vit_h clip=vit_l_14 are the paper's",
+        )
+    if config.clip.name == "tiny" and METHODS[config.method].clip and config.vdt.name == "custom":
+        yield warning(
+            SETTINGS,
+            "clip=tiny knows brains, fetal heads and lungs alone: for the text of another organ take clip=vit_l_14",
         )
     if config.max_failed > 0:
         yield warning(SETTINGS, f"max_failed={config.max_failed}: so large a share of cases may fail with exit code 0")

@@ -106,4 +106,5 @@ def _unknown_option(path: str, options: Sequence[str]) -> str:
     if package := _PLUGINS.get(path.removeprefix("hydra/")):
         return f"{group}={name} is a plugin of Hydra's, which is not installed: pip install {package}"
     near = get_close_matches(name, options, n=1, cutoff=0.0)[0]
-    return f"{group}={name} does not exist: the nearest is {group}={near} (there are {', '.join(options)})"
+    own = "; of another organ say how it looks: vdt.sentences='[\"...\"]'" if group == "vdt" else ""
+    return f"{group}={name} does not exist: the nearest is {group}={near} (there are {', '.join(options)}){own}"

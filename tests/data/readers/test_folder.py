@@ -55,6 +55,15 @@ def test_images_alone_in_another_place_are_told_with_the_settings_that_read_them
     assert ids(found) == there
 
 
+def test_a_file_in_place_of_a_folder_is_told_with_the_settings_that_read_it(
+    tmp_path: Path, picture: Save, opened: Open
+) -> None:
+    path = picture(tmp_path / "a b" / "US 1.png")
+    with pytest.raises(DataError, match=r"is a file: dataset\.root='.*a b' dataset\.files\.images='US 1\.png'"):
+        opened("folder", path)
+    assert ids(opened("folder", path.parent, "files.images='US 1.png'", "files.masks=null")) == ["US 1"]
+
+
 def test_masks_of_which_none_has_the_name_of_an_image_are_an_error(tmp_path: Path, picture: Save, opened: Open) -> None:
     picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "masks" / "a_seg.png", np.zeros((12, 16), np.uint8))

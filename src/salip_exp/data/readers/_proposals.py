@@ -64,12 +64,12 @@ def propose(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Propos
     return guess if guess and guess.pairs else None
 
 
-def propose_alone(root: Path, images: Sequence[Path]) -> str:
+def propose_alone(root: Path, images: Sequence[Path]) -> Proposal:
     """The settings that read images without masks, from the one folder that holds them all."""
     above = {PurePosixPath(relative(path, root)).parent for path in images}
     shared = PurePosixPath(os.path.commonpath(above))
     pattern = (shared / ("*" if above == {shared} else "**/*")).as_posix()
-    return f"dataset.files.images={shlex.quote(pattern)} dataset.files.masks=null reads {many(len(images), 'image')}"
+    return Proposal(f"dataset.files.images={shlex.quote(pattern)} dataset.files.masks=null", len(images), "takes")
 
 
 def _layout(name: str, channel: str, label: str) -> str:

@@ -23,7 +23,7 @@ from salip_exp.data.paths import PICTURES, VOLUMES, by_name, composed, files_bel
 from salip_exp.data.readers._coco import coco_ref, from_coco
 from salip_exp.data.readers._layouts import label_names, placed
 from salip_exp.data.readers._patterns import Paired, Pattern, pair, relative
-from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, unpaired
+from salip_exp.data.readers._proposals import Proposal, likely_masks, propose, propose_alone, unpaired
 from salip_exp.data.readers._table import from_table
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, ConfigError, DataError
@@ -43,8 +43,9 @@ def _read_folder(root: Path, config: DatasetConfig) -> Listing:
         DataError: two files have one name, or there are masks and none has the name of an image.
     """
     if os.path.isfile(root):  # noqa: PTH113  (Path.is_file raises for names that are too long)
+        parent, own = shlex.quote(str(root.parent)), shlex.quote(root.name)
         raise DataError(
-            f"{root} is a file: for it alone dataset.root={root.parent} dataset.files.images={shlex.quote(root.name)}."
+            f"{root} is a file: dataset.root={parent} dataset.files.images={own} dataset.files.masks=null reads it."
         )
     require_folder(root, _LAYOUT)
     files = placed(root, config.files)
@@ -88,11 +89,7 @@ def _proposal(root: Path, config: DatasetConfig, alone: bool) -> Proposal | None
     found = propose(root, [path for path in there if path not in known], masks) if masks else None
     if found is not None or not alone:
         return found
-    return _of_one_file(root, config) or (Proposal(_ALL, len(there), "takes") if there and not masks else None)
-
-
-_ALL = "dataset.files.images='**/*' dataset.files.masks=null"
-"""What takes images that have no masks, wherever they lie."""
+    return _of_one_file(root, config) or (propose_alone(root, there) if there and not masks else None)
 
 
 def _of_one_file(root: Path, config: DatasetConfig) -> Proposal | None:
