@@ -6,6 +6,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from salip_exp._tuning.database import Database, studies_in
 from salip_exp._tuning.tune import study_in
 from salip_exp._tuning.worker import Workbench
 from salip_exp.cache.store import MemoryStore
-from salip_exp.config import AreaSpace, Objective, RealSpace, SpaceConfig, WholeSpace
+from salip_exp.config import AreaSpace, Objective, RealSpace, ScoreAt, ScoreConfig, SpaceConfig, WholeSpace
 from salip_exp.errors import CaseError, ConfigError, EnvironmentFault, TooManyFailures
 
 
@@ -62,6 +63,11 @@ def test_trials_that_fail_are_noted_with_their_reason_and_the_others_count(stubs
     assert all(each["reason"] and not each["value"] for each in failed)
     assert result.report["trials"] == {"total": 8, "failed": len(failed)}
     assert any("trials failed" in note for note in result.report["notes"])
+
+
+def test_a_search_says_that_it_scores_at_working_size(stubs, lab, tmp_path) -> None:
+    native = replace(stubs.config(n_trials=1), score=ScoreConfig(at=ScoreAt.native, resamples=100))
+    assert any("scores at working size" in note for note in study_in(native, tmp_path, lab).report["notes"])
 
 
 def test_a_setting_that_leaves_no_candidate_counts_as_zero_and_is_told(stubs, lab, tmp_path) -> None:

@@ -21,7 +21,7 @@ from salip_exp._tuning.trials import TrialRow, importances
 from salip_exp._tuning.worker import applied
 from salip_exp._wording import many
 from salip_exp.cascade.work import Counters
-from salip_exp.config import Config
+from salip_exp.config import Config, ScoreAt
 from salip_exp.runs._manifest import write_config
 from salip_exp.runs.folder import write_json
 from salip_exp.runs.summary import EMBEDDED_NOTE
@@ -63,6 +63,8 @@ def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
     lines = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
     lines += notes_on_text(study.config, study.loaded.sentences)
+    if study.config.score.at is ScoreAt.native:
+        lines.append("a search scores at working size, whatever score.at says")
     if study.config.tuning.score_tuning_images:
         lines.append(f"tuned on {len(study.image_ids)} of the images that runs score (tuning.score_tuning_images)")
     if study.of_0_1_0:

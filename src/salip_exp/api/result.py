@@ -36,7 +36,8 @@ class Segmentation:
             `stability`. Empty for methods without candidates.
         confidence: how good the prediction is believed to be, without a target: `stability` (Dice with the masks of
             boxes moved by 5 %), `predicted_iou` (SAM's own), `agreement` (Dice of candidates and final mask), `margin`
-            (of CLIP's scores), each better when higher. Empty for methods without candidates.
+            (of CLIP's scores), each better when higher. No `stability` where no boxes prompt SAM; empty for methods
+            without candidates.
         seconds: by stage.
         notes: what was done to the image that a user should know (alpha dropped, windowed from 16 bit, ...).
     """
