@@ -115,7 +115,8 @@ def work(home: Path, name: str) -> dict[str, int]:
 
 def test_the_method_runs_over_the_data_set(home: Path, ended: dict[str, Any]) -> None:
     assert ended["smallest"]["code"] == 0, ended["smallest"]["err"]
-    assert "smallest on arrays (disc), sam=tiny\n" in ended["smallest"]["out"]  # and no word of a CLIP
+    title = "smallest on arrays (disc), sam=tiny, scored at working size\n"  # and no word of a CLIP
+    assert title in ended["smallest"]["out"]
     found = [(row["case_id"], row["group"], row["method"]) for row in rows(home, "smallest")]
     assert found == [("d0", "discs", "smallest"), ("d1", "discs", "smallest")]
     assert work(home, "smallest")["encoder_calls"] == 2
