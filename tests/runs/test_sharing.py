@@ -186,6 +186,9 @@ def test_a_worker_of_another_run_is_refused(fakes, tmp_path):
     assert work(fakes, tmp_path / "run", shard="1/3") == 0
     with pytest.raises(EnvironmentFault, match="holds a run already"):
         fakes.run_fake(tmp_path / "run", cases=fakes.default_cases()[:5], shard="2/3", executor=FAST)
+    assert work(fakes, tmp_path / "run") == 0
+    with pytest.raises(EnvironmentFault, match="holds a run already"):
+        fakes.run_fake(tmp_path / "run", cases=fakes.default_cases()[:5], shard="2/3", executor=FAST)
 
 
 def test_who_finds_the_run_being_ended_leaves_it_to_the_other(fakes, tmp_path):

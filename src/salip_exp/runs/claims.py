@@ -219,7 +219,10 @@ class Hold:
         with self._lock:
             self.claim = replace(self.claim, beat=self.claim.beat + 1, **changes)
             path = self.board.path(self.claim.shard, self.claim.turn)
-            write_bytes(path, json.dumps(asdict(self.claim)).encode(), sync=False)
+            try:
+                write_bytes(path, json.dumps(asdict(self.claim)).encode(), sync=False)
+            except FileNotFoundError as error:
+                raise EnvironmentFault(f"{path} is gone: the run was begun anew by somebody else") from error
 
     @contextmanager
     def held(self) -> Iterator[Hold]:

@@ -140,23 +140,26 @@ def _work(
         0, or the code of the signal that ended it; what it held is free for others then.
     """
     begun = _begun(config, folder, command, lab, choose)
-    while (board := _joined(begun.run)) is not None:
-        keep(folder)
+    board = None
+    while True:
         try:
+            board = _joined(begun.run)
+            if board is None:
+                sys.stderr.write(f"{folder} is finished: nothing is left to do\n")
+                return 0
+            keep(folder)
             with begun.parts("cases"), stoppable() as stop:
                 work(begun, board, stop)
             if stop.code is not None:
                 return _dropped(begun.run, board, stop.code)
             return _ended_by_one(begun, board, lab, listeners) if board.finished else 0
         except EnvironmentFault:
-            if (folder / File.summary).exists():  # others have ended it, and taken its shards away meanwhile
+            if board is not None and (folder / File.summary).exists():  # others have ended it meanwhile
                 return 0
             plan = _plan_of(begun.run)
-            if plan is None or plan.token == board.plan.token:
+            if plan is None or (board is not None and plan.token == board.plan.token):
                 raise
             # Where there are no locks two may have cut the same run at once: the later one's shards are taken.
-    sys.stderr.write(f"{folder} is finished: nothing is left to do\n")
-    return 0
 
 
 def _joined(run: Run) -> Board | None:
