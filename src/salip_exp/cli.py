@@ -177,11 +177,14 @@ def _check_resumable(config: Config, arguments: Sequence[str]) -> None:
 
 def _hydra(codes: list[int]) -> None:
     """Let Hydra run the job, or each of several, or answer its flags; exit codes of jobs are appended to `codes`."""
-    process = os.getpid()
+    process, jobs = os.getpid(), list[tuple[list[str], Path, int]]()
 
     def job(cfg: DictConfig) -> None:
         code = _job(cfg)
         codes.append(code)
+        settings = HydraConfig.get()
+        if settings.mode is RunMode.MULTIRUN and os.getpid() == process:
+            jobs.append((list(settings.overrides.task), Path(settings.runtime.output_dir), code))
         if code in CODES.values():
             raise SystemExit(code)
         if code and os.getpid() != process:
@@ -196,6 +199,9 @@ def _hydra(codes: list[int]) -> None:
         raise explain(error) from error
     except OSError as error:
         raise _no_folder(error) from error
+    finally:
+        if len(jobs) > 1:
+            import_module("salip_exp._commands._jobs").show_jobs(jobs)
 
 
 def _no_folder(error: OSError) -> EnvironmentFault:

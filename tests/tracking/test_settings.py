@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import label
@@ -29,3 +32,12 @@ def test_going_online_without_a_tracker_is_refused():
 def test_more_pictures_than_wandb_shows_under_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"tracker\.images=109 is out of range"):
         typed(compose(["tracker=wandb", "tracker.images=109"]))
+
+
+def test_the_sweep_for_wandb_types_what_this_program_takes():
+    sweep = yaml.safe_load((Path(__file__).parents[2] / "experiments" / "wandb_sweep.yaml").read_text())
+    given = [f"{key}={each['max']}" for key, each in sweep["parameters"].items()]
+    fixed = [each for each in sweep["command"] if "=" in each]
+    config = typed(compose([*fixed, *given]))
+    assert (config.sam.pred_iou_thresh, config.area.threshold, config.tracker.mode) == (0.95, 0.9, TrackerMode.online)
+    assert sweep["command"][:4] == ["${env}", "python", "-m", "salip_exp"] and sweep["metric"]["name"] == "dsc/all"
