@@ -247,9 +247,10 @@ def test_a_gpu_is_held_against_what_the_networks_need(config: Make, monkeypatch:
     assert 7e9 < needed < 12e9
     assert device.bytes_needed(config("sam=vit_b")) < needed
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda chosen: "a GPU")
     for free, level in ((80e9, Level.ok), (4e9, Level.error)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 80e9))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda chosen, free=free: (free, 80e9))
         (found,) = device.device_findings(chosen)
         assert found.level is level
 

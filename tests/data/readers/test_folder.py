@@ -48,7 +48,7 @@ def test_images_alone_in_another_place_are_told_with_the_settings_that_read_them
 ) -> None:
     for place in places:
         picture(tmp_path / f"{place}.png")
-    with pytest.raises(DataError, match=r"holds no images at .*, but elsewhere: .* reads 2 images\.") as told:
+    with pytest.raises(DataError, match=r"holds no images at .*, but elsewhere: .* takes 2 of them\.") as told:
         opened("folder", tmp_path)
     assert f"dataset.files.images='{pattern}' dataset.files.masks=null" in str(told.value)
     found = opened("folder", tmp_path, f"files.images='{pattern}'", "files.masks=null")
@@ -183,6 +183,6 @@ def test_n6_the_mask_of_a_mac_belongs_to_the_image_of_another_machine(
 
 def test_a_root_that_is_a_file_is_told_how_it_is_taken(tmp_path: Path, volume: Save, opened: Open) -> None:
     path = volume(tmp_path / "my scan.nii.gz", np.ones((3, 4, 5), np.uint8))
-    with pytest.raises(DataError, match=r"is a file: for it alone dataset\.root=.* dataset\.files\.images='my scan"):
+    with pytest.raises(DataError, match=r"is a file: dataset\.root=.* dataset\.files\.images='my scan"):
         opened("folder", path)
     assert len(opened("folder", tmp_path, "files.images='my scan.nii.gz'").refs) == 3
