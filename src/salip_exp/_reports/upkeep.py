@@ -21,6 +21,7 @@ from salip_exp._reports.page import address
 from salip_exp._reports.run_page import write_run_page
 from salip_exp._settings.folders import File
 from salip_exp.plugins import config_folders, versions
+from salip_exp.runs.claims import at_work
 from salip_exp.runs.folder import StudyFolder, find_studies, in_use, read_run, run_folders
 
 _PROGRAM = {".py", ".j2", ".js", ".yaml"}
@@ -162,7 +163,7 @@ def _marks(folder: Path, pages: Sequence[File]) -> list[str]:
 def _files_of(folder: Path) -> Iterator[Any]:
     """What tells of anything new to show of a run; a process that was killed changes no file, but its lock is free."""
     yield folder.absolute().parts[-3:]
-    yield in_use(folder)
+    yield in_use(folder) or len(at_work(folder))
     for place in (folder, folder / ".hydra", folder / File.cases, folder / File.figures):
         with suppress(OSError), os.scandir(place) as found:
             files = [each for each in found if each.name not in _UNSHOWN and not each.is_dir()]

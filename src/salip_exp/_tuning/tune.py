@@ -79,7 +79,7 @@ def study_in(config: Config, folder: Path, lab: Lab, listeners: Sequence[StudyLi
             database or the disk stands in the way.
         DataError, WeightsError, ConfigError: what is missing or wrong.
     """
-    with claim(folder):
+    with claim(folder, wait=config.shard is not None):  # workers of one run wait for the one that makes its study
         study = begun_study(config, folder, lab)
         config = study.config
         require_same(folder, study.identity)

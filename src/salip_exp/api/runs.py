@@ -24,7 +24,7 @@ class RunTables:
 
     Attributes:
         folder: where it lies.
-        state: `finished`, `running`, `interrupted`, `killed`, `failed` or `damaged`.
+        state: `finished`, `running`, `waiting`, `interrupted`, `killed`, `failed` or `damaged`.
         cases: a row for each case that is done, with the columns of `cases.csv`.
         candidates: a row for each candidate of each case (`case_id`), with the columns of `Segmentation.candidates`;
             empty where none were kept: methods without candidates, runs that are not finished, earlier versions.

@@ -358,8 +358,9 @@ def read_run(folder: Path) -> RunFolder:
 def _label(folder: Path, summary: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> tuple[State, str]:
     status = _read_status(folder)
     state = status.get("state")
-    if state != State.finished and (in_use(folder) or at_work(folder)):
-        return State.running, ""
+    workers = at_work(folder)
+    if state != State.finished and (in_use(folder) or workers):
+        return State.running, f"{many(len(workers), 'worker')} at work" if workers else ""
     if (folder / File.summary).exists():
         label, why = _finished(summary, manifest)
         left = label is State.finished and not is_complete(folder) and not in_use(folder)
