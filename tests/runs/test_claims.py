@@ -16,7 +16,7 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.runs import claims
 from salip_exp.runs._identity import Identity
 from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.shards import Plan, write_plan
+from salip_exp.runs.shards import Plan, drop_plan, write_plan
 
 CONFIG = ExecutorConfig(beat_s=0.05, dead_after_s=1000.0)
 GONE = 2**22 + 1  # no process has such a number
@@ -141,6 +141,7 @@ def test_signs_of_life_go_out_while_a_case_takes_long(board):
 def test_who_works_by_a_plan_that_was_dropped_is_told(tmp_path, board):
     one = board()
     held = one.take()
+    drop_plan(tmp_path)
     write_plan(tmp_path, Identity("run", {}, []), [["other"]])
     with pytest.raises((EnvironmentFault, OSError)):
         held.write(at="0/0")

@@ -40,6 +40,9 @@ def test_a_plan_is_read_as_it_was_written_and_a_new_one_has_other_claims(tmp_pat
     assert read_plan(tmp_path) == first and first.of == digest(IDENTITY)
     place = tmp_path / "shards" / first.token
     assert place.is_dir()
+    assert write_plan(tmp_path, IDENTITY, [["a", "b"]]) == first  # who comes second takes what is there
+    assert [each.name for each in (tmp_path / "shards").iterdir() if each.is_dir()] == [first.token]
+    drop_plan(tmp_path)
     second = write_plan(tmp_path, IDENTITY, [["a", "b"]])
     assert second.token != first.token and not place.exists()
     drop_plan(tmp_path)

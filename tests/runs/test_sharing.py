@@ -21,7 +21,7 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.runs import runner
 from salip_exp.runs.claims import Board
 from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.shards import read_plan, write_plan
+from salip_exp.runs.shards import drop_plan, read_plan, write_plan
 
 FORK = multiprocessing.get_context("fork")
 FAST = ExecutorConfig(workers=3, beat_s=0.1, dead_after_s=5.0)
@@ -216,11 +216,12 @@ def test_a_file_system_without_locks_will_do_and_the_run_is_ended_once(fakes, se
         fakes.run_fake(tmp_path / "other")
 
 
-def test_of_two_plans_at_once_the_later_one_is_worked_by(fakes, serial, tmp_path, monkeypatch):
+def test_a_plan_that_was_made_anew_is_worked_by(fakes, serial, tmp_path, monkeypatch):
     real = runner.work
 
     def overtaken(begun, board, stop) -> None:
         monkeypatch.setattr(runner, "work", real)
+        drop_plan(tmp_path / "run")
         write_plan(tmp_path / "run", begun.run.identity, board.plan.shards)
         real(begun, board, stop)
 

@@ -181,6 +181,7 @@ def _joined(run: Run) -> Board | None:
                 require_new(folder, config.resume)
                 require_nobody(folder, config.executor)
                 write_status(folder, State.running)
+                drop_plan(folder)
                 _settle(run)
                 workers = config.executor.workers if only is None else only[1]
                 plan = write_plan(folder, run.identity, cut(run.dataset.refs, config.executor, workers))

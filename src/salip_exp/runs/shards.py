@@ -12,7 +12,7 @@ from hashlib import sha256
 from math import ceil
 from pathlib import Path
 
-from salip_exp._files import atomic_write, from_json, keep, read_file
+from salip_exp._files import atomic_write, from_json, keep, let_go, read_file
 from salip_exp._settings.folders import File
 from salip_exp.config import ExecutorConfig
 from salip_exp.data.case import CaseRef
@@ -75,17 +75,29 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def write_plan(folder: Path, identity: Identity, shards: Sequence[Sequence[str]]) -> Plan:
-    """Cut the run in a folder that this process has claimed; whoever works by an earlier plan finds no claims there.
+    """Cut the run in a folder, unless somebody else was faster: locks are not everywhere, but only one file has a name.
+
+    Returns:
+        How it is cut from now on, by whomever.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    drop_plan(folder)
     plan = Plan(uuid.uuid4().hex[:12], digest(identity), shards)
-    keep(folder / File.shards / plan.token)
+    place = folder / File.shards / plan.token
+    keep(place)
     content = {"version": 1, "token": plan.token, "of": plan.of, "shards": plan.shards}
-    atomic_write(folder / File.shards / File.plan, json.dumps(content, ensure_ascii=False) + "\n")
-    return plan
+    draft, final = place / f".{File.plan}", folder / File.shards / File.plan
+    atomic_write(draft, json.dumps(content, ensure_ascii=False) + "\n")
+    try:
+        final.hardlink_to(draft)
+    except FileExistsError:
+        let_go(place)
+        shutil.rmtree(place, ignore_errors=True)
+    except OSError:  # there are no second names of a file here: the last one is right
+        draft.replace(final)
+    draft.unlink(missing_ok=True)
+    return read_plan(folder) or plan
 
 
 def drop_plan(folder: Path) -> None:
