@@ -25,7 +25,7 @@ from salip_exp.runs.folder import State, claim, read_json, require_new, write_js
 from salip_exp.runs.shards import Plan, drop_plan, read_plan
 from salip_exp.runs.sharing import require_nobody
 
-_LOOK_S = 1.0
+_LOOK_S = 2.0
 _PATIENCE = 3
 """Times the number of workers that may be started in the place of lost ones before any more work is done."""
 _OWN = {"hydra.run.dir", "resume", "progress", "shard", "executor"}
@@ -133,6 +133,7 @@ class _Watch:
         self.config, self.folder, self.command = config, folder, command
         self.crews: list[Crew] = []
         self.replaced: set[str] = set()
+        self.start_s = time.monotonic()
         self.in_vain = 0  # starts since more cases were done
         self.done = 0
         self.bar = ExitStack()
@@ -156,14 +157,18 @@ class _Watch:
                 while stop.code is None and not is_complete(self.folder):
                     self._tell()
                     self._replace_lost()
-                    time.sleep(_LOOK_S)
+                    self._pause()
                 self._tell()
             while stop.code is None and RUNNING in self._states().values():  # telling trackers, or about to notice
-                time.sleep(_LOOK_S)
+                self._pause()
         finally:
             for crew in self.crews:
                 crew.stop()
         return self._ended(stop.code) if stop.code is not None else self._verdict()
+
+    def _pause(self) -> None:
+        """The longer a run takes, the seldomer it is looked at: its end waits for no more than a hundredth of it."""
+        time.sleep(min(_LOOK_S, 0.05 + 0.01 * (time.monotonic() - self.start_s)))
 
     def _tell(self) -> None:
         """Move the bar by the cases that were finished since."""
