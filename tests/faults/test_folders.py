@@ -23,7 +23,7 @@ from salip_exp.cache import _disk
 from salip_exp.cache._base import Stage
 from salip_exp.cache._disk import FileLocks
 from salip_exp.errors import EnvironmentFault, Unwritable
-from salip_exp.runs import runner
+from salip_exp.runs import _cases, runner
 from salip_exp.runs.folder import read_json, read_run
 
 pytestmark = pytest.mark.ci
@@ -33,7 +33,7 @@ RUN = ("hydra.run.dir=run", "cache=off")
 
 def stopped_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """A run that is stopped after so many cases, as by Ctrl-C."""
-    real, done = runner.write_record, []
+    real, done = _cases.write_record, []
 
     def write(*what: Any) -> None:
         real(*what)
@@ -41,7 +41,7 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         if len(done) == count:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "write_record", write)
+    monkeypatch.setattr(_cases, "write_record", write)
 
 
 @pytest.mark.fault("I1")
@@ -160,7 +160,7 @@ def test_a_folder_that_is_gone_or_another_ends_the_run_and_gets_nothing(
     how: str,
     lost: str,
 ) -> None:
-    real, done, place = runner.write_record, [], tmp_path / lost
+    real, done, place = _cases.write_record, [], tmp_path / lost
 
     def write(*what: Any) -> None:
         real(*what)
@@ -173,7 +173,7 @@ def test_a_folder_that_is_gone_or_another_ends_the_run_and_gets_nothing(
         if how == "deleted":
             shutil.rmtree(tmp_path / "elsewhere", ignore_errors=True)
 
-    monkeypatch.setattr(runner, "write_record", write)
+    monkeypatch.setattr(_cases, "write_record", write)
     ended = typed(*folder, f"dataset.root={data}", *RUN)
     assert ended.code == 6
     assert f"{place} was deleted, moved or replaced while this command worked in it" in ended.complaint
