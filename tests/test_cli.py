@@ -200,6 +200,7 @@ def test_an_option_that_does_not_exist_stops_several_jobs_before_the_first(line:
     assert not line.calls
 
 
+@pytest.mark.ci
 def test_one_wrong_job_of_several_does_not_stop_the_others(line: Line) -> None:
     code, err = line("-m", "seed=1,-2,3")
     assert code == 2
@@ -227,6 +228,7 @@ def test_resume_takes_the_newest_unfinished_folder_of_the_same_overrides(line: L
     assert line.calls[-1][1] == second
 
 
+@pytest.mark.ci
 def test_resume_takes_the_folder_it_is_told(line: Line, tmp_path: Path) -> None:
     line("hydra.run.dir=mine")
     began(tmp_path / "mine")
@@ -301,7 +303,7 @@ def test_runs_whose_names_agree_are_told_apart_by_their_overrides(tmp_path: Path
 
 
 def test_help_and_cfg_answer_without_any_heavy_import(tmp_path: Path) -> None:
-    heavy = ["torch", "segment_anything", "clip", "scipy", "cv2", "pandas", "matplotlib", "wandb", "optuna", "plotly"]
+    heavy = ["torch", "segment_anything", "clip", "scipy", "cv2", "pandas", "matplotlib", "wandb", "optuna"]
     program = (
         "import sys\nfrom salip_exp import cli\n"
         "try: cli.main()\nfinally: print('HEAVY', [m for m in sys.argv[1:] and {heavy} if m in sys.modules])"

@@ -15,9 +15,9 @@ import pytest
 
 from salip_exp import _crew
 from salip_exp._crew import run_shared, worker_command
+from salip_exp._runs.folder import State, read_run
 from salip_exp.config import ExecutorConfig, ExecutorName
 from salip_exp.errors import EnvironmentFault, TooManyFailures, WeightsError
-from salip_exp.runs.folder import State, read_run
 
 FORK = multiprocessing.get_context("fork")
 EXECUTOR = ExecutorConfig(name=ExecutorName.processes, workers=2, beat_s=0.1, dead_after_s=5.0)

@@ -20,14 +20,14 @@ FLOORS = (
     "salip_exp",
     "errors _secrets",
     "config _files _timing _console _wording _environment plugins",
-    "cache data _engines",
+    "cache data _engines _serving",
     "networks",
     "_paper",
     "cascade",
     "methods",
     "evaluation",
     "_settings",
-    "runs",
+    "_runs",
     "_training",
     "_tuning",
     "_execute _crew api",
@@ -35,6 +35,7 @@ FLOORS = (
     "_experiments _organs _seeds",
     "_reports _tracking",
     "_checks",
+    "_describing _exploring",
     "_commands",
     "cli ledger",
     "__main__",
@@ -53,18 +54,29 @@ INSIDE = {
     ("_checks.machine", "networks.device"),
     ("_checks.inputs", "networks.clip"),
     ("_checks.inputs", "networks.sam"),
+    # Extras, which only pages that are served need.
+    ("_commands.report", "_reports.serve"),
     # An extra of the installation, which only method=unet needs, and which says so where it is absent.
     ("networks.unet", "monai.networks.nets"),
     ("_training.augment", "monai"),
     ("_training.augment", "monai.utils.type_conversion"),
     ("_training.fit", "monai.losses"),
-    # Extras again, which formats of images need.
-    ("data._dicom", "pydicom"),
-    ("runs._dicom_seg", "highdicom"),
-    ("runs._dicom_seg", "pydicom"),
-    ("runs._dicom_seg", "pydicom.sr.codedict"),
-    ("runs._dicom_seg", "pydicom.uid"),
-    ("data._dicom", "pydicom.pixels"),
+    # Extras again, which networks of others' need; each takes seconds to be imported.
+    ("networks._hub", "huggingface_hub"),
+    ("networks._hub", "open_clip.pretrained"),
+    ("networks._open_clip", "open_clip"),
+    ("networks._transformers", "transformers"),
+    ("networks.sam", "kornia.models.tiny_vit"),
+    # Extras again, which formats of images and task=describe need.
+    ("data._dicom_pixels", "pydicom"),
+    ("_runs._dicom_seg", "highdicom"),
+    ("_runs._dicom_seg", "pydicom"),
+    ("_runs._dicom_seg", "pydicom.sr.codedict"),
+    ("_runs._dicom_seg", "pydicom.uid"),
+    ("data._dicom_pixels", "pydicom.pixels"),
+    ("_describing.server", "openai"),
+    # Sentences are counted by the tokenizer of a CLIP of a library, which comes with its weights.
+    ("_checks.tokens", "networks.clip"),
     ("data._itk", "nrrd"),
     ("data._ome", "tifffile"),
     # It is imported in a process of its own, which tells the run when that fails.
@@ -83,7 +95,7 @@ class Import(NamedTuple):
 
 
 def name_of(path: Path) -> str:
-    """`runs.folder` of its file; `networks` of `networks/__init__.py`; `salip_exp` of the package's own."""
+    """`_runs.folder` of its file; `networks` of `networks/__init__.py`; `salip_exp` of the package's own."""
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "salip_exp"
 

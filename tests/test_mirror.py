@@ -11,9 +11,11 @@ BESIDE = {"benchmarks", "browser", "docs", "faults", "of_0_1_0", "outside", "too
 # About what several modules do together, or about a promise that no single one keeps.
 BEHAVIOURS = {
     "cache/keys", "cache/memory", "cache/processes", "cache/tidy", "cascade/selection", "data/said", "engines/runs",
+    "engines/studies",
     "evaluation/circumference", "evaluation/comparison", "evaluation/public_metrics", "experiments/experiment",
     "floors", "methods/against_public_packages", "methods/methods", "methods/oracle", "methods/stages", "mirror",
-    "networks/arithmetic", "networks/embedded/files", "packaging", "runs/of_0_1_0", "runs/outside_score",
+    "networks/arithmetic", "networks/embedded/files", "networks/families", "packaging",
+    "runs/of_0_1_0", "runs/outside_score",
     "settings/conf", "tracking/faults", "tracking/settings", "tracking/typed", "training/checkpoint",
     "tuning/failures", "tuning/naive", "tuning/paper", "tuning/resuming",
 }  # fmt: skip

@@ -15,11 +15,12 @@ import pytest
 from salip_exp import _several
 from salip_exp._commands import check
 from salip_exp._commands.run import command
+from salip_exp._runs.folder import find_runs
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import is_part, run_name, way_on
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
-from salip_exp.runs.folder import find_runs
+from salip_exp.errors import TooManyFailures
 
 LABELS = "dataset.files.labels={liver: 1, two spleens: {label: 3, k: 2}}"
 
@@ -70,6 +71,24 @@ def test_each_organ_is_a_whole_run_and_one_table_stands_over_them(
     printed = capsys.readouterr().out
     assert all(f"{each['overall']['dsc']['mean']:.3f} ±" in printed for each in content["organs"].values())
     assert all(is_part(each.folder) for each in find_runs(tmp_path))
+
+
+def test_an_organ_with_too_many_failures_costs_the_others_nothing(
+    fakes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def execute(config: Config, folder: Path, command: Sequence[str], *_: Any, **__: Any) -> int:
+        fakes.run_fake(folder, [fakes.make_case(i, f"case_{i}") for i in range(4)], resume=True)
+        if folder.name == "liver":
+            raise TooManyFailures("liver: 4 of 4 cases failed")
+        return 0
+
+    monkeypatch.setattr(_several, "execute", execute)
+    asked = fakes.config(method="gt_sam")
+    asked.dataset.files.labels = {"liver": 1, "spleen": 2}
+    with pytest.raises(TooManyFailures, match="liver: 4 of 4"):
+        command(asked, tmp_path / "organs", ["x"])
+    assert {*json.loads((tmp_path / "organs" / "organs.json").read_text("utf-8"))["organs"]} == {"liver", "spleen"}
+    assert capsys.readouterr().out.count("spleen") > 1, "a line, and a row of the table"
 
 
 def test_they_have_one_folder_for_good() -> None:

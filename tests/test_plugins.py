@@ -36,7 +36,21 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def test_names_that_are_built_in_come_first(install: Install) -> None:
     install(("methods", "b", "x:y"), ("methods", "a", "x:y"), ("views", "c", "x:y"))
-    assert METHODS.names == ["salip", "sam_clip", "gt_sam", "unprompted_sam", "oracle", "unet", "a", "b"]
+    assert METHODS.names == [
+        "salip",
+        "sam_clip",
+        "gt_sam",
+        "unprompted_sam",
+        "oracle",
+        "saliency",
+        "lsg_sam",
+        "clipseg",
+        "grounded_sam",
+        "sam3_text",
+        "unet",
+        "a",
+        "b",
+    ]
     assert VIEWS.names[-2:] == ["reverse_blur", "c"]
 
 

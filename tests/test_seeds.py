@@ -14,12 +14,12 @@ import pytest
 
 from salip_exp import _several
 from salip_exp._commands.run import command
+from salip_exp._runs.folder import find_runs
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import is_part, run_name, way_on
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError
-from salip_exp.runs.folder import find_runs
 
 TYPED = ["python", "-m", "salip_exp", "seeds=[1,2,3]"]
 
@@ -38,7 +38,8 @@ def asked(discs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         assert config.resume and not config.seeds
         seeds.append(config.seed)
         cases = [discs.make_case(10 * config.seed + i, f"case_{i}") for i in range(4)]
-        return 130 if config.seed == 666 else discs.run_fake(folder, cases[: 1 if config.seed == 3 else 4], resume=True)
+        few = cases[: 1 if config.seed == 3 else 4]
+        return 130 if config.seed == 666 else discs.run_fake(folder, few, resume=True, seed=config.seed)
 
     monkeypatch.setattr(_several, "execute", execute)
     return seeds
@@ -73,6 +74,7 @@ def test_each_seed_is_a_whole_run_and_the_spread_is_that_of_their_means(
     printed = capsys.readouterr().out
     assert f"{over['mean']:.3f} ± {over['sd']:.3f} ({over['least']:.3f} – {over['most']:.3f})" in printed
     assert "missing" not in printed
+    assert content["differing"]["seed"] == {"1": "1", "2": "2", "3": "3"} and "differs     seed: 1, 2, 3" in printed
 
 
 def test_its_runs_are_found_by_the_report_and_continued_by_the_same_command(

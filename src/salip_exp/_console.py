@@ -6,12 +6,14 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from tqdm import tqdm
 
 from salip_exp._secrets import hidden
@@ -76,6 +78,20 @@ def wide_console() -> Console:
     """Stdout; wide enough for a whole row where it is not a terminal, so that nothing is cut in a file."""
     console = Console(highlight=False, soft_wrap=True)
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
+
+
+def table(title: str, *heads: str, numbers: Container[str] = ()) -> Table:
+    """An empty table in the one style of all commands: its title above, numbers right and words left.
+
+    Args:
+        title: as it is; nothing in it is markup.
+        heads: of its columns.
+        numbers: heads of columns of numbers.
+    """
+    result = Table(title=Text(title), title_justify="left", caption_justify="left")
+    for head in heads:
+        result.add_column(Text(head), justify="right" if head in numbers else "left", overflow="fold")
+    return result
 
 
 def shown(path: Path) -> str:

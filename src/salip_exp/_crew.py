@@ -14,16 +14,16 @@ from typing import NoReturn
 
 from salip_exp._console import Report, progress
 from salip_exp._engines.base import RUNNING, WAITING, Crew, engine
+from salip_exp._runs._process import Stop, stoppable
+from salip_exp._runs.claims import Board, Stand
+from salip_exp._runs.folder import State, claim, read_json, require_new, write_json, write_status
+from salip_exp._runs.shards import Plan, drop_plan, read_plan
+from salip_exp._runs.sharing import require_nobody
 from salip_exp._settings.executor import AUTO
 from salip_exp._settings.folders import File, is_complete, key_of, way_on
 from salip_exp._wording import many, some
 from salip_exp.config import Config, ExecutorConfig, Task
 from salip_exp.errors import ConfigError, DataError, EnvironmentFault, SalipError, TooManyFailures, WeightsError
-from salip_exp.runs._process import Stop, stoppable
-from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.folder import State, claim, read_json, require_new, write_json, write_status
-from salip_exp.runs.shards import Plan, drop_plan, read_plan
-from salip_exp.runs.sharing import require_nobody
 
 _LOOK_S = 2.0
 _PATIENCE = 3
@@ -77,7 +77,7 @@ def run_shared(config: Config, folder: Path, command: Sequence[str]) -> int:
 
 
 def started(config: Config, folder: Path, command: Sequence[str]) -> Crew:
-    """Workers of an experiment or a study, at work on what is free; raises what the engine does."""
+    """Workers of an experiment, a study or several runs, at work on what is free; raises what the engine does."""
     part = worker_command(command, folder, config.executor)
     crew = engine(config.executor).start([part] * config.executor.workers, folder / File.workers)
     write_json(folder / File.crew, {"executor": asdict(config.executor), "ids": list(crew.ids)})
@@ -85,7 +85,7 @@ def started(config: Config, folder: Path, command: Sequence[str]) -> Crew:
 
 
 def assisted(config: Config, folder: Path, command: Sequence[str]) -> int:
-    """Have workers make what they can of an experiment, and wait for them; detached, until they are queued.
+    """Have workers make what they can of an experiment, or of several runs, and wait; detached, until they are queued.
 
     Whatever they leave undone, for whatever reason, is left to who called.
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
+from salip_exp._runs.runner import run
 from salip_exp._settings.tuning import searches
 from salip_exp.config import Config
 from salip_exp.methods.traits import METHODS
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
-from salip_exp.runs.runner import run
 
 if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._files import atomic_write
+from salip_exp._runs.folder import write_json
+from salip_exp._settings.differences import differing
 from salip_exp._settings.folders import File
 from salip_exp._settings.organs import of_organs, organs
 from salip_exp._several import Summaries, rows, shared
 from salip_exp.config import Config
-from salip_exp.runs.folder import write_json
 
 VERSION = 1
 
@@ -26,7 +27,8 @@ def write_organs(folder: Path, config: Config, found: Summaries) -> None:
     Raises:
         Unwritable: the folder cannot be written.
     """
-    write_json(folder / File.organs, _content(config, found))
+    apart = differing({name: folder / File.of_organ / name for name in found})
+    write_json(folder / File.organs, _content(config, found) | {"differing": apart})
     table = rows(found, "organ")
     table.insert(2, "label", table["organ"].map({each.name: each.label for each in organs(config)}))
     atomic_write(folder / File.organ_table, table.to_csv(index=False, lineterminator="\n"))

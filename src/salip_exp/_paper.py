@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -16,6 +16,9 @@ from salip_exp.networks.registry import TABLE
 
 SALIP = "salip"
 """The column for which nothing is typed."""
+
+FAILURES = "failures"
+"""The part of experiments that is made of no table and no figure of the paper."""
 
 Score = tuple[float | None, float | None]
 """DSC and mIoU as the paper prints them; None is a figure that it does not give."""
@@ -40,10 +43,13 @@ class _Source:
 
 @dataclass(frozen=True)
 class Column:
-    """One system, ablation or network: its name in tables, and what is typed for it."""
+    """One system, ablation or network: its name in tables, what is typed for it, and whose sentences it takes where
+    these are files of the user's (`experiment.texts`).
+    """
 
     title: str
     overrides: tuple[str, ...] = ()
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Table:
         order: pairs of columns that the paper ranks, the lower score first.
         control: a column that must score lower than `against`, or CLIP was not needed.
         rungs: the columns of which the best, case by case, is in reach after a stage, by stage along the chain.
+        cost: whether it tells what a case takes.
+        rankings: whether it tells how the columns rank the candidates that `against` ranked.
         iou: whether the table shows mIoU as well.
     """
 
@@ -82,6 +90,8 @@ class Table:
     order: Sequence[tuple[str, str]] = ()
     control: str | None = None
     rungs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cost: bool = False
+    rankings: bool = False
     iou: bool = False
     footnotes: Sequence[str] = ()
 
@@ -104,7 +114,7 @@ def sources() -> dict[str, _Source]:
 def columns() -> dict[str, Column]:
     """All columns by key; those of embedded networks are not among them."""
     listed = _document()["columns"].items()
-    return {key: Column(values["title"], tuple(values.get("overrides", ()))) for key, values in listed}
+    return {key: Column(**values | {"overrides": tuple(values.get("overrides", ()))}) for key, values in listed}
 
 
 def parts() -> list[str]:
@@ -116,8 +126,10 @@ def table(name: str) -> Table:
     """One table; `KeyError` if there is none of this name."""
     values = _document()["tables"][name]
     titles = values.get("titles", {})
-    chosen = {key: Column(titles.get(key, column.title), column.overrides) for key, column in columns().items()}
-    chosen = {key: chosen[key] for key in values["columns"]}
+    known = columns()
+    chosen = {key: replace(known[key], title=titles.get(key, known[key].title)) for key in values["columns"]}
+    each = tuple(values.get("each", ()))
+    chosen = {key: replace(column, overrides=(*column.overrides, *each)) for key, column in chosen.items()}
     order = [(low, high) for low, high in values.get("order", ())]
     if values.get("embedded"):
         carried = _embedded()
@@ -132,6 +144,8 @@ def table(name: str) -> Table:
         order=order,
         control=values.get("control"),
         rungs={stage: tuple(rung) for stage, rung in values.get("rungs", {}).items()},
+        cost=bool(values.get("cost")),
+        rankings=bool(values.get("rankings")),
         iou=bool(values.get("iou")),
         footnotes=values.get("footnotes", ()),
     )
@@ -197,5 +211,5 @@ def notes_on_text(config: Config, sentences: Sequence[str]) -> list[str]:
     published = _document()["texts"][name]
     if hashlib.sha256("\n".join(sentences).encode()).hexdigest() == published["sha256"]:
         return []
-    theirs = f"their {published['sentences']}, which vdt=custom vdt.file={name}.json of their clip_prompts/ gives"
+    theirs = f"their {published['sentences']}, which vdt.file={name}.json of their clip_prompts/ gives"
     return [f"{OTHER_TEXT} ({dataset}): {len(sentences)} in place of {theirs}"]

@@ -12,17 +12,32 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 MARK = "***"
+LLM_KEY = "OPENAI_API_KEY"
+"""The variable with the key for language models."""
 _SCHEME = r"[A-Za-z][\w+.-]*://"
 _WORD = re.compile(r"(://(?<=[\w+.-]://)[^\s/'\"@:]*:)[^\s'\"]*(?=@)")  # "://" first: it is looked for in pages of 5 MB
 _WHOLE = re.compile(rf"({_SCHEME}[^/@:]*:)(.*)(@[^@]*)", re.DOTALL)
 _QUERY = re.compile(r"(?i)([?&;][\w-]*(?:passw|pwd|passphrase|secret|token|api_?key)[\w-]*=)([^&;\s'\"#]+)")
 _SHORTEST = 4  # characters of a password that is looked for in a message: shorter ones are parts of words
 
+_SHORTEST_KEY = 8  # what stands for one on servers that want none is shorter: EMPTY, ollama
+
 _kept: dict[str, str] = {}
+_keys: set[str] = set()
+
+
+def keep_key(key: str) -> None:
+    """Have a key hidden from now on, whoever writes or says it; it is no address, and stands anywhere."""
+    if len(key) >= _SHORTEST_KEY:
+        _keys.add(key)
 
 
 def hidden(text: str) -> str:
-    """The text with `***` for each password in an address and for each query parameter that is named like one."""
+    """The text with `***` for each key that is kept, each password in an address, and each query parameter that is
+    named like one.
+    """
+    for key in _keys:
+        text = text.replace(key, MARK)
     return _QUERY.sub(rf"\1{MARK}", _WORD.sub(rf"\1{MARK}", text)) if "://" in text else text
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._files import atomic_write
+from salip_exp._runs.folder import write_json
+from salip_exp._settings.differences import differing
 from salip_exp._settings.folders import File
 from salip_exp._several import Summaries, groups, mean_of, parts, rows, shared
 from salip_exp.config import Config
 from salip_exp.evaluation.scores import means
 from salip_exp.evaluation.statistics import spread
-from salip_exp.runs.folder import write_json
 
 VERSION = 1
 
@@ -32,7 +33,8 @@ def write_spread(folder: Path, found: Summaries) -> None:
     Raises:
         Unwritable: the folder cannot be written.
     """
-    write_json(folder / File.spread, _spreads(found))
+    apart = differing({seed: folder / File.of_seed / seed for seed in found})
+    write_json(folder / File.spread, _spreads(found) | {"differing": apart})
     atomic_write(folder / File.spread_table, rows(found, "seed").to_csv(index=False, lineterminator="\n"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from salip_exp._execute import execute
+from salip_exp._runs._process import stoppable
+from salip_exp._runs.folder import claim, read_json
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
+from salip_exp._settings.executor import AUTO
 from salip_exp._settings.folders import File
-from salip_exp.config import Config
+from salip_exp.config import Config, ExecutorName
+from salip_exp.errors import TooManyFailures
 from salip_exp.evaluation.scores import means
-from salip_exp.runs._process import stoppable
-from salip_exp.runs.folder import claim, read_json
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
 
 if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener
@@ -36,7 +39,7 @@ def run_several(
     done: Callable[[str, Path], None],
     over_all: Callable[[Summaries], None],
 ) -> int:
-    """Run what is missing, then write what stands over all runs.
+    """Run what is missing, then write what stands over all runs; a worker (`shard`) does its part of each run, no more.
 
     Args:
         configs: of the runs by the paths of their folders below the common one, checked.
@@ -51,20 +54,36 @@ def run_several(
         0, or the code of the signal that ended it after the case at hand.
 
     Raises:
-        What `execute` raises; EnvironmentFault: the folder is in use or cannot be written.
+        TooManyFailures: of the first run with more failed cases than `max_failed` allows, once all are made.
+        What `execute` raises else; EnvironmentFault: the folder is in use or cannot be written.
     """
     found: dict[str, Mapping[str, Any]] = {}
     lab = Lab(next(iter(configs.values())).cache.memory_mb)
-    with claim(folder), stoppable() as stop:
+    worker = any(config.shard is not None for config in configs.values())
+    too_many: list[TooManyFailures] = []
+    with nullcontext() if worker else claim(folder), stoppable() as stop:
         for name, config in configs.items():
-            alone, place = replace(config, resume=True), folder / name
-            code = stop.code or execute(alone, place, command, lab, listen(alone, place), of_study, train=True)
+            alone, place = replace(config, resume=True, shard=_part(config)), folder / name
+            try:
+                code = stop.code or execute(alone, place, command, lab, listen(alone, place), of_study, train=True)
+            except TooManyFailures as error:  # all of it is written; the others need not go without theirs
+                code = 0
+                too_many.append(error)
             if code:
                 return code
-            found[place.name] = read_json(place / File.summary) or {}
-            done(place.name, place)
-        over_all(found)
+            if not worker:
+                found[place.name] = read_json(place / File.summary) or {}
+                done(place.name, place)
+        if not worker:
+            over_all(found)
+    for each in too_many:
+        raise each
     return 0
+
+
+def _part(config: Config) -> str | None:
+    """What this process does of a run: its part as a worker; what workers left of it; or, None, all of it."""
+    return AUTO if config.executor.name is not ExecutorName.serial else config.shard
 
 
 def shared(found: Summaries, *names: str) -> dict[str, Any]:

@@ -82,13 +82,27 @@ def counted(part: Mapping[str, Any]) -> str:
     return said if subjects in (None, cases) else f"{said} ({many(subjects, 'subject')})"
 
 
+_BETWEEN = "between groups"
+
+
+def is_between(note: str) -> bool:
+    """Whether a note is the one on how far groups lie apart, which is told where groups are."""
+    return note.startswith(_BETWEEN)
+
+
 def between_groups(gap: Mapping[str, Any]) -> str:
     """How far groups lie apart, in words."""
     ends = "" if gap["low"] is None else f" [{gap['low']:.3f}, {gap['high']:.3f}]"
     return (
-        f"between groups: mean DSC of {gap['best']} (best) less {gap['worst']} (worst) {gap['difference']:.3f}{ends}; "
+        f"{_BETWEEN}: mean DSC of {gap['best']} (best) less {gap['worst']} (worst) {gap['difference']:.3f}{ends}; "
         f"that all are alike: p = {gap['p']:.3f} (Kruskal-Wallis over subjects, by permutation)"
     )
+
+
+def around(figure: Mapping[str, Any], digits: int = 3) -> str:
+    """`0.912 [0.801, 0.951]`: a figure with its interval, alone where it has none."""
+    ends = "" if figure["low"] is None else f" [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+    return number(figure["value"], digits) + ends
 
 
 def heading(title: str, style: Style, confidence: float) -> str:
@@ -136,7 +150,13 @@ def title(summary: Mapping[str, Any]) -> str:
     """What was run on what, with which weights."""
     what = f"{summary['method']} on {summary['dataset']} ({summary['roi']})"
     at = "not scored: no targets" if summary.get("doubt") else f"scored at {summary.get('score_at', 'working')} size"
-    return ", ".join(filter(None, (what, weights(summary), at)))
+    stress = f"stress={summary['stress']}" if summary.get("stress") else ""
+    return ", ".join(filter(None, (what, stress, weights(summary), at)))
+
+
+def weights_label(name: str, file: str, sha256: str) -> str:
+    """Weights in few words, so that no other file of the same network is taken for them; a name alone of no file."""
+    return f"{name}: {file} {sha256[:6]}" if file else name
 
 
 def weights(summary: Mapping[str, Any]) -> str:

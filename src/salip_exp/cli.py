@@ -26,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from salip_exp._console import only_words
+from salip_exp._runs._process import CODES, keep_freed_memory
 from salip_exp._secrets import hidden, keep
 from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
 from salip_exp._settings.folders import is_unfinished, key_of, unfinished, way_on
@@ -34,12 +35,11 @@ from salip_exp._settings.validate import typed
 from salip_exp._wording import brief
 from salip_exp.config import Config, Task
 from salip_exp.errors import ConfigError, EnvironmentFault, SalipError, Unwritable
-from salip_exp.runs._process import CODES, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
 FAULT, INTERRUPTED = 1, CODES[signal.SIGINT]
-TERMINATED = set(CODES.values()) - {INTERRUPTED}
+_TERMINATED = set(CODES.values()) - {INTERRUPTED}
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
 """Errors of the operating system that say something about the machine and nothing about the program."""
 
@@ -60,15 +60,19 @@ def main() -> NoReturn:
     keep_freed_memory()
     # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
     several = any(each in ("-m", "--multirun") for each in sys.argv)
-    arguments = (quoted(each, several) for each in _with_folder(sys.argv[1:]))
+    arguments = (quoted(each, several) for each in spelt_out(sys.argv[1:]))
     sys.argv[1:] = sorted(arguments, key=lambda each: each not in ("-m", "--multirun"))
     # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.exit(command())
 
 
-def _with_folder(arguments: Sequence[str]) -> list[str]:
-    """`task=status FOLDER` as Hydra reads it: the folder stands for `status.run`."""
+def spelt_out(arguments: Sequence[str]) -> list[str]:
+    """`task=status FOLDER` as Hydra reads it, where the folder stands for `status.run`; of `task=describe` organ and
+    modality for its keys.
+    """
+    if "task=describe" in arguments:
+        return [f"describe.{each}" if key_of(each) in ("organ", "modality") else each for each in arguments]
     alone = "task=status" in arguments
     return [f"status.run={each}" if alone and "=" not in each and each[:1] != "-" else each for each in arguments]
 
@@ -92,7 +96,7 @@ def command() -> int:
         codes.append(_complain("interrupted", INTERRUPTED))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else FAULT if error.code else 0
-        if code in TERMINATED and code not in codes:
+        if code in _TERMINATED and code not in codes:
             _complain("terminated", code)
         codes.append(code)
     except Exception as error:
@@ -104,6 +108,8 @@ _AS_TYPED = {
     *("figures", "outputs", "tuned", "cache.folder", "vdt.file", "tuning.storage", "hydra.run.dir", "hydra.sweep.dir"),
     *("dataset.root", "dataset.subset", "sam.weights", "clip.weights", "unet.weights"),
     *("dataset.files.images", "dataset.files.masks", "dataset.files.table", "export.run", "status.run"),
+    *("explore.run", "explore.case"),
+    *("describe.organ", "describe.modality", "describe.file", "vdt.llm.base_url", "vdt.llm.model"),
 }
 """Keys of one text, mostly a path, which is what was typed, whatever Hydra's grammar would make of its signs."""
 
@@ -119,7 +125,7 @@ def quoted(argument: str, several: bool = False) -> str:
         several: whether commas between values mean several runs (`-m`).
     """
     argument = argument.removeprefix("+") if argument.startswith("+tuned=") else argument
-    argument = _without_secret(argument) if key_of(argument).startswith("tuning") else argument
+    argument = _without_secret(argument) if key_of(argument).startswith(("tuning", "vdt.llm")) else argument
     key, _, value = argument.partition("=")
     if key not in _AS_TYPED or not value or value[0] in "'\"[" or "$" in value or "\\" in value:
         return argument
@@ -227,7 +233,7 @@ def _job(cfg: DictConfig) -> int:
     except KeyboardInterrupt:
         return _complain(f"interrupted{_way_on(task, folder)}", INTERRUPTED)
     except SystemExit as error:
-        if not isinstance(error.code, int) or error.code not in TERMINATED:
+        if not isinstance(error.code, int) or error.code not in _TERMINATED:
             raise
         return _complain(f"terminated{_way_on(task, folder)}", error.code)
     except Exception as error:

@@ -25,6 +25,8 @@ class Task(StrEnum):
     check = "check"
     export = "export"
     status = "status"
+    describe = "describe"
+    explore = "explore"
 
 
 class Side(StrEnum):
@@ -175,12 +177,37 @@ class ExportForm(StrEnum):
 
 
 class Doubt(StrEnum):
-    """By which measure of confidence cases without a target are sorted, the lowest first."""
+    """Measures of confidence: `confidence`, and the signals that it is made of (`evaluation._confidence`)."""
 
+    confidence = "confidence"  # the DSC that the signals lead to expect
     stability = "stability"  # Dice of the final mask with those of boxes moved by a few percent
     agreement = "agreement"  # Dice of the final mask with the retrieved candidates
     predicted_iou = "predicted_iou"  # SAM's own estimate for the retrieved candidates
     margin = "margin"  # CLIP's score of the retrieved candidates above the best of the others
+    pairwise = "pairwise"  # Dice among the final mask and those of moved boxes, of all pairs
+    sentences = "sentences"  # share of the retrieved candidates that single sentences retrieve too
+    contrast = "contrast"  # CLIP's score of the retrieved candidates above that of sentences of something else
+    shape = "shape"  # how compact the mask is
+    pair = "pair"  # how alike the two of a pair are
+
+
+class RepairStep(StrEnum):
+    """What is tried of a flagged prediction."""
+
+    grow = "grow"  # boxes grown by a tenth
+    iterate = "iterate"  # the boxes of what the boxes gave
+    union = "union"  # all that the boxes and their moves give
+    vote = "vote"  # what most of them give
+    candidates = "candidates"  # the next candidates by CLIP's score
+    pairs = "pairs"  # of two ROIs, pairs of candidates that lie side by side
+    points = "points"  # each box with the point deepest inside its candidate
+    mask = "mask"  # each box with its candidate as a mask prompt
+    grid = "grid"  # the cascade with twice as many points per side
+    crops = "crops"  # the cascade with one more layer of crops
+
+
+_LADDER = [each for each in RepairStep if each not in {"points", "mask", "grid", "crops"}]
+"""What `repair=ladder` tries unless it is told: steps that came later are asked for by name."""
 
 
 class ScoreAt(StrEnum):
@@ -364,6 +391,7 @@ class DatasetConfig:
     limit: int | None = key(None, 1, None)  # the first N cases
     sample: int | None = key(None, 1, None)  # N cases drawn with the seed
     subset: str | None = None  # a file of case ids, one a line
+    absent: bool = False  # the organ asked for is in no image: every target is empty, with a mask or without
 
 
 @dataclass
@@ -395,15 +423,29 @@ class ClipConfig:
     sha256: str | None = None
     batch_size: int = key(64, 1, 4096)
     precision: Precision = Precision.float32
+    min_score: float = key(0.0, 0, 1)  # what a detector finds is taken above it: method=grounded_sam and sam3_text
 
 
 @dataclass
 class TextConfig:
-    """A set of visually descriptive sentences, in the YAML or in a file (authors' JSON, or one a line)."""
+    """A set of visually descriptive sentences, in the YAML or in a file (YAML, JSON, or text with one a line)."""
 
     name: str = MISSING
     sentences: list[str] = field(default_factory=list)
-    file: str | None = None
+    file: str | None = None  # takes the place of the set that comes with the data set
+
+
+@dataclass
+class LlmConfig:
+    """`task=describe`: the language model that writes sentences; its key is OPENAI_API_KEY of the environment."""
+
+    base_url: str | None = secret()  # of any OpenAI-compatible server; None: OPENAI_BASE_URL, else OpenAI's own
+    model: str | None = None
+    n: int = key(12, 1, 100)  # sentences
+    temperature: float | None = key(1.0, 0, 2)  # None leaves it to the model
+    timeout_s: float = key(120.0, 0.1, 3600)  # for one answer
+    retries: int = key(3, 0, 20)  # of a request that fails, or that the server puts off
+    rounds: int = key(4, 1, 10)  # answers that are asked for, until there are n sentences that can be used
 
 
 @dataclass
@@ -411,6 +453,7 @@ class VdtConfig(TextConfig):
     """The text: one set of sentences for all ROIs of an image, or a set for each of them by its name."""
 
     parts: dict[str, TextConfig] = field(default_factory=dict)  # instead of sentences: each retrieves one candidate
+    llm: LlmConfig = field(default_factory=LlmConfig)
 
 
 @dataclass
@@ -466,11 +509,45 @@ class ScoreConfig:
     """How predictions are scored."""
 
     at: ScoreAt = ScoreAt.working
-    doubt: Doubt = Doubt.stability
+    doubt: Doubt = Doubt.confidence  # by which cases without a target are sorted, the lowest first
+    poor_below: float = key(0.8, 0, 1)  # DSC under which a prediction is poor, for what a confidence is worth
     empty_target: EmptyTarget = EmptyTarget.skip
     tolerance_mm: float = key(2.0, 0, 100)  # of surface Dice: outlines this near agree
     resamples: int = key(2000, 100, 1_000_000)  # random weightings that an interval is read from
     confidence: float = key(0.95, 0.5, 0.999)
+
+
+def _others() -> dict[str, str]:
+    return {
+        "brain": "A whole brain in an MR image, cut out along its outer surface on a black background.",
+        "head": "A fetal head in an ultrasound image, cut out along the outside of the skull on a black background.",
+        "lung": "A lung in a chest x-ray, cut out along its border on a black background.",
+        "heart": "A heart in a medical image, cut out along its border on a black background.",
+        "liver": "A liver in a medical image, cut out along its border on a black background.",
+        "kidney": "A kidney in a medical image, cut out along its border on a black background.",
+        "background": "A piece of background without any organ, cut out on a black background.",
+    }
+
+
+@dataclass
+class ConfidenceConfig:
+    """How good each prediction is believed to be, without its target."""
+
+    name: str = "default"
+    signals: list[Doubt] = key([each for each in Doubt if each is not Doubt.confidence])
+    contrast: dict[str, str] = field(default_factory=_others)  # sentences of something else, by what they name
+    calibration: str | None = None  # folder of a finished run over labelled images; None: phantoms under stress
+    level: float = key(0.9, 0.5, 0.999)  # share of subjects whose DSC is to exceed `dsc_at_least`
+
+
+@dataclass
+class RepairConfig:
+    """What is done about flagged cases."""
+
+    name: str = "none"
+    enabled: bool = False
+    steps: list[RepairStep] = key(_LADDER)  # in this order, until one lifts the flag
+    margin: float = key(0.05, 0, 1)  # by which the confidence has to rise for a step to be taken
 
 
 @dataclass
@@ -640,13 +717,37 @@ class Images:
 
 
 @dataclass
+class Texts:
+    """Files of sentences for `+experiment=sentences`; the cells of those that are not given are missing."""
+
+    authors: str | None = None  # the folder `clip_prompts` of the authors' code
+    cc359: str | None = None  # by a language model, as `task=describe` writes them
+    hc18: str | None = None
+    xray: str | None = None
+
+
+@dataclass
+class Failures:
+    """`+experiment=failures`: the pool of cases in which poor predictions are to be known by their confidence."""
+
+    datasets: list[str] = key(["cc359", "xray", "hc18"])
+    stress: list[str] = field(default_factory=list)  # names of corruptions; none: all
+    severities: list[int] = key([2, 4], 1, 5)  # of each; none: no stress
+    cases: int | None = key(12, 1, None)  # of a data set, drawn with the seed; None: all
+    runs: list[str] = field(default_factory=list)  # folders of finished runs that join the pool
+    coverage: float = key(0.9, 0.01, 1)  # share of the cases that is kept, to see what is left
+
+
+@dataclass
 class ExperimentConfig:
     """`+experiment=NAME`: the tables and figures of a study, and what their cells are told."""
 
     name: str | None = None
-    parts: list[str] = field(default_factory=list)  # table1 ... table6, fig3 ... fig6, ladder
+    parts: list[str] = field(default_factory=list)  # table1 ... table6, fig3 ... fig6, ladder, failures
     roots: Roots = field(default_factory=Roots)
     images: Images = field(default_factory=Images)
+    texts: Texts = field(default_factory=Texts)
+    failures: Failures = field(default_factory=Failures)
 
 
 @dataclass
@@ -689,12 +790,31 @@ class StatusConfig:
 
 
 @dataclass
+class DescribeConfig:
+    """`task=describe`: of which organ a language model writes sentences (`vdt.llm` says which)."""
+
+    organ: str | None = None  # `task=describe organ=liver` says the same
+    modality: str | None = None  # such as abdominal CT; `modality=` says the same
+    file: str | None = None  # a new YAML; None: in the folder of the command
+
+
+@dataclass
+class ExploreConfig:
+    """The page of task=explore."""
+
+    port: int = key(8766, 0, 65_535)  # 0: any that is free
+    run: str | None = None  # folder of a run to go on from, with its data, networks and settings
+    case: str | None = None  # shown first; None: the first of the data
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
     task: Task = Task.run
     method: str = "salip"  # one of `methods.traits.METHODS`
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    stress: str | None = None  # every image made worse: NAME:SEVERITY of `data.stress`, e.g. speckle:3
     sam: SamConfig = field(default_factory=SamConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     vdt: VdtConfig = field(default_factory=VdtConfig)
@@ -704,6 +824,8 @@ class Config:
     organ: OrganConfig = field(default_factory=OrganConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    repair: RepairConfig = field(default_factory=RepairConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -713,6 +835,8 @@ class Config:
     check: CheckConfig = field(default_factory=CheckConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     status: StatusConfig = field(default_factory=StatusConfig)
+    describe: DescribeConfig = field(default_factory=DescribeConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
     data: Data = Data.phantoms  # of experiments

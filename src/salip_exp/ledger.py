@@ -15,9 +15,9 @@ from typing import Any
 
 from salip_exp._experiments.counting import COUNTED
 from salip_exp._files import atomic_write
+from salip_exp._runs.folder import read_json
 from salip_exp._settings.folders import File, key_of
 from salip_exp.errors import DataError, SalipError
-from salip_exp.runs.folder import read_json
 
 _PLACES = ("outputs", "cache", "hydra", "progress", "resume", "threads")
 """Keys of a command that say where and how it ran, and change no number."""

@@ -17,10 +17,11 @@ from PIL import Image
 
 import salip_exp
 from salip_exp import SaLIP, Segmentation, read_run
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.runner import run
 from salip_exp.api._overrides import ORGANS, configured
 from salip_exp.errors import CaseError, ConfigError, DataError, SalipError
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.runner import run
+from salip_exp.evaluation._confidence import SIGNALS
 
 QUICK = {"sam": "tiny", "clip": "tiny", "sam__points_per_side": 6, "device": "cpu"}
 KEYS = ["sam=tiny", "clip=tiny", "sam.points_per_side=6", "device=cpu"]
@@ -75,7 +76,8 @@ def test_a_result_has_the_size_of_the_image_and_all_candidates(lungs: SaLIP, che
     table = result.candidates
     assert table.selected.sum() == len(result.boxes) <= 2
     assert len([name for name in table if str(name).startswith("sentence_")]) == len(table.attrs["sentences"]) == 12
-    assert set(result.confidence) == {"agreement", "predicted_iou", "margin", "stability"}
+    assert set(result.confidence) == {"confidence", "dsc_at_least", *SIGNALS}
+    assert (result.flag is None) == (result.reason == "") and 0 <= result.confidence["confidence"] <= 1
     best = table[table.selected].sort_values("score").iloc[-1]
     scale = 300 / 256
     np.testing.assert_allclose(result.boxes[0, 1], best.y0 * scale, atol=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from urllib.parse import urlencode
 
@@ -11,10 +13,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from salip_exp._reports import drawing, gallery
+from salip_exp._reports.run_page import write_page
 from salip_exp._reports.serve import Pages, serving
+from salip_exp._runs.folder import State, find_runs, read_run
+from salip_exp._runs.records import record_path
+from salip_exp.config import ReportConfig
 from salip_exp.evaluation.statistics import compare
-from salip_exp.runs.folder import State, find_runs, read_run
-from salip_exp.runs.records import record_path
 
 pytestmark = pytest.mark.slow
 
@@ -67,25 +72,102 @@ def test_cases_are_filtered_by_text_and_by_group(browser, outputs):
     browser.open(outputs / "fake/a/1/report.html")
     search = browser.find("input[type=search]")
     search.send_keys("case_01")
-    assert len(column(browser, 1)) == 10 and browser.texts(".count") == [f"10 of {TOTAL} shown"]
-    Select(browser.find("select")).select_by_visible_text("group 1")
+    assert len(column(browser, 1)) == 10 and browser.texts(".grid .count") == [f"10 of {TOTAL} shown"]
+    Select(browser.find(".grid select")).select_by_visible_text("group 1")
     assert set(column(browser, 2)) == {"group 1"} and len(column(browser, 1)) == 5
     search.send_keys("x")
-    assert column(browser, 1) == [] and browser.texts(".count") == [f"0 of {TOTAL} shown"]
+    assert column(browser, 1) == [] and browser.texts(".grid .count") == [f"0 of {TOTAL} shown"]
 
 
-def test_a_thumbnail_of_the_table_leads_to_its_picture(browser, outputs):
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_a_picture_opens_with_its_strip_and_others_follow(browser, outputs, way):
     browser.open(outputs / "fake/a/1/report.html")
-    link = browser.find("tbody td a[href^='#picture']")
-    target = link.get_attribute("href").partition("#")[2]
-    assert link.find_element(By.TAG_NAME, "img").get_property("naturalWidth") > 0
-    link.send_keys(Keys.ENTER)
-    assert browser.run("return document.querySelector('figure:target').id") == target
+    button = browser.find("tbody td button.opens")
+    assert button.find_element(By.TAG_NAME, "img").get_property("naturalWidth") > 0
+    button.click() if way == "mouse" else button.send_keys(Keys.ENTER)
+    browser.wait(lambda: browser.find("#viewer .strip img").get_property("naturalWidth") > 500)
+    said = browser.find("#viewer .what").text
+    assert "DSC" in said and browser.find("#viewer .layered path.target")
+    browser.find("#viewer button[value='1']").click()
+    assert browser.find("#viewer .what").text != said
+    browser.find("#viewer").send_keys(Keys.ESCAPE)
+    browser.wait(lambda: not browser.find("#viewer").is_displayed())
+
+
+def test_a_case_without_picture_opens_with_the_command_to_try_it(browser, outputs, hostile):
+    browser.open((outputs / "fake/a/1/report.html").as_uri() + "#case=case_05")
+    opened(browser, "case_050")
+    assert "group 0 · case_050 · DSC" in browser.find("#viewer .what").text
+    browser.wait(lambda: "report.watch=true" in browser.find("#viewer [role=status]").text)
+    words = shlex.split(browser.find("#viewer .command").text)
+    assert words[3:] == ["task=explore", f"explore.run={outputs / 'fake/a/1'}", "explore.case=case_050"]
+    browser.find("#viewer button[value='1']").click()
+    after = browser.texts("#cases tbody th")[browser.texts("#cases tbody th").index("case_050") + 1]
+    assert after in browser.find("#viewer .what").text
+    browser.find("#viewer .copy").click()
+    browser.wait(lambda: browser.find("#viewer .copy").text in ("Copied", "Selected"))
+    assert browser.run("return getSelection().toString()").endswith(f"explore.case={after}")
+    browser.find("#viewer").send_keys(Keys.ESCAPE)
+    browser.find("input[type=search]").clear()
+    browser.find("input[type=search]").send_keys("script")
+    opened(browser, hostile)
+    assert shlex.split(browser.find("#viewer .command").text)[-1] == f"explore.case={hostile}"
+    assert browser.errors() == []
+
+
+def opened(browser, name: str) -> None:
+    """Click a case in the table."""
+    buttons = browser.driver.find_elements(By.CSS_SELECTOR, "#cases th .opens")
+    next(each for each in buttons if each.text == name).click()
+
+
+def test_a_picture_beyond_those_of_the_gallery_is_taken_from_beside_the_page(browser, outputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "_PICTURED", 1)
+    run = shutil.copytree(outputs / "fake/a/1", tmp_path / "run")
+    write_page(run)
+    browser.open(run / "report.html")
+    last = read_run(run).pictures["figures"][-1]["case_id"]
+    assert len(browser.texts("#gallery .figures figure")) == 1
+    browser.find("input[type=search]").send_keys(last)
+    opened(browser, last)
+    browser.appears("#viewer .layered image")
+    assert f"{browser.find('#viewer .layered image').get_attribute('href')}" in {
+        str(each["file"]) for each in read_run(run).pictures["figures"]
+    }
+    assert browser.errors() == []
+
+
+def test_a_served_page_draws_any_case_at_a_click(browser, fakes, outputs, monkeypatch):
+    cases = [fakes.make_case(i, f"case_{i:03d}") for i in range(130)]
+    monkeypatch.setattr(drawing, "Lab", lambda: fakes.FakeLab(cases, fakes.Threshold()))
+    with serving(fakes.config(outputs=str(outputs), report=ReportConfig(port=0))) as port:
+        browser.open(f"http://127.0.0.1:{port}/fake/a/1/report.html#case=case_05")
+        opened(browser, "case_050")
+        browser.wait(lambda: browser.find("#viewer .strip img").get_property("naturalWidth") > 500)
+        assert browser.find("#viewer .layered path.target") and browser.find("#viewer .layered path.prediction")
+        assert browser.find("#viewer [role=status]").text == "" and browser.errors() == []
+        assert {each.split("/")[2] for each in browser.requests() if not each.startswith("data:")} == {
+            f"127.0.0.1:{port}"
+        }
+
+
+def test_the_gallery_is_sorted_and_its_layers_are_switched_on_and_off(browser, outputs):
+    browser.open(outputs / "fake/a/1/report.html")
+    order = Select(browser.find("#gallery select.order"))
+    for value, reverse in (("dsc", False), ("-dsc", True)):
+        order.select_by_value(value)
+        found = [float(each.split("DSC ")[1].split(" ")[0]) for each in browser.texts("#gallery .figures figcaption")]
+        assert found == sorted(found, reverse=reverse) and len(found) == 4
+    for layer in ("target", "prediction"):
+        line = browser.find(f"#gallery .figures path.{layer}")
+        assert line.is_displayed()
+        browser.find(f"#gallery .layers input[value={layer}]").send_keys(Keys.SPACE)
+        assert not line.is_displayed()
 
 
 def test_strips_are_shown_with_what_they_are(browser, outputs):
     browser.open(outputs / "fake/a/1/report.html")
-    entries = read_run(outputs / "fake/a/1").pictures["strips"]
+    entries = [each for each in read_run(outputs / "fake/a/1").pictures["strips"] if "_" not in each["rule"]]
     pictures = browser.driver.find_elements(By.CSS_SELECTOR, ".strips img")
     assert [each.get_attribute("alt") for each in pictures] == [f"cascade of {each['case_id']}" for each in entries]
     for picture in pictures:
@@ -98,9 +180,25 @@ def test_every_run_of_the_index_is_labelled_and_can_be_filtered(browser, outputs
     browser.open(outputs / "index.html")
     labels = {run.label for run in find_runs(outputs)}
     assert labels == {State.finished, State.killed, State.damaged}
-    assert {each.split("\n")[0] for each in column(browser, 6)} == labels
-    Select(browser.find("select[data-column='5']")).select_by_visible_text("killed")
-    assert len(column(browser, 2)) == 1 and column(browser, 8) == ["missing (69/129)"]
+    assert {each.split("\n")[0] for each in column(browser, 5)} == labels
+    Select(browser.find("select[data-column='4']")).select_by_visible_text("killed")
+    assert len(column(browser, 2)) == 1 and column(browser, 3) == ["missing (69/129)"]
+    browser.find("#runs input[type=search]").send_keys("slices")
+    assert column(browser, 2) == [], "filters combine"
+
+
+def test_columns_of_the_index_are_chosen_and_a_phone_begins_with_the_score(browser, outputs):
+    browser.resize(390, 800)
+    browser.open(outputs / "index.html")
+    shown = [each for each in browser.texts("#runs thead th") if each]
+    assert shown == ["pick", "run", "DSC", "state"]
+    score = browser.find("#runs .score").rect
+    assert score["x"] + score["width"] <= 390 and score["y"] + score["height"] <= 800
+    browser.find("#runs .columns summary").send_keys(Keys.ENTER)
+    box = browser.driver.find_elements(By.CSS_SELECTOR, "#runs .columns input")[-1]
+    box.send_keys(Keys.SPACE)
+    assert browser.texts("#runs thead th")[-1] == "folder"
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("way", ["mouse", "keyboard"])
@@ -172,6 +270,42 @@ def test_a_case_of_a_comparison_leads_to_its_place_in_either_run(browser, output
     assert column(browser, 1) == [case]
 
 
+def test_what_differs_between_two_runs_stands_first(browser, outputs, tmp_path):
+    copy = shutil.copytree(outputs, tmp_path / "copy")
+    script = copy / "fake/b/2/cases.js"
+    told = json.loads(script.read_text().removeprefix("salip.cases(").removesuffix(");\n"))
+    told["told"]["settings"]["area.enabled"], told["told"]["sentences"] = "<b>false", ["x", "b"]
+    script.write_text(f"salip.cases({json.dumps(told)});")
+    ours = copy / "fake/a/1/cases.js"
+    ours.write_text(ours.read_text().replace('"sentences":["a disc"]', '"sentences":["x","a"]'))
+    browser.open((copy / "compare.html").as_uri() + "#a=fake%2Fa%2F1&b=fake%2Fb%2F2")
+    browser.appears("#told tbody tr")
+    rows = ["area.enabled true <b>false", "figures worst:2,best:2 worst:2", "sentence a –", "sentence – b"]
+    assert browser.texts("#told tbody tr") == rows
+    place = "return document.getElementById('told').compareDocumentPosition(document.getElementById('outcome'))"
+    assert browser.run(place) == 4, "it comes before what was measured"
+    browser.open((copy / "compare.html").as_uri() + "#a=fake%2Fa%2F1&b=fake%2Fa%2F1")
+    browser.wait(lambda: browser.find("#told").text == "Nothing in the configuration differs.")
+
+
+def test_words_that_differ_are_marked_and_more_than_two_runs_stand_beside_the_first(browser, outputs, tmp_path):
+    copy = shutil.copytree(outputs, tmp_path / "copy")
+    for name, sentence in {"a/1": "an oval ring of bone", "b/2": "a bright ring of bone"}.items():
+        script = copy / "fake" / name / "cases.js"
+        script.write_text(script.read_text().replace('"sentences":["a disc"]', f'"sentences":["{sentence}"]'))
+    browser.open((copy / "compare.html").as_uri() + "#a=fake%2Fa%2F1&b=fake%2Fb%2F2&b=fake%2Fkilled%2F3")
+    browser.appears("section[aria-label='all runs beside A'] tbody tr")
+    rows = browser.texts("section[aria-label='all runs beside A'] tbody tr")
+    assert [each.split(" ")[0] for each in rows] == ["B", "C"]
+    assert " 129 " in rows[0] and " 69 " in rows[1]
+    assert browser.texts("mark") == ["an", "oval", "a", "bright"]
+    assert "Paired test: p < 0.001." in browser.find("#outcome").text
+    assert browser.find(".sides img").get_property("naturalWidth") > 0
+    browser.driver.find_elements(By.CSS_SELECTOR, "section[aria-label='all runs beside A'] a")[1].click()
+    browser.wait(lambda: "n = 69 common" in browser.find("#outcome").text)
+    assert browser.errors() == []
+
+
 def test_a_run_without_its_cases_is_named(browser, outputs, tmp_path):
     copy = shutil.copytree(outputs, tmp_path / "copy")
     (copy / "fake" / "a" / "1" / "cases.js").unlink()
@@ -225,13 +359,13 @@ def test_nothing_but_tables_is_wider_than_a_phone(browser, outputs, page):
     assert browser.run("return document.documentElement.scrollWidth") <= 390
 
 
-def test_plots_fill_the_page_and_none_is_cut(browser, outputs):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_plots_fill_the_page_and_none_is_cut(browser, outputs, width):
+    browser.resize(width, 900)
     browser.open(outputs / "stub/tune/default/study.html")
-    browser.appears(".plots .main-svg")
-    sizes = "return [...document.querySelectorAll('.plots .plotly-graph-div')].map(each => ["
-    sizes += "each.offsetWidth, each.querySelector('.main-svg').getBoundingClientRect().width])"
-    found = browser.run(sizes)
-    assert len(found) >= 4 and all(width == drawn > 1000 for width, drawn in found)
+    sizes = browser.run("return [...document.querySelectorAll('.plots svg')].map(each => each.getBoundingClientRect())")
+    assert len(sizes) >= 3
+    assert all(each["right"] <= width and each["width"] > 0.4 * width for each in sizes)
 
 
 def test_what_is_only_of_use_on_a_screen_is_not_printed(browser, outputs):
@@ -239,6 +373,13 @@ def test_what_is_only_of_use_on_a_screen_is_not_printed(browser, outputs):
     browser.emulate(media="print")
     assert not browser.find(".filters").is_displayed() and not browser.find("#theme").is_displayed()
     assert browser.find("h1").is_displayed() and browser.find("svg.distribution").is_displayed()
+
+
+def test_nothing_is_cut_on_paper(browser, outputs, page):
+    browser.emulate(media="print")
+    browser.resize(1032, 800)  # A4 across, less its margins
+    browser.open(outputs / page)
+    assert browser.run("return document.documentElement.scrollWidth") <= 1032
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -254,13 +395,13 @@ def test_axe_finds_no_serious_fault(browser, outputs, page, scheme):
     assert found["passes"]
 
 
-def test_a_served_page_follows_its_run_and_keeps_what_was_chosen(browser, outputs, tmp_path):
+def test_a_served_page_follows_its_run_and_keeps_what_was_chosen(browser, fakes, outputs, tmp_path):
     copy = shutil.copytree(outputs, tmp_path / "copy")
     run = copy / "fake" / "b" / "2"
     pages = Pages(copy)
     pages.refresh()
-    with serving(copy, 0) as server:
-        browser.open(f"http://127.0.0.1:{server.server_port}/fake/b/2/report.html")
+    with serving(fakes.config(outputs=str(copy), report=ReportConfig(port=0))) as port:
+        browser.open(f"http://127.0.0.1:{port}/fake/b/2/report.html")
         browser.find("input[type=search]").send_keys("case_12")
         head(browser, "case").click()
         browser.find("#theme").click()

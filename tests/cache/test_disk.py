@@ -206,11 +206,13 @@ def test_above_the_budget_the_least_recently_used_leave(tmp_path: Path):
     for i, key in enumerate(keys):
         store.put(TABLE if i % 2 else VIEW, key, {"x": np.zeros(10_000, np.uint8)})
         age(entry_path(tmp_path, TABLE if i % 2 else VIEW, key), 1000 - i)
-    DiskStore(tmp_path, 150_000)
-    left = [item.key for item in entries(tmp_path)]
+    small = DiskStore(tmp_path, 150_000)
+    assert len(entries(tmp_path)) == 20, "opening a store removes nothing"
+    small.put(TABLE, KEY, numbers())
+    left = [item.key for item in entries(tmp_path) if item.key != KEY]
     assert left == keys[-len(left) :]
     assert 0.8 * 150_000 < sum(item.size for item in entries(tmp_path)) <= 0.9 * 150_000
-    small = DiskStore(tmp_path, 150_000)
+    assert equal(small.get(TABLE, KEY), numbers())
     for i in range(100, 160):
         small.put(TABLE, content_key(i), {"x": np.zeros(10_000, np.uint8)})
         assert sum(item.size for item in entries(tmp_path)) <= 1.1 * 150_000
@@ -219,21 +221,30 @@ def test_above_the_budget_the_least_recently_used_leave(tmp_path: Path):
     assert small.stats[TABLE].unwritten == 1
 
 
-def test_opening_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path: Path, monkeypatch):
+def looked(folder: Path, budget: int) -> DiskStore:
+    """A store that has looked at the budget if it was due, and kept nothing: what was to be kept is too large."""
+    store = DiskStore(folder, budget)
+    store.put(TABLE, OTHER, {"x": np.broadcast_to(np.uint8(0), budget + 1)} if budget < GB else numbers())
+    return store
+
+
+def test_the_first_entry_of_a_store_looks_at_the_budget_once_in_a_while_or_when_it_changed(tmp_path: Path, monkeypatch):
     looks = []
     monkeypatch.setattr(disk, "evict_some", lambda *given: looks.append(given) or files.evict_some(*given))
-    DiskStore(tmp_path, GB).put(TABLE, KEY, numbers())
-    DiskStore(tmp_path, GB)
+    looked(tmp_path, GB)
+    looked(tmp_path, GB)
     assert len(looks) == 1
     DiskStore(tmp_path, 100)
+    assert len(looks) == 1 and entries(tmp_path), "opening a store does not"
+    looked(tmp_path, 100)
     assert len(looks) == 2 and not entries(tmp_path)
-    DiskStore(tmp_path, 100)
+    looked(tmp_path, 100)
     assert len(looks) == 2
     age(tmp_path / "stages" / "v1" / "budget.txt", 3600)
-    DiskStore(tmp_path, 100)
+    looked(tmp_path, 100)
     assert len(looks) == 3
     (tmp_path / "stages" / "v1" / "budget.txt").write_text("nonsense")
-    DiskStore(tmp_path, 100)
+    looked(tmp_path, 100).put(TABLE, KEY, {"x": np.zeros(200, np.uint8)})
     assert len(looks) == 4
 
 
@@ -248,7 +259,7 @@ def filled(folder: Path, n: int) -> Path:
 
 
 @pytest.mark.fault("B6")
-def test_opening_looks_at_a_part_of_a_large_cache_whatever_its_size(tmp_path: Path, monkeypatch):
+def test_a_look_is_at_a_part_of_a_large_cache_whatever_its_size_and_none_when_it_is_opened(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(files, "LOOKED_AT", 50)
     seen = []
     original = files.CacheFile
@@ -257,7 +268,9 @@ def test_opening_looks_at_a_part_of_a_large_cache_whatever_its_size(tmp_path: Pa
     for n in (600, 2400):
         filled(tmp_path / str(n), n)
         seen.clear()
-        DiskStore(tmp_path / str(n), GB)
+        store = DiskStore(tmp_path / str(n), GB)
+        assert not seen
+        store.put(TABLE, KEY, numbers())
         looks.append(len(seen))
     assert all(50 <= each < 80 for each in looks), looks
 
@@ -268,7 +281,7 @@ def test_part_by_part_a_large_cache_comes_down_to_its_budget_and_keeps_what_was_
     n, opened = 1500, 0
     filled(tmp_path, n)
     while files.is_eviction_due(tmp_path, n * 500):
-        DiskStore(tmp_path, n * 500)
+        looked(tmp_path, n * 500)
         opened += 1
     assert opened > 10
     left = entries(tmp_path)
@@ -278,7 +291,7 @@ def test_part_by_part_a_large_cache_comes_down_to_its_budget_and_keeps_what_was_
     before = len(left)
     for _ in range(20):
         (tmp_path / "stages" / "v1" / "budget.txt").unlink(missing_ok=True)
-        DiskStore(tmp_path, n * 500)
+        looked(tmp_path, n * 500)
     assert len(entries(tmp_path)) == before, "what is within its budget is left alone"
 
 

@@ -11,7 +11,7 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from salip_exp.cascade import candidates as candidates_module
-from salip_exp.cascade.candidates import Sampling, candidates, upscale_rows
+from salip_exp.cascade.candidates import Sampling, _upscale_rows, candidates
 from salip_exp.cascade.embedding import Embedding, embed
 from salip_exp.cascade.everything import (
     MaskGenerator,
@@ -22,6 +22,7 @@ from salip_exp.cascade.everything import (
     select,
     thresholds_of,
 )
+from salip_exp.cascade.packing import _pack_on_device
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.work import Counters
 from salip_exp.config import SamConfig
@@ -177,7 +178,7 @@ def test_upscaled_logits_have_the_reference_bits_whatever_rows_are_left(random_s
         low = torch.randn(4, 4, 64, 64, generator=torch.Generator().manual_seed(0))[:, 1:]
         expected = random_sam.postprocess_masks(low, (201, 256), (70, 89)).flatten(0, 1)
         for rows in ([5], [0, 11], [1, 3, 4, 8, 9], list(range(12))):
-            assert torch.equal(upscale_rows(random_sam, low.flatten(0, 1)[rows], embedding), expected[rows])
+            assert torch.equal(_upscale_rows(random_sam, low.flatten(0, 1)[rows], embedding), expected[rows])
     finally:
         torch.set_num_threads(before)
 
@@ -186,11 +187,38 @@ def test_upscaled_logits_have_the_reference_bits_whatever_rows_are_left(random_s
 def test_chunks_do_not_change_the_table(blob_sam, picture, monkeypatch, budget):
     embedding = embed(blob_sam, picture, Counters())[0]
     whole = candidates(blob_sam, embedding, Sampling(point_grids(5, 0, 1), 25, 1.0), Counters())
-    monkeypatch.setattr(candidates_module, "BYTES", {"cpu": budget})
+    monkeypatch.setattr(candidates_module, "_BYTES", {"cpu": budget})
     chunked = candidates(blob_sam, embedding, Sampling(point_grids(5, 0, 1), 4, 1.0), Counters())
     for name in candidates_module.ARRAYS:
         np.testing.assert_array_equal(getattr(whole, name), getattr(chunked, name))
     np.testing.assert_array_equal(whole.masks.dense(), chunked.masks.dense())
+
+
+@pytest.mark.parametrize("held", [1, 40_000, 10**9])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_gpu_would_do_equals_the_reference(blob_sam, monkeypatch, held, seed):
+    """Masks packed by tensor operations, many batches measured together: run on the CPU, to the reference's bits."""
+    rng = np.random.default_rng(seed)
+    image, settings = random_image(rng), random_settings(rng)
+    expected = reference_records(blob_sam, image, settings)
+    monkeypatch.setattr(candidates_module, "_HELD", {"cpu": held})
+    monkeypatch.setattr(candidates_module, "hold", _pack_on_device)
+    assert_same(MaskGenerator(blob_sam, **settings).generate(image), expected)
+
+
+def test_masks_of_too_low_a_predicted_iou_are_not_upscaled(blob_sam, picture, monkeypatch):
+    settings = {"points_per_side": 6, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.3, "points_per_batch": 8}
+    passing = len(
+        MaskGenerator(blob_sam, **settings | {"stability_score_thresh": 0.0, "box_nms_thresh": 1.0}).generate(picture)
+    )
+    upscaled = []
+    monkeypatch.setattr(
+        candidates_module,
+        "_upscale_rows",
+        lambda net, low, at: upscaled.append(len(low)) or _upscale_rows(net, low, at),
+    )
+    MaskGenerator(blob_sam, **settings).generate(picture)
+    assert 0 < passing <= sum(upscaled) < 3 * 36
 
 
 def test_one_table_serves_every_threshold(blob_sam, picture):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamPredictor
 
 from salip_exp.cascade.embedding import embed
-from salip_exp.cascade.organ import segment_box, segment_unprompted, usable_boxes
+from salip_exp.cascade.organ import Hint, segment_box, segment_unprompted, usable_boxes
 from salip_exp.cascade.work import Counters
 from salip_exp.config import OrganConfig
 
@@ -38,6 +39,26 @@ def test_equals_the_predictor(net, picture, multimask):
             mask = segment_box(net, embedding, box, OrganConfig(multimask, threshold), counters)
             np.testing.assert_array_equal(mask, chosen > threshold)
     assert counters == Counters(encoder_calls=1, box_decodes=9)
+
+
+@pytest.mark.parametrize("box", [None, BOXES[0]])
+def test_what_is_told_beside_a_box_equals_the_predictor(net, picture, box):
+    predictor = SamPredictor(net)
+    predictor.set_image(picture)
+    points = np.float32([[30, 40, 1], [100, 20, 0]])
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[20:60, 15:55] = True
+    low = np.zeros(net.prompt_encoder.mask_input_size, np.float32)
+    height, width = predictor.input_size
+    scaled = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    side = net.image_encoder.img_size
+    square = np.pad(scaled, ((0, side - height), (0, side - width)))
+    low = 20 * cv2.resize(square, low.shape[::-1], interpolation=cv2.INTER_AREA) - 10
+    logits, iou, _ = predictor.predict(
+        points[:, :2], points[:, 2], box=box, mask_input=low[None], multimask_output=True, return_logits=True
+    )
+    ours = segment_box(net, embed(net, picture, Counters())[0], box, OrganConfig(True), Counters(), Hint(points, mask))
+    np.testing.assert_array_equal(ours, logits[iou.argmax()] > 0)
 
 
 def test_unprompted_equals_sam_forward(net, picture):

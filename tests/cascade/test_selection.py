@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from torchvision.ops import box_iou
 
 from salip_exp.cascade.candidates import Candidates
-from salip_exp.cascade.everything import clean, clean_masks, suppress
+from salip_exp.cascade.everything import _clean_masks, clean, suppress
 from salip_exp.cascade.pool import pack
 
 corners = hnp.arrays(np.int64, st.tuples(st.integers(0, 30), st.just(4)), elements=st.integers(0, 20))
@@ -25,7 +25,7 @@ def rows_of(masks: np.ndarray, boxes: np.ndarray | None = None) -> Candidates:
 
 def cleaned_of(masks: np.ndarray, min_area: int, boxes: np.ndarray | None = None) -> Candidates:
     rows = rows_of(masks, boxes)
-    return clean(rows, clean_masks(rows.masks, min_area), 0.7)
+    return clean(rows, _clean_masks(rows.masks, min_area), 0.7)
 
 
 @given(corners, st.floats(0, 1), st.randoms(use_true_random=False))

@@ -34,6 +34,11 @@ def test_a_list_is_taken_as_it_is():
         ("s.JSON", {"brain": ["a", "b"]}),
         ("s.json", {"heart": ["c"], "lungs": ["a", "b"]}),
         ("fetal_head.json", '\n\n{\n"Lungs":\n\n    ["a",\n    "b "]\n\n}\n  \n'),  # the form of the authors' files
+        ("s.yaml", "- a\n- b\n"),
+        ("s.yml", "\ufeffheart: [c]\nlungs: [a, b]\n"),
+        ("s.yaml", "# a command\nname: liver\nsentences: [a, b]\nfile: null\n"),  # the form of conf/vdt
+        ("s.yaml", "name: liver\nsentences: [a, b]\ndescribed: {model: x, exchanges: [{answer: y}]}\n"),
+        ("s.json", {"name": "liver", "sentences": ["a", "b"]}),
     ],
 )
 def test_files_are_read(tmp_path, name, content):
@@ -52,7 +57,17 @@ def test_files_are_read(tmp_path, name, content):
         ("s.json", {"lungs": "a"}, "list of sentences"),
         ("s.json", '"a"', "list of sentences"),
         ("s.json", {"heart": ["a"], "liver": ["b"]}, r"heart, liver.*vdt.name"),
-        ("s.csv", "a", "unknown kind"),
+        ("s.csv", "a", "unknown kind.*yaml"),
+        ("s.txt", '["a", "b"]', "call it .json"),
+        ("s.txt", "a\nb\x00c\n", r"control characters \(number 2\)"),
+        ("s.yaml", "- a\n- the liver: a wedge\n", "number 2 .*quotes"),
+        ("s.yaml", "- a\n- yes\n", "number 2"),
+        ("s.yaml", "a: [b\n", "not YAML .*line"),
+        ("s.yaml", "", "list of sentences"),
+        ("s.yaml", "- !!python/object/apply:os.getcwd []\n", "not YAML"),
+        ("s.yaml", "sentences: [a]\nparts: {}\n", "parts, which is not read"),
+        ("s.yaml", "sentences: [a]\nfile: b.txt\n", "file, which is not read"),
+        ("s.yaml", "heart: [a]\nliver: [b]\n", r"heart, liver.*vdt.name"),
     ],
 )
 @pytest.mark.fault("C4")

@@ -25,6 +25,7 @@ from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError, DataError, WeightsError
+from tests.networks.folders import open_clip_folder, spotter_folder
 
 Make = Callable[..., Config]
 
@@ -149,6 +150,14 @@ def test_copies_and_empty_masks_are_named(config: Make, tmp_path: Path) -> None:
     assert Level.error not in levels(found)
 
 
+def test_stress_and_absent_organs_are_in_order_and_told(config: Make) -> None:
+    found = look(config("stress=blur:3", "dataset.absent=true")).findings
+    assert levels(found) == {Level.ok}
+    said = " ".join(each.said for each in found)
+    assert "stress=blur:3 makes every image worse, drawn with seed=1234: Gaussian" in said
+    assert "every target is empty, as the organ asked for is in no image" in said
+
+
 def test_a_volume_that_cannot_be_read_is_one_finding_that_counts_its_slices(config: Make, tmp_path: Path) -> None:
     import nibabel as nib
 
@@ -192,6 +201,40 @@ def test_a_sentence_is_counted_in_tokens_of_clip_and_not_in_letters(config: Make
     assert levels(list(text_findings(config(f'vdt.sentences=["{fits}"]')))) == {"ok"}
     (found,) = text_findings(config(f'vdt.sentences=["{long}"]'))
     assert (found.exit_code, "78 tokens" in found.said) == (2, True)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(("kind", "most"), [("bert", 20), ("siglip", 12)])
+def test_a_sentence_is_counted_by_the_tokenizer_of_a_library(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, most: int
+) -> None:
+    folder = open_clip_folder(tmp_path / "net", kind, monkeypatch)
+    clip = ["clip=biomedclip", f"clip.weights={folder}"]
+    fits = " ".join(["head"] * (most - 2))
+    (found,) = text_findings(config(f"vdt.sentences=['{fits}']", *clip))
+    assert (found.level, f"within the {most} tokens of clip=biomedclip" in found.said) == ("ok", True)
+    (found,) = text_findings(config(f"vdt.sentences=['{fits} head']", *clip))
+    assert (found.exit_code, f"{most + 1} tokens and clip=biomedclip reads {most}" in found.said) == (2, True)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(("kind", "most"), [("owlv2", 16), ("sam3", 32), ("grounding-dino", 16)])
+def test_a_detector_is_counted_without_its_weights(config: Make, tmp_path: Path, kind: str, most: int) -> None:
+    folder = spotter_folder(tmp_path / "net", kind)
+    (folder / "model.safetensors").write_bytes(b"not read")
+    clip = ["method=grounded_sam", "clip=owlv2", f"clip.weights={folder}"]
+    (found,) = text_findings(config("vdt.sentences=['head']", *clip))
+    assert f"within the {most} tokens of clip=owlv2" in found.said
+    (found,) = text_findings(config(f"vdt.sentences=['{'zzz ' * most}']", *clip))
+    assert (found.exit_code, f"and clip=owlv2 reads {most}" in found.said) == (2, True)
+
+
+def test_tokens_of_what_is_yet_to_be_fetched_are_left_to_the_run(config: Make) -> None:
+    pytest.importorskip("huggingface_hub")
+    (found, *_) = text_findings(config("clip=hf:me/nowhere"))
+    assert found.level == "ok" and "tokens a run counts" in found.said
+    (found,) = text_findings(config("clip=hf:me/nowhere", "download=false"))
+    assert found.exit_code == 4
 
 
 def test_methods_without_clip_need_no_text(config: Make) -> None:

@@ -15,11 +15,11 @@ from pycocotools.coco import COCO
 
 from salip_exp._commands import export
 from salip_exp._commands._candidate_masks import export_candidates
+from salip_exp._runs.folder import read_run
+from salip_exp._runs.runner import run
 from salip_exp.config import Config, DatasetConfig, ExportConfig, MissingMasks, Resize
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import DataError
-from salip_exp.runs.folder import read_run
-from salip_exp.runs.runner import run
 
 
 def exported(folder: Path, place: Path) -> int:

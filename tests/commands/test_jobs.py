@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from salip_exp._commands._jobs import show_jobs
-from salip_exp.runs.folder import State, write_status
+from salip_exp._runs.folder import State, write_status
 
 
 def test_a_row_says_what_a_job_was_told_beside_the_others_and_how_it_ended(fakes, tmp_path, capsys, monkeypatch):
@@ -22,11 +22,14 @@ def test_a_row_says_what_a_job_was_told_beside_the_others_and_how_it_ended(fakes
         (["sam=tiny", "+x=1"], "none", 2),
     ]
     show_jobs([(overrides, tmp_path / folder, code) for overrides, folder, code in jobs])
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("\u2502")]
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.startswith("\u2502")]
     assert len(rows) == 3
-    assert all(each in rows[0] for each in ("area.threshold=0.5", "12", "0.722", "ok", "good"))
+    assert "differs" not in out  # of one run alone there is a configuration
+    assert all(each in rows[0] for each in ("area.threshold=0.5", "12", "0.722", "sam 1", "ok", "good"))
     assert all(each in rows[1] for each in ("default", "missing", "exit code 3: a mask is damaged"))
     assert "exit code 2: see above" in rows[2]
+    assert out.splitlines()[-1] == "1 of 3 jobs ended well; 2 did not, the highest exit code is 3"
 
 
 @pytest.mark.ci
@@ -35,4 +38,6 @@ def test_several_runs_end_in_it(tmp_path):
     command = [sys.executable, "-m", "salip_exp", "-m", *data, "method=gt_sam,oracle"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 jobs" in done.stdout and "method=oracle" in done.stdout.split("2 jobs")[1]
+    before, _, table = done.stdout.rpartition("\n2 jobs\n")
+    assert before.endswith("differs     method: gt_sam, oracle") and "oracle + filter" in table
+    assert "2 of 2 jobs ended well" in table

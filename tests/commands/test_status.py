@@ -9,12 +9,12 @@ import pytest
 
 from salip_exp import cli
 from salip_exp._commands import status
+from salip_exp._runs._identity import Identity
+from salip_exp._runs.claims import Board, Stand
+from salip_exp._runs.folder import State, write_json, write_status
+from salip_exp._runs.shards import write_plan
 from salip_exp.config import ExecutorConfig, StatusConfig, Task
 from salip_exp.errors import DataError
-from salip_exp.runs._identity import Identity
-from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.folder import State, write_json, write_status
-from salip_exp.runs.shards import write_plan
 
 
 def shown(fakes, folder, capsys) -> str:
@@ -36,10 +36,19 @@ def test_a_shared_run_is_told_by_its_claims(fakes, tmp_path, capsys):
         path = board.path(dead.claim.shard, 1)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"pid": 2**22 + 1}))
         out = shown(fakes, tmp_path, capsys)
-    assert "running" in out.splitlines()[0]
-    assert "shards  3 waiting, 1 running, 1 done, 1 dead, of 6" in out
-    assert "cases   13 of 60 done, 0.50 a second, 1 min 34 s left" in out
+    assert "running: 1 worker at work" in out
+    assert "shards      3 waiting, 1 running, 1 done, 1 dead, of 6" in out
+    assert "cases       13 of 60 done, 0.50 a second, 1 min 34 s left" in out
     assert "1/3" in out and str(os.getpid()) in out
+
+
+def test_runs_of_several_seeds_are_told_one_by_one_in_their_order(fakes, tmp_path, capsys):
+    for seed, state in ((10, State.waiting), (9, State.running)):
+        (tmp_path / "seed" / str(seed)).mkdir(parents=True)
+        write_status(tmp_path / "seed" / str(seed), state)
+    write_json(tmp_path / "crew.json", {"executor": {"name": "processes"}, "ids": ["7", "8"]})
+    out = shown(fakes, tmp_path, capsys)
+    assert out.index("seed/9") < out.index("seed/10") < out.index("started by executor=processes: 2 workers, 7, 8")
 
 
 def test_a_worker_elsewhere_without_a_sign_of_life_is_dead(fakes, tmp_path, capsys):
@@ -61,11 +70,23 @@ def test_logs_and_who_was_started(fakes, tmp_path, capsys):
     assert "in a queue" in out and "executor=slurm: 2 workers, 7_0, 7_1" in out and "shard 2 of 3: 1 case" in out
 
 
+def test_a_finished_run_is_told_as_it_was_at_its_end(fakes, tmp_path, capsys):
+    assert fakes.run_fake(tmp_path / "run") == 0
+    ended = capsys.readouterr().out.splitlines()
+    out = shown(fakes, tmp_path / "run", capsys).splitlines()
+    table = [line for line in ended if line[:1] in "\u250f\u2503\u2521\u2502\u251c\u2514"]
+    assert table and [line for line in out if line in table] == table
+    (verdict,) = [line for line in ended if line.startswith("DSC ")]
+    assert f"finished: {verdict}" in out
+    places = [line for line in ended if line[:3] in ("run", "its")]
+    assert len(places) >= 3 and set(places) <= set(out)
+
+
 def test_what_is_no_run_is_refused(fakes, tmp_path):
     with pytest.raises(DataError, match="holds no run"):
         status.command(fakes.config(task=Task.status, status=StatusConfig(run=str(tmp_path))), tmp_path, [])
 
 
 def test_the_folder_alone_says_which_run():
-    assert cli._with_folder(["task=status", "a b/c"]) == ["task=status", "status.run=a b/c"]
-    assert cli._with_folder(["dataset=xray", "a"]) == ["dataset=xray", "a"]
+    assert cli.spelt_out(["task=status", "a b/c"]) == ["task=status", "status.run=a b/c"]
+    assert cli.spelt_out(["dataset=xray", "a"]) == ["dataset=xray", "a"]

@@ -60,6 +60,7 @@ def test_a_training_has_one_folder_for_good() -> None:
     assert run_name("o", "hc18", Task.train, overrides, False) == "hc18/train/unet+unet-quick"
 
 
+@pytest.mark.ci
 def test_the_command_line_leads_to_the_u_net(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from salip_exp.data import images
 from salip_exp.data._labels import target
-from salip_exp.data.images import read_mask, read_picture
+from salip_exp.data.images import read_levels, read_mask, read_picture
 from salip_exp.errors import CaseError
 
 Save = Callable[..., Path]
@@ -286,3 +286,44 @@ def test_a_tiff_that_promises_more_rows_than_its_strips_hold_is_no_picture_with_
         with pytest.raises(CaseError) as caught:
             read(path)
         assert caught.value.code == "E_READ"
+
+
+@pytest.mark.fault("N3")
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("lowest", [True, False])
+def test_the_transparent_grey_of_a_png_is_one_of_its_own_depth(tmp_path: Path, bits: int, lowest: bool) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    most = (1 << bits) - 1
+    clear = 0 if lowest else most
+    levels = np.repeat(np.arange(16) % (most + 1), 8 // bits)[: 128 // bits].reshape(2, -1)
+    levels[0, : 8 // bits] = clear
+    packed = (levels.reshape(2, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)).sum(axis=2).astype(np.uint8)
+    header = struct.pack(">IIBBBBB", levels.shape[1], 2, bits, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    chunks = ((b"IHDR", header), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks))
+    wanted = (levels != 0) & (levels != clear)
+    if not wanted.any():
+        assert "transparency alone" in refused("E_LABELS", path, read_mask)
+        return
+    kept = int(levels[wanted].max()) * 255 // most
+    assert (read_mask(path, kept)[0] == (wanted & (levels == levels[wanted].max()))).all()
+    assert not read_mask(path, 255 if clear else 1)[0][levels == clear].any()
+
+
+@pytest.mark.fault("N2")
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_was_turned_has_a_note(tmp_path: Path, ending: str, orientation: int, deep: bool) -> None:
+    path, exif = tmp_path / f"a.{ending}", Image.Exif()
+    exif[0x0112] = orientation
+    if deep and ending == "jpg":
+        return
+    Image.fromarray((DISC * np.uint16(9000)) if deep else DISC * np.uint8(255)).save(path, exif=exif)
+    assert ("turned as its EXIF data say" in read_picture(path)[1]) == (orientation > 1)
+    assert ("the mask turned as its EXIF data say" in read_mask(path)[1]) == (orientation > 1)
+    assert ("the mask turned as its EXIF data say" in read_levels(path)[1]) == (orientation > 1)

@@ -13,6 +13,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from salip_exp.data import _itk as itk
 from salip_exp.data.case import Dataset
@@ -142,6 +144,9 @@ space origin: (0,0,0)
         ("BinaryData = True", "BinaryData = True\nElementNumberOfChannels = 3", "E_DIMS", "2 x 2 x 2 x 3"),
         ("BinaryData = True", "BinaryData = True\nDistanceUnits = li", "E_AFFINE", "has the unit li"),
         ("BinaryData = True", "BinaryData = True\nHeaderSize = -7", "E_READ", "HeaderSize is -7"),
+        ("BinaryData = True", "BinaryData = yes", "E_READ", "BinaryData: neither True nor False"),
+        ("BinaryData = True", "BinaryData = True\nElementByteOrderMSB = True\nBinaryDataByteOrderMSB = False", "E_READ",
+         "BinaryDataByteOrderMSB and ElementByteOrderMSB"),
         ("NDims = 3", "NDims", "E_READ", "no new key with a value"),
         ("ElementSpacing = 1 2 3", "ElementSpacing = 1 2", "E_READ", "3 numbers are wanted"),
         ("ElementDataFile = LOCAL\n", "", "E_READ", "cannot be read"),
@@ -164,6 +169,7 @@ def test_a_metaimage_that_cannot_be_meant_is_refused(tmp_path: Path, old: str, n
         ("encoding: raw", "encoding: gzip", "E_READ", "cannot be read"),
         ("encoding: raw", "encoding: raw\nspace units: \"um\" \"um\" \"um\"", "E_AFFINE", "lies in the unit um"),
         ("left-posterior-superior", "scanner-xyz", "E_AFFINE", "lies in the space scanner-xyz"),
+        ("space directions: (1,0,0) (0,2,0) (0,0,3)", "spacings: 1 2 3", "E_AFFINE", "and has no directions there"),
         ("sizes: 2 2 2", "sizes: 2 2 3", "E_READ", "cut short"),
         ("dimension: 3", "dimension: 3\nkinds: vector domain domain", "E_DIMS", "give one 3-D volume"),
         ("(1,0,0)", "none", "E_AFFINE", "does not say how the voxels lie"),
@@ -236,3 +242,46 @@ def test_damage_in_packed_voxels_is_told_by_their_checksum(tmp_path: Path, endin
     path.write_bytes(whole)
     with pytest.raises(CaseError, match="cannot be read"):
         read_volume(path)
+
+
+@pytest.mark.fault("N11")
+@pytest.mark.parametrize("yes", ["True", "T", "t", "1", "TRUE"])
+def test_every_yes_of_metaimage_is_one(tmp_path: Path, yes: str) -> None:
+    values = (np.arange(8).reshape(2, 2, 2) * 257 + 1).astype(">u2")
+    header = HEADER.replace("BinaryData = True", f"BinaryData = {yes}\nElementByteOrderMSB = {yes}")
+    (tmp_path / "a.mha").write_bytes(header.replace("UCHAR", "USHORT").encode() + values.tobytes(order="F"))
+    wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.mha"))).transpose(2, 1, 0)
+    assert (wanted == values).all()
+    assert (np.sort(read_volume(tmp_path / "a.mha").values.ravel()) == np.sort(wanted.ravel())).all()
+
+
+def attempt(seed: int, folder: Path) -> None:
+    """A volume of any type, direction, spacing and packing that SimpleITK writes, against what nibabel makes of it."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 100, tuple(int(each) for each in rng.integers(2, 8, 3))).astype(rng.choice(KINDS))
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3))) if rng.integers(2) else (np.eye(3)[rng.permutation(3)], 0)
+    spacing, origin = rng.uniform(0.3, 5, 3), rng.uniform(-200, 200, 3)
+    image = sitk.GetImageFromArray(values.transpose(2, 1, 0))
+    image.SetDirection(turn.ravel().tolist())
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(origin.tolist())
+    path = folder / f"a.{rng.choice(ENDINGS)}"
+    sitk.WriteImage(image, str(path), bool(rng.integers(2)))
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * spacing, origin
+    affine[:2] *= -1
+    wanted = nib.as_closest_canonical(nib.Nifti1Image(values.astype(np.float64), affine))
+    found = read_volume(path)
+    assert (found.values == wanted.get_fdata()).all()
+    assert np.abs(found.affine - wanted.affine).max() < 1e-4
+    assert found.zooms == pytest.approx(nib.affines.voxel_sizes(wanted.affine), rel=1e-5)
+
+
+@pytest.mark.fault("N11")
+def test_what_simple_itk_writes_lies_where_it_says(tmp_path: Path) -> None:
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.integers(0, 1 << 30))
+    def check(seed: int) -> None:
+        attempt(seed, tmp_path)
+
+    check()

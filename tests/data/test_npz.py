@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,8 @@ def test_volumes_and_pictures_come_with_their_masks(tmp_path: Path, opened: Open
         ({"gts": np.zeros((2, 3, 4))}, "holds gts, and no image: imgs or img"),
         ({"imgs": np.array([{}], dtype=object)}, "holds object in imgs"),
         ({"imgs": np.zeros((2, 3, 4, 5))}, "4 dimensions"),
+        ({"imgs": np.zeros((2, 3, 4)), "arr_0": np.ones((2, 3, 4))}, "holds imgs and arr_0, and one is the image"),
+        ({"imgs": np.zeros((2, 3, 4)), "spacing": np.array([1, -2, 3])}, "give sizes above 0"),
     ],
 )
 def test_what_is_no_image_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
@@ -97,3 +101,15 @@ def test_a_volume_without_spacing_has_no_figures_in_mm(tmp_path: Path, opened: C
     np.savez(tmp_path / "a.npz", imgs=np.zeros((2, 3, 5), np.uint8), gts=np.ones((2, 3, 5), np.uint8))
     case = opened("folder", tmp_path, "files.layout=medsam_npz", "volume.axis=axial").refs[0].load()
     assert case.spacing is None and "voxel size unknown" in case.notes
+
+
+@pytest.mark.fault("N11")
+def test_an_archive_with_two_arrays_of_one_name_is_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((2, 3, 4)))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("imgs.npy", stream.getvalue())
+    with pytest.raises(CaseError, match="holds imgs and imgs"):
+        read_volume(tmp_path / "a.npz")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from salip_exp.config import Fill, Resize, Side
 from salip_exp.data._regions import components, filled, fit_ellipse, loses_regions, one_side, regions
-from salip_exp.data.loading import resize_mask
+from salip_exp.data.loading import _resize_mask
 
 
 def block(x0: int, x1: int, y0: int = 2, y1: int = 6) -> np.ndarray:
@@ -157,6 +157,6 @@ def test_a_region_is_lost_where_nothing_of_it_is_left(spots: tuple[tuple[int, in
     target[10:38, 10:40] = True
     for row, column, size in spots:
         target[row : row + size, column : column + size] = True
-    resized = resize_mask(target, Resize(side=20))
+    resized = _resize_mask(target, Resize(side=20))
     assert loses_regions(target, resized) is lost
     assert not loses_regions(target, target)

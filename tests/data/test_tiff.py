@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from salip_exp._files import TooLarge
-from salip_exp.data._tiff import TAG_BYTES, TAGS, require_fair_directory, silence_libtiff
+from salip_exp.data._tiff import SEGMENTS, STRIPS, TAG_BYTES, TAGS, require_fair_directory, silence_libtiff
 from salip_exp.data.images import read_picture
 from salip_exp.errors import CaseError
 
@@ -91,3 +91,55 @@ def test_libtiff_prints_nothing_about_damaged_files(tmp_path: Path) -> None:
     path.write_bytes(data)
     ended = subprocess.run([sys.executable, "-c", DAMAGED, path], capture_output=True, text=True, check=True)
     assert (ended.stdout.strip(), ended.stderr) == ("E_READ", "")
+
+
+def segments(path: Path, *contents: tuple[int, bytes]) -> Path:
+    """A JPEG with more segments before its own."""
+    Image.new("L", (8, 8)).save(path)
+    raw = path.read_bytes()
+    added = [bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content for marker, content in contents]
+    path.write_bytes(raw[:2] + b"".join(added) + raw[2:].replace(b"\xff\xe0", b"\xff\xef", 1))  # no JFIF: it has a dpi
+    return path
+
+
+def within(tag: int, inner: bytes) -> bytes:
+    """EXIF data with one tag that names a directory within."""
+    return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", tag, 4, 1, 26) + bytes(4) + inner
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize("kind", ["exif", "more exif", "pictures", "within", "segments"])
+def test_a_jpeg_is_refused_for_what_stands_before_its_pixels_before_pillow_reads_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, exif = directory(">", 5000), b"Exif\0\0"
+    contents = {
+        "exif": [(0xE1, exif + many)],
+        "more exif": [(0xE1, exif + many[:20]), (0xE1, exif + many[20:])],  # Pillow joins them
+        "pictures": [(0xE2, b"MPF\0" + many)],
+        "within": [(0xE1, exif + within(34665, directory("<", 5000)[8:]))],
+        "segments": [(0xFE, b"")] * SEGMENTS,
+    }
+    path = segments(tmp_path / "a.jpg", *contents[kind])
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow saw it"))
+    with pytest.raises(CaseError, match=r"5,000 tags|4,096 segments") as fault:
+        read_picture(path)
+    assert fault.value.code == "E_SIZE"
+
+
+def test_a_jpeg_with_many_notes_is_read(tmp_path: Path) -> None:
+    path = segments(tmp_path / "a.jpg", *[(0xE1, b"Exif\0\0" + within(34665, b"\0\0" * 3)), (0xFE, b"note" * 999)] * 99)
+    assert read_picture(path)[0].shape == (8, 8, 3)
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize("tag", [273, 324])
+def test_strips_and_tiles_are_counted_before_pillow_makes_objects_of_them(tmp_path: Path, tag: int) -> None:
+    for count, said in ((STRIPS, None), (STRIPS + 1, "262,145 strips or tiles, and 262,144 is the limit")):
+        content = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", tag, 4, count, 0) + bytes(4)
+        if said is None:
+            require_fair_directory(io.BytesIO(content))
+            continue
+        (tmp_path / "a.tif").write_bytes(content)
+        with pytest.raises(CaseError, match=said):
+            read_picture(tmp_path / "a.tif")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -336,3 +337,48 @@ def test_the_extent_of_a_volume_is_that_of_its_voxels(tmp_path: Path, volume: Sa
     grid, full = read_grid(path), read_volume(path)
     assert grid.values.shape == full.values.shape == (6, 8, 10) and grid.zooms == full.zooms
     assert (grid.affine == full.affine).all()
+
+
+def headed(path: Path, at: int, content: bytes) -> Path:
+    """A volume of voxels of 2 x 3 x 4 mm whose header was written over at a place."""
+    nib.save(nib.Nifti1Image(VALUES, np.diag([2.0, 3, 4, 1])), path)
+    raw = bytearray(path.read_bytes())
+    raw[at : at + len(content)] = content
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.fault("N10")
+@pytest.mark.parametrize("codes", [(0, 0), (7, 0), (-1, 0)])
+def test_a_volume_that_does_not_say_how_it_lies_has_a_note(tmp_path: Path, codes: tuple[int, int], capfd) -> None:
+    path = headed(tmp_path / "v.nii", 252, struct.pack("<hh", *codes))
+    assert read_volume(path).notes == (
+        "neither qform nor sform: columns taken to go left, rows anterior, slices superior",
+    )
+    assert read_volume(path).zooms == pytest.approx((2, 3, 4))
+    assert capfd.readouterr() == ("", ""), "what nibabel thinks of headers is nothing for the terminal"
+
+
+@pytest.mark.fault("N10")
+def test_a_voxel_has_no_size_of_zero(tmp_path: Path) -> None:
+    none = headed(tmp_path / "v.nii", 80, struct.pack("<f", 0))
+    assert read_volume(none).zooms == pytest.approx((2, 3, 4)), "the sform says it all"
+    path = headed(tmp_path / "v.nii", 80, struct.pack("<f", 0))
+    raw = bytearray(path.read_bytes())
+    raw[252:256] = struct.pack("<hh", 1, 0)
+    path.write_bytes(raw)
+    assert code_of(lambda: read_grid(path)) == "E_AFFINE"
+    assert read_volume(path, like=headed(tmp_path / "i.nii", 0, b"")).zooms == pytest.approx((2, 3, 4))
+
+
+@pytest.mark.fault("N10")
+@pytest.mark.parametrize(("axis", "askew"), [(Axis.sagittal, True), (Axis.coronal, False), (Axis.axial, False)])
+def test_slices_whose_rows_and_columns_are_askew_have_no_distances(
+    tmp_path: Path, config: Configure, axis: Axis, askew: bool
+) -> None:
+    tilted = np.diag([1.0, 1, 2, 1])
+    tilted[1, 2] = 0.7  # as with a tilted gantry: slices of y and z are no rectangles
+    nib.save(nib.Nifti1Image(VALUES, tilted), tmp_path / "v.nii")
+    case = slice_refs("v", "g", tmp_path / "v.nii", None, config("folder", f"volume.axis={axis}"))[0].load()
+    assert (case.spacing is None) == askew
+    assert any("no right angles" in note for note in case.notes) == askew

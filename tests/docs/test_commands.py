@@ -89,7 +89,7 @@ def overrides_of(words: Sequence[str]) -> list[str] | None:
     """What is told to this program; None where a command starts another."""
     for program in PROGRAM:
         if words[: len(program)] == program:
-            return [cli.quoted(each) for each in words[len(program) :]]
+            return [cli.quoted(each) for each in cli.spelt_out(words[len(program) :])]
     return None
 
 

@@ -72,6 +72,11 @@ class RealSlurm:
         self.ask("scontrol", "update", f"jobid={job}", "starttime=now+3seconds")
         return True
 
+    def restarts(self) -> list[tuple[str, str]]:
+        """Jobs that wait and have worked before, with how many times they were queued again."""
+        said = self.ask("squeue", "--noheader", "--array", "--states=pending", "--Format=JobArrayID,RestartCnt")
+        return [(job, times) for job, times in map(str.split, said.splitlines()) if times != "0"]
+
     def kill(self, node: str) -> None:
         """End a node's daemon and all that works there, as a power cut would."""
         self.started[node].kill()

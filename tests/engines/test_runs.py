@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.ci
 SLICES = 48
@@ -21,9 +24,9 @@ RUN = [
 FOUR = ["executor.workers=4", "executor.shard_cases=4", "executor.beat_s=0.5", "executor.dead_after_s=5"]
 
 
-def begin(folder: Path, *more: str) -> subprocess.Popen[str]:
+def begin(folder: Path, *more: str, run: Sequence[str] = RUN) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "salip_exp", *RUN, f"hydra.run.dir={folder}", *more],
+        [sys.executable, "-m", "salip_exp", *run, f"hydra.run.dir={folder}", *more],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -98,6 +101,27 @@ def test_jobs_that_are_given_notice_go_on_later(
     assert rows(folder) == serial
 
 
+@pytest.mark.slow
+def test_jobs_whose_time_is_up_go_on_later(slurm: Any, tmp_path: Path, until: Callable[..., None]) -> None:
+    """A real limit of two minutes and a notice 20 seconds before it, under 48 slices that take longer."""
+    heavy = ["sam.points_per_side=48"]
+    end(begin(tmp_path / "serial", *heavy))
+    limits = ["executor.slurm.time_min=2", "executor.slurm.signal_s=20"]
+    run = begin(tmp_path / "run", "executor=slurm", "executor.workers=2", "executor.shard_cases=4", *heavy, *limits)
+    requeued: set[tuple[str, str]] = set()
+
+    def ended() -> bool:
+        for job, times in slurm.restarts():
+            if (job, times) not in requeued and slurm.queued_again(job):
+                requeued.add((job, times))  # told once: SLURM starts a job anew that is told again
+        return run.poll() is not None
+
+    until(ended)
+    end(run)
+    assert requeued
+    assert rows(tmp_path / "run") == rows(tmp_path / "serial")
+
+
 def test_a_detached_run_needs_nobody(slurm: Any, serial: Any, tmp_path: Path, until: Callable[..., None]) -> None:
     folder = tmp_path / "run"
     said = end(begin(folder, "executor=slurm", "executor.detach=true", *FOUR))
@@ -158,3 +182,38 @@ def test_ray_makes_the_run_that_one_process_makes_with_a_raylet_killed(
     assert finished(folder) < SLICES
     end(run)
     assert rows(folder) == serial
+
+
+@pytest.mark.parametrize("kind", ["seeds", "organs"])
+def test_several_runs_of_one_command_are_shared_by_workers(kind: str, tmp_path: Path) -> None:
+    two = "dataset.files.labels={left: {label: 1, sentences: [a lump]}, right: {label: 2, k: 2, sentences: [a bar]}}"
+    draw = {"seeds": "seeds=[1,2]", "organs": two}[kind]
+    source = {
+        "seeds": ["dataset=phantom_hc18", "dataset.phantom.n=6", "dataset.sample=4"],
+        "organs": folder_of_two(tmp_path),
+    }
+    more = [*source[kind], draw]
+    plain = [each for each in RUN if not each.startswith("dataset")]
+    end(begin(tmp_path / "one", *more, run=plain))
+    end(
+        begin(tmp_path / "many", *more, "executor=processes", "executor.workers=2", "executor.shard_cases=1", run=plain)
+    )
+    table = {"seeds": "spread.csv", "organs": "organs.csv"}[kind]
+    assert (tmp_path / "many" / table).read_bytes() == (tmp_path / "one" / table).read_bytes()
+    runs = [each.relative_to(tmp_path / "one").parent for each in (tmp_path / "one").rglob("cases.csv")]
+    assert len(runs) == 2
+    for each in runs:
+        assert rows(tmp_path / "many" / each) == rows(tmp_path / "one" / each)
+        manifest = json.loads((tmp_path / "many" / each / "manifest.json").read_text("utf-8"))
+        assert sum(worker["cases"] for worker in manifest["workers"]) == len(rows(tmp_path / "one" / each))
+
+
+def folder_of_two(folder: Path) -> list[str]:
+    """Overrides for two pictures, each with two organs side by side."""
+    for name in ("a", "b"):
+        array = np.zeros((64, 64), np.uint8)
+        array[20:50, 16:32], array[20:50, 32:44] = 1, 2
+        for part, values in (("images", 90 * array), ("masks", array)):
+            (folder / "data" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(folder / "data" / part / f"{name}.png")
+    return ["sam=tiny", "clip=tiny", "dataset=folder", f"dataset.root={folder / 'data'}"]

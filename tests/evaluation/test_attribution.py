@@ -13,7 +13,7 @@ from salip_exp.cascade.pool import Pool, candidate_ious, pack
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data._regions import regions
 from salip_exp.data.case import Case
-from salip_exp.evaluation.attribution import attribute
+from salip_exp.evaluation.attribution import attribute, roi_recall
 from salip_exp.evaluation.metrics import dice, iou
 from salip_exp.methods import traits
 from salip_exp.methods.base import Prediction, Status
@@ -158,6 +158,8 @@ def test_methods_without_a_pool_choose_nothing():
     assert (with_boxes.failure, without.failure) == ("prompt", "sam")
     assert (with_boxes.charges, without.charges) == ({"prompt": 1 - dice(HALF, LEFT)}, {"sam": 1.0})
     assert with_boxes.best_candidate_iou is None
+    looked = attribute(case(LEFT), Prediction(HALF, Status.ok, boxes=boxes), config("saliency"))
+    assert looked.charges == {"clip": 1 - dice(HALF, LEFT)}
 
 
 def test_without_a_target_or_sam_there_is_nothing_to_charge():
@@ -230,3 +232,15 @@ def test_the_table_of_candidates_is_iou():
     assert candidate_ious(pool, np.stack([LEFT, RIGHT])) == pytest.approx(
         np.array([[iou(each, roi) for each in pool.masks] for roi in (LEFT, RIGHT)])
     )
+
+
+def test_the_recall_of_the_roi_that_was_found_worst() -> None:
+    found = LEFT | (BOTH & RIGHT)
+    half = BOTH & ~RIGHT
+    assert roi_recall(BOTH, BOTH, config(k=2)) == 1 and roi_recall(half, BOTH, config(k=2)) == 0
+    assert roi_recall(half, BOTH, config(k=1)) == pytest.approx((half & BOTH).sum() / BOTH.sum())
+    assert roi_recall(found, None, config(k=2)) is roi_recall(found, np.zeros_like(BOTH), config(k=2)) is None
+    touching = np.ones_like(BOTH)
+    left = touching.copy()
+    left[:, touching.shape[1] // 2 :] = False
+    assert roi_recall(left, touching, config(k=2)) == 0, "one of two that touch"

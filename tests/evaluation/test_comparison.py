@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kruskal, rankdata, wilcoxon
 
-from salip_exp.evaluation.statistics import compare, estimate, gap_between, holm, signed_rank
+from salip_exp.evaluation.statistics import _signed_rank, compare, estimate, gap_between, holm
 
 PS = st.lists(st.none() | st.floats(0, 1), max_size=10)
 SCORES = st.dictionaries(st.sampled_from("abcdefghij"), st.none() | st.just(math.nan) | st.floats(0, 1))
@@ -57,9 +57,9 @@ def test_slices_of_a_volume_are_one_pair_and_are_resampled_together():
 def test_unchanged_cases_count_against_a_difference():
     few = np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.25, 0.12])
     many = np.concatenate([few, np.zeros(60)])
-    assert signed_rank(few) < 0.05
-    assert signed_rank(many) == pytest.approx(of_all_signs(many))
-    assert signed_rank(np.zeros(9)) == 1.0
+    assert _signed_rank(few) < 0.05
+    assert _signed_rank(many) == pytest.approx(of_all_signs(many))
+    assert _signed_rank(np.zeros(9)) == 1.0
 
 
 def of_all_signs(differences) -> float:
@@ -73,7 +73,7 @@ def of_all_signs(differences) -> float:
 @given(st.lists(st.sampled_from([-0.3, -0.2, -0.1, 0.0, 0.0, 0.1, 0.2, 0.25]), min_size=1, max_size=12))
 def test_p_is_the_share_of_signs_with_ties_and_zeros(differences):
     values = np.array(differences)
-    assert signed_rank(values) == pytest.approx(of_all_signs(values) if values.any() else 1)
+    assert _signed_rank(values) == pytest.approx(of_all_signs(values) if values.any() else 1)
 
 
 @pytest.mark.parametrize("changed", [4, 5, 6, 20])
@@ -81,13 +81,13 @@ def test_p_rejects_as_seldom_as_it_says_where_few_of_sixty_cases_changed(changed
     rng = np.random.default_rng(6)
     drawn = np.zeros((2000, 60))
     drawn[:, :changed] = rng.normal(size=(2000, changed))
-    assert np.mean([signed_rank(each) <= 0.05 for each in drawn]) <= 0.06
+    assert np.mean([_signed_rank(each) <= 0.05 for each in drawn]) <= 0.06
 
 
 def test_where_very_many_changed_p_is_scipys():
     differences = np.random.default_rng(7).normal(0.05, 1, 400)
-    assert signed_rank(differences) == wilcoxon(differences, zero_method="pratt").pvalue
-    assert signed_rank(differences[:300]) == pytest.approx(wilcoxon(differences[:300]).pvalue, rel=0.01)
+    assert _signed_rank(differences) == wilcoxon(differences, zero_method="pratt").pvalue
+    assert _signed_rank(differences[:300]) == pytest.approx(wilcoxon(differences[:300]).pvalue, rel=0.01)
 
 
 def test_nothing_in_common_is_missing_and_not_zero():

@@ -94,3 +94,8 @@ def test_hd95_is_missing_where_there_is_no_distance(a, b, spacing):
 @given(MASKS, st.tuples(st.floats(0.1, 3), st.floats(0.1, 3)))
 def test_hd95_of_a_mask_with_itself_is_nothing(a, spacing):
     assert not a.any() or hd95(a, a, spacing) == 0
+
+
+def test_precision_and_recall_are_shares_of_what_is_there() -> None:
+    assert (Overlap(2, 4, 8).precision, Overlap(2, 4, 8).recall) == (0.5, 0.25)
+    assert (Overlap(0, 0, 8).precision, Overlap(0, 4, 0).recall) == (None, None)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from salip_exp._runs.summary import columns, summarise
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import EnvironmentFault
@@ -15,7 +16,6 @@ from salip_exp.evaluation.metrics import FACT, dice, hd95, head_circumference, i
 from salip_exp.evaluation.scores import _RESERVED, BUILT_IN, Mean, Score, means, measure, scores, shown
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.plugins import versions
-from salip_exp.runs.summary import columns, summarise
 
 CONFIG = ScoreConfig(tolerance_mm=1.0)
 TARGET = np.zeros((32, 48), bool)

@@ -23,6 +23,7 @@ def test_areas_of_flat_pieces_are_those_of_surface_distance() -> None:
         assert flat[1 << code] and flat[255 - (1 << code)]
 
 
+@pytest.mark.ci
 @given(st.tuples(*[st.integers(2, 9)] * 3), st.tuples(*[st.floats(0.3, 4)] * 3))
 def test_a_block_has_the_area_of_its_faces_but_for_its_blunt_edges(shape, spacing) -> None:
     found = sizes(np.ones(shape, bool), spacing)

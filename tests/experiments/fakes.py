@@ -18,14 +18,14 @@ from omegaconf import DictConfig
 
 from salip_exp._commands import experiment
 from salip_exp._experiments import cell_runs
+from salip_exp._runs import lab as laboratory
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.runner import run
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, DatasetConfig
 from salip_exp.data.case import Case, Dataset
 from salip_exp.methods.base import Prediction
-from salip_exp.runs import lab as laboratory
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.runner import run
 
 spec = importlib.util.spec_from_file_location("runs_fakes", Path(__file__).parents[1] / "runs" / "fakes.py")
 assert spec is not None and spec.loader is not None
@@ -38,8 +38,8 @@ ERODED = {"unprompted_sam": 6, "sam_clip": 2, "salip": 1, "oracle": 1, "gt_sam":
 """Rows of the mask that a method loses: the less, the better."""
 
 
-def images(config: DatasetConfig, seed: int, n: int = 12) -> Dataset:
-    """Discs, in the groups of the data set; the same for every seed."""
+def images(config: DatasetConfig, seed: int, stress: str | None = None, n: int = 12) -> Dataset:
+    """Discs, in the groups of the data set; the same for every seed and stress."""
     groups = GROUPS.get(config.name, (config.group,))
     cases = [replace(discs.make_case(i, f"case_{i:02d}"), dataset=config.name) for i in range(n)]
     cases = [replace(case, group=groups[i % len(groups)]) for i, case in enumerate(cases)]

@@ -14,7 +14,7 @@ import pytest
 from salip_exp import _crew
 from salip_exp._commands import experiment
 from salip_exp._experiments import cell_runs, composing
-from salip_exp.runs import lab as laboratory
+from salip_exp._runs import lab as laboratory
 
 FORK = multiprocessing.get_context("fork")
 

@@ -12,11 +12,11 @@ from PIL import Image
 from salip_exp._experiments.cells import Cell, plan
 from salip_exp._experiments.composing import absent, absent_weights, cell_key, composed, overrides_of, told, weights_of
 from salip_exp._paper import parts
+from salip_exp._runs.lab import Lab
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
-from salip_exp.config import Config, Data, DatasetConfig, ExperimentConfig, Images, MissingMasks, Roots
+from salip_exp.config import Config, Data, DatasetConfig, ExperimentConfig, Images, MissingMasks, Roots, Texts
 from salip_exp.errors import ConfigError, WeightsError
-from salip_exp.runs.lab import Lab
 
 PHANTOMS = Config(experiment=ExperimentConfig(name="table6", parts=["table6"]))
 REAL = replace(PHANTOMS, data=Data.real)
@@ -131,13 +131,16 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("data", "default"), NETWORKS)
 def test_every_column_of_every_part_composes_to_another_run(data: Config, default: str) -> None:
     """Lungs have all columns; SaLIP and its own SAM by name are the one run that two columns share."""
-    columns = {cell.column: Cell("xray", cell.column, cell.overrides) for cell in plan(parts())}
+    texts = Texts(authors="clip_prompts", xray="lungs.yaml")
+    data = replace(data, experiment=replace(data.experiment, texts=texts))
+    columns = {cell.column: replace(cell, dataset="xray") for cell in plan(parts())}
     chosen = {key: composed(overrides_of(cell, data, ["seed=3"]), data) for key, cell in columns.items()}
-    assert all(each.seed == 3 and each.download == (data is REAL) for each in chosen.values())
-    assert all((each.dataset.phantom is None) == (data is REAL) for each in chosen.values())
+    assert all(each.seed == 3 and each.download == (data.data is Data.real) for each in chosen.values())
+    assert all((each.dataset.phantom is None) == (data.data is Data.real) for each in chosen.values())
     same = {key for key in chosen for other in chosen if key != other and chosen[key] == chosen[other]}
     assert same == {"salip", default}
 
@@ -159,6 +162,10 @@ def test_the_key_changes_with_data_weights_settings_and_scoring(salip: Config) -
         replace(salip, tuning=replace(salip.tuning, n_trials=7)),
         replace(salip, vdt=replace(salip.vdt, sentences=["a head"])),
         replace(salip, method="gt_sam"),
+        replace(salip, stress="blur:1"),
+        replace(salip, stress="blur:2"),
+        replace(salip, dataset=replace(salip.dataset, absent=True)),
+        replace(salip, score=replace(salip.score, poor_below=0.7)),
     ]
     keys = [cell_key(salip, "data"), cell_key(salip, "other data"), *(cell_key(each, "data") for each in others)]
     assert len(set(keys)) == len(keys)

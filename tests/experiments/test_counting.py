@@ -9,8 +9,8 @@ from typing import Any
 
 from salip_exp._experiments.cells import Cell, Finished
 from salip_exp._experiments.counting import computed, grid_size, naive, totals
+from salip_exp._runs.records import CaseRecord
 from salip_exp.config import Config, SamConfig
-from salip_exp.runs.records import CaseRecord
 
 SAM = SamConfig(name="tiny", points_per_side=16)
 

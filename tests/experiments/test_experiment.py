@@ -24,10 +24,10 @@ from salip_exp._experiments.cell_runs import Unfinished
 from salip_exp._experiments.cells import Finished
 from salip_exp._paper import table
 from salip_exp._reports import listeners
+from salip_exp._runs import lab as shared
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, ConfigError, DataError, EnvironmentFault, WeightsError
-from salip_exp.runs import lab as shared
 
 FAKES = Path(__file__).with_name("fakes.py")
 
@@ -76,12 +76,18 @@ def test_a_table_has_its_cells_side_by_side_and_every_form_of_it_is_written(lab:
     assert 0 < cell["p"] < 0.05
     assert lab.cells()["CC359", "salip"]["p"] is None
     assert (lab.outputs / cell["run"] / "summary.json").exists()
+    (told,) = lab.study["tables"][0]["differing"]
+    assert (told["key"], told["theirs"], told["own"], told["rows"]) == ("area.enabled", "true", "false", [])
+    text = (lab.outputs / "study" / "table6.txt").read_text()
+    said = "no filter differs from filter in area.enabled=false (not true)."
+    assert text.index(said) < text.index("Table 6")
     assert lab.study["tables"][0]["reading"].startswith("The paper's ordering holds here.")
     assert lab.study["kind"] == "experiment"
     assert "embedded weights: trained on synthetic images only" in lab.study["notes"]
     assert {path.suffix for path in (lab.outputs / "study").glob("table6.*")} == {".csv", ".md", ".tex", ".txt"}
 
 
+@pytest.mark.ci
 def test_finished_cells_are_not_run_again_by_this_or_by_another_table(lab: Laboratory) -> None:
     assert lab("+experiment=table6") == 0
     first = lab.cells()
@@ -137,6 +143,7 @@ def test_a_cell_with_too_many_failed_cases_shows_how_far_it_came(lab: Laboratory
     assert lab.cells()["Ultrasound", "salip"]["dsc"]["n"] == 10
 
 
+@pytest.mark.ci
 def test_a_fault_of_the_program_in_one_cell_leaves_the_others(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = cell_runs.execute
 
@@ -179,6 +186,7 @@ def test_real_data_that_is_absent_is_missing_and_the_others_run(
     assert f"hc18: {scored} images are scored of the 200 that experiment.images.hc18 asks for" in lab.study["notes"]
 
 
+@pytest.mark.ci
 def test_weights_that_cannot_be_fetched_are_missing(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -290,6 +298,7 @@ def test_killed_twice_it_ends_in_the_same_table_and_no_cell_is_run_twice(tmp_pat
         assert (whole / "experiments/study" / name).read_text() == (killed / "experiments/study" / name).read_text()
 
 
+@pytest.mark.ci
 def test_the_ledger_names_no_place_and_has_every_number(lab: Laboratory, tmp_path: Path) -> None:
     assert lab("+experiment=everything", "experiment.parts=[table5,table6]", "dataset.limit=4") == 0
     folders = ledger.write_ledger(lab.outputs / "study", tmp_path / "ledger")

@@ -34,6 +34,9 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
+from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
+from salip_exp._runs.summary import VERSION
 from salip_exp._settings import foreign  # noqa: F401  (the door that the command line has for files of others)
 from salip_exp._settings.compose import compose
 from salip_exp._settings.tuned import read_tuned
@@ -46,9 +49,6 @@ from salip_exp.data.images import read_mask, read_picture
 from salip_exp.data.readers.hc18 import TABLE, _load_head, _read_measures
 from salip_exp.data.volumes import read_grid, read_target, read_windowed
 from salip_exp.errors import CaseError, ConfigError, DataError
-from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.records import RECORD_VERSION, CaseRecord, StaleRecord, read_record
-from salip_exp.runs.summary import VERSION
 
 SECONDS = 20  # of the processor that a reader may take for one input
 PATIENCE = 30  # times that on the clock: machines are shared, and a reader may wait without working

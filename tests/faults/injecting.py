@@ -322,7 +322,6 @@ if __name__ == "__main__":
     import soak
     import torch
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from plotly.graph_objects import Figure
     from states import States, alike, stops
 
     from salip_exp import cli
@@ -330,7 +329,6 @@ if __name__ == "__main__":
     from salip_exp._settings.folders import is_complete, is_unfinished
 
     torch.set_num_threads(1)
-    Figure(layout={"width": 100})  # it reads what it validates by, a second's work, once
     COMPOSED = Composed()
     COMPOSED.install()
     sys.exit(main())

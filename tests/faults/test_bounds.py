@@ -14,8 +14,8 @@ import pytest
 
 from salip_exp import _files
 from salip_exp._files import DEPTH, JSON_VALUES, bounded_yaml, from_json, open_file, read_file, read_small
+from salip_exp._runs.folder import read_run
 from salip_exp._settings.folders import File
-from salip_exp.runs.folder import read_run
 
 PATIENCE_S = 120
 

@@ -18,13 +18,13 @@ import pytest
 
 from salip_exp import _files
 from salip_exp._reports import listeners
+from salip_exp._runs import _cases, runner
+from salip_exp._runs.folder import read_json, read_run
 from salip_exp._settings.folders import File, is_unfinished
 from salip_exp.cache import _disk
 from salip_exp.cache._base import Stage
 from salip_exp.cache._disk import FileLocks
 from salip_exp.errors import EnvironmentFault, Unwritable
-from salip_exp.runs import _cases, runner
-from salip_exp.runs.folder import read_json, read_run
 
 pytestmark = pytest.mark.ci
 

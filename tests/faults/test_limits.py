@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from salip_exp.cascade.options import MAX_CANDIDATES, most_candidates
+from salip_exp.cascade.options import _MAX_CANDIDATES, most_candidates
 
 ROOM = 300 << 20
 """Bytes that a reader may take beyond what it is made of; what the files promise is far more."""
@@ -195,8 +195,8 @@ def test_ten_million_candidates_are_refused_by_their_number(typed: Any, override
 @pytest.mark.fault("C2")
 def test_what_people_use_is_below_the_limit() -> None:
     assert most_candidates(32, 0, 1) == 3072
-    assert most_candidates(256, 0, 1) < MAX_CANDIDATES
-    assert most_candidates(64, 2, 1) < MAX_CANDIDATES
+    assert most_candidates(256, 0, 1) < _MAX_CANDIDATES
+    assert most_candidates(64, 2, 1) < _MAX_CANDIDATES
 
 
 @pytest.mark.fault("C2", "X6")
@@ -240,7 +240,7 @@ def test_an_absurd_text_ends_the_command_with_2(typed: Any, tmp_path: Path) -> N
 @pytest.mark.fault("S6")
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 50_000, bytes(17 << 20)])
 def test_an_absurd_case_record_is_a_stale_one(content: bytes, tmp_path: Path) -> None:
-    from salip_exp.runs.records import StaleRecord, read_record
+    from salip_exp._runs.records import StaleRecord, read_record
 
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(StaleRecord, match="cannot be read"):

@@ -68,14 +68,14 @@ def test_a_score_that_is_not_finite_fails_its_case_and_no_other(
 ) -> None:
     from salip_exp.cascade import cached_clip as clip_stages
 
-    real, seen = clip_stages.similarities, SimpleNamespace(calls=0)
+    real, seen = clip_stages.ClipStages.scores, SimpleNamespace(calls=0)
 
     def broken(*arguments: Any) -> Any:
         seen.calls += 1
-        scores = real(*arguments)
-        return scores * np.nan if seen.calls == 3 else scores  # the second case: text and sentence are asked for each
+        by_text, by_sentence = real(*arguments)
+        return (by_text * np.nan if seen.calls == 2 else by_text), by_sentence  # of the second case
 
-    monkeypatch.setattr(clip_stages, "similarities", broken)
+    monkeypatch.setattr(clip_stages.ClipStages, "scores", broken)
     ended = typed(*folder, f"dataset.root={data}", "hydra.run.dir=run", "cache=off")
     assert ended.code == 5
     assert "good_1" in ended.complaint

@@ -155,7 +155,7 @@ def test_a_place_that_cannot_be_written_ends_with_6_before_a_network_is_loaded(
     def never(*_: Any) -> None:
         raise AssertionError("a network was loaded")
 
-    monkeypatch.setattr("salip_exp.runs.lab.load_sam", never)
+    monkeypatch.setattr("salip_exp._runs.lab.load_sam", never)
     (tmp_path / "file").write_text("in the way")
     ended = typed(*folder, f"dataset.root={data}", override)
     assert ended.code == 6

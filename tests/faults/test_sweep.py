@@ -155,6 +155,7 @@ def test_runs_that_are_not_whole_are_shown_as_what_they_are_and_never_as_0(typed
 
 
 @pytest.mark.fault("S6", "R8")
+@pytest.mark.ci
 def test_a_record_that_cannot_be_read_ends_a_strict_report_with_5(typed: Any, reported: Path) -> None:
     ended = typed("task=report", "report.strict=true")
     assert ended.code == 5

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from salip_exp._runs.folder import State, read_run
 from salip_exp.networks.registry import EMBEDDED
 from salip_exp.networks.unet import Trained, build_unet, weights_file
-from salip_exp.runs.folder import State, read_run
 
 pytestmark = pytest.mark.ci
 
@@ -106,7 +106,7 @@ def test_an_answer_that_is_no_number_fails_the_case_and_is_no_score_of_zero(
     where: int | None,
     said: str,
 ) -> None:
-    from salip_exp.runs import lab
+    from salip_exp._runs import lab
 
     network, _, name = part.partition(".")
     load = getattr(lab, f"load_{network}")
@@ -127,7 +127,7 @@ def test_an_answer_that_is_no_number_fails_the_case_and_is_no_score_of_zero(
 
 @pytest.mark.fault("E2")
 def test_a_text_that_clip_makes_no_number_of_ends_with_4(typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from salip_exp.runs import lab
+    from salip_exp._runs import lab
 
     load = lab.load_clip
 
@@ -358,6 +358,27 @@ WAYS = {
     "environment for hydra": GLOBAL + "hydra: {run: {dir: '${oc.env:SECRET}'}}\n",
     "create": GLOBAL + "hydra: {job: {name: '${oc.create:{a: b}}'}}\n",
     "hydra's own values": GLOBAL + "vdt: {sentences: ['${hydra:runtime.cwd}']}\n",
+    "resolver by reference": GLOBAL + "vdt: {name: oc.env}\ndataset: {roi: '${${vdt.name}:SECRET}'}\n",
+    "resolver in part by reference": GLOBAL + "vdt: {name: env}\noutputs: '${oc.${vdt.name}:SECRET}'\n",
+    "resolver by a chain": GLOBAL + "figures: oc.env\nvdt: {name: figures}\noutputs: '${${${vdt.name}}:SECRET}'\n",
+    "resolver too deep": GLOBAL + "outputs: '" + "${" * 5000 + "seed" + "}" * 5000 + ":SECRET}'\n",
+    "resolver with blanks": GLOBAL + "outputs: '${ oc.env : SECRET }'\n",
+    "resolver over two lines": GLOBAL + 'outputs: "${oc.env\\n:SECRET}"\n',
+    "resolver behind an escape": GLOBAL + "outputs: '\\\\${oc.env:SECRET}'\n",
+    "hydra as package": "# @package hydra.callbacks\nx: {_target_: os.system, command: touch canary}\n",
+    "folder of the job": GLOBAL + "hydra: {job: {chdir: true}}\n",
+    "sweep of hydra's groups": GLOBAL + "hydra: {sweeper: {params: {'hydra/launcher@x': basic}}}\n",
+    "sweep that adds": GLOBAL + "hydra: {sweeper: {params: {+hydra.callbacks.x._target_: os.system}}}\n",
+    "sweep that is sure": GLOBAL + "hydra: {sweeper: {params: {++hydra.job.chdir: true}}}\n",
+    "tag of Python": GLOBAL + "seed: !!python/object/apply:os.system ['touch canary']\n",
+    "tag of its own": GLOBAL + "seed: !include /etc/passwd\n",
+    "two documents": GLOBAL + "seed: 7\n---\nhydra: {job: {env_set: {A: b}}}\n",
+    "lines of Windows": GLOBAL.strip() + "\r\nhydra: {job: {env_set: {A: b}}}\r\n",
+    "mark of the byte order": "\ufeff" + GLOBAL + "hydra: {job: {env_set: {A: b}}}\n",
+    "merge": GLOBAL + "a: &a {_target_: os.system}\nhydra: {callbacks: {x: {<<: *a}}}\n",
+    "server that is sent the key": GLOBAL + "vdt: {llm: {base_url: 'http://127.0.0.1:9/v1'}}\n",
+    "server by package": "# @package vdt.llm\nbase_url: http://127.0.0.1:9/v1\n",
+    "server by sweep": GLOBAL + "hydra: {sweeper: {params: {vdt.llm.base_url: 'http://127.0.0.1:9/v1'}}}\n",
 }
 
 
@@ -385,8 +406,24 @@ def test_a_shared_folder_sets_nothing_of_hydras_but_plain_values(
     typed: Any, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setenv("SECRET", "s3cret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-s3cret-0123456789")
     (shared / "evil.yaml").write_text(WAYS[way])
     assert_refused(typed("--config-dir=mine", "+study=evil", "task=cache"), tmp_path)
+
+
+@pytest.mark.fault("E7")
+@pytest.mark.parametrize("typed_server", [True, False])
+def test_a_server_of_a_file_is_taken_where_no_key_is_lost(
+    typed: Any, shared: Path, monkeypatch: pytest.MonkeyPatch, typed_server: bool
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    said = ["vdt.llm.base_url=http://127.0.0.1:8/v1"] if typed_server else []
+    if typed_server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    (shared / "good.yaml").write_text(WAYS["server that is sent the key"])
+    ended = typed("--config-dir=mine", "--cfg", "job", "+study=good", *said)
+    assert ended.code == 0, ended.err
+    assert f"http://127.0.0.1:{8 if typed_server else 9}/v1" in ended.out
 
 
 @pytest.mark.fault("E7", "C5")
@@ -468,13 +505,15 @@ def test_the_code_of_an_archive_that_nobody_registered_is_not_run(tmp_path: Path
 
 
 @pytest.mark.fault("E9")
-@pytest.mark.parametrize(("network", "name"), [("sam", "vit_b"), ("clip", "vit_b_32")])
-def test_weights_of_a_wrapped_network_are_told_what_to_take_off(
-    typed: Any, tmp_path: Path, network: str, name: str
+@pytest.mark.parametrize(
+    ("network", "name", "said"), [("sam", "vit_b", "do not fit its network"), ("clip", "vit_b_32", "holds SAM weights")]
+)
+def test_weights_of_a_wrapped_network_are_looked_at_without_what_wraps_them(
+    typed: Any, tmp_path: Path, network: str, name: str, said: str
 ) -> None:
     path = tmp_path / "wrapped.pth"
     torch.save({"module.image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     ended = typed(*PHANTOMS, f"{network}={name}", f"{network}.weights={path}", f"{network}.sha256={digest}")
     assert ended.code == 4
-    assert "begin with module." in ended.complaint
+    assert said in ended.complaint

@@ -14,6 +14,7 @@ import torch
 
 from salip_exp.cache.store import MemoryStore, NoStore, open_store
 from salip_exp.cascade.cached_sam import Picture, SamStages
+from salip_exp.cascade.organ import Hint
 from salip_exp.cascade.work import Counters
 from salip_exp.config import (
     AreaConfig,
@@ -34,6 +35,7 @@ from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 
+ALL = [name for name in METHODS.names if not (METHODS[name].trained or METHODS[name].clips)]
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]
 WORKER = Path(__file__).with_name("sweep_worker.py")
@@ -80,7 +82,9 @@ def assert_same(ours, theirs):
         assert (mine.status, mine.selected_ids) == (other.status, other.selected_ids)
 
 
-@pytest.mark.parametrize("method", [each for each in METHODS.names if not METHODS[each].trained])
+@pytest.mark.parametrize(
+    "method", [each for each in METHODS.names if not (METHODS[each].trained or METHODS[each].clips)]
+)
 @pytest.mark.parametrize("layers", [0, 1])
 def test_a_second_run_asks_no_network_and_answers_the_same(loaded, cases, tmp_path, method, layers):
     config = config_of(method, {"crop_n_layers": layers, "min_mask_region_area": 40})
@@ -89,10 +93,34 @@ def test_a_second_run_asks_no_network_and_answers_the_same(loaded, cases, tmp_pa
     first, counted = work(loaded, config, store, cases)
     again = open_store(CacheConfig(folder=str(tmp_path)))  # as another process sees it: nothing in memory
     second, none = work(loaded, config, again, cases)
+    if method == "lsg_sam":  # several of its steps ask about one box, which is kept after the first
+        assert counted.box_decodes <= needed.box_decodes
+        needed = replace(needed, box_decodes=counted.box_decodes)
     assert counted == needed
     assert none == Counters()
     assert_same(first, plain)
     assert_same(second, plain)
+
+
+def test_what_repair_asks_is_kept_and_told_apart(loaded, cases):
+    """Boxes with a point, with a mask and alone are three questions, each asked once; so is another grid."""
+    stages = SamStages(loaded[0], MemoryStore(2**28), Counters())
+    picture, box = Picture(cases[0].image), np.float32([[10, 12, 60, 70], [0, 0, 0, 0]])
+    asked = [None, [Hint(np.float32([[30, 30, 1]]))] * 2, [Hint(mask=cases[0].mask)] * 2]
+    first, again = ([stages.organs(picture, box, OrganConfig(), hints) for hints in asked] for _ in range(2))
+    assert stages.counters.box_decodes == 3
+    assert len({each.digests[0].tobytes() for each in first}) > 1, "a hint is heard"
+    assert not any(each[1].any() for each in first), "a box without extent has none"
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.dense(), other.dense())
+    method = build_method(config_of(), *loaded, SENTENCES, MemoryStore(2**28))
+    finer = replace(config_of().sam, points_per_side=12)
+    found = method.predict(cases[0]).again(finer)
+    assert len(found.pool) > len(method.predict(cases[0]).pool)
+    assert_same([found], work(loaded, replace(config_of(), sam=finer), NoStore(), cases[:1])[0])
+    before = method.counters.to_dict()
+    method.predict(cases[0]).again(finer)
+    assert method.counters.to_dict() == before
 
 
 def test_an_ablation_computes_what_it_changes_and_nothing_before(loaded, cases):
@@ -141,6 +169,7 @@ def authors_trials(n: int) -> list[Config]:
     ]
 
 
+@pytest.mark.ci
 def test_a_sweep_of_100_trials_over_five_images_encodes_25_times_and_decodes_each_grid_once(loaded, cases, tmp_path):
     trials = authors_trials(100)
     store = open_store(CacheConfig(folder=str(tmp_path)))
@@ -159,7 +188,7 @@ def test_a_sweep_of_100_trials_over_five_images_encodes_25_times_and_decodes_eac
     assert total.encoder_calls == 25
     assert total.decoded_points <= 5 * 672
     assert total.clip_images == len(views)
-    assert total.clip_text_forwards == 1
+    assert total.clip_text_forwards == 2  # what is asked for, and what else it could be
     rerun = [work(loaded, config, open_store(CacheConfig(folder=str(tmp_path))), cases)[1] for config in trials[:5]]
     assert rerun == [Counters()] * 5
 

@@ -19,7 +19,7 @@ from salip_exp.methods.traits import METHODS, Chooser
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 
-CASCADE = [name for name in METHODS.names if not METHODS[name].trained]
+CASCADE = [name for name in METHODS.names if not (METHODS[name].trained or METHODS[name].clips)]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import torch
 from salip_exp.networks import registry, weights
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 from salip_exp.networks.registry import Entry
+from tests.networks.hub import Hub, serving
 
 torch.set_num_threads(1)
 
@@ -90,7 +91,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SALIP_CACHE", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(weights, "_PAUSE_S", 0.0)
-    monkeypatch.setattr(weights, "CHUNK", 1000)
+    monkeypatch.setattr(weights, "_CHUNK", 1000)
     return folder
 
 
@@ -142,6 +143,33 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def nets() -> tuple[Callable[..., Sam], Callable[..., CLIP]]:
     return small_sam, small_clip
+
+
+@pytest.fixture(scope="session")
+def open_clip() -> Any:
+    """The library of an extra; importing it takes seconds, which only tests that run pay."""
+    return pytest.importorskip("open_clip")
+
+
+@pytest.fixture(scope="session")
+def transformers() -> Any:
+    """The library of an extra, in the same way."""
+    return pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub that huggingface_hub asks, with a cache of the test's own; its variables are read when it is imported."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    with serving() as found:
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[2]
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{found.url}/{{repo_id}}{template}")
+        yield found
 
 
 class Bomb:

@@ -13,6 +13,7 @@ from salip_exp.cascade.everything import MaskGenerator
 from salip_exp.cascade.retrieval import embed_views
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Arithmetic, ViewFit
+from salip_exp.networks._attention import LowRankAttention
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.device import network_key, sped_up
 from salip_exp.networks.sam import LoadedSam
@@ -44,6 +45,16 @@ def test_bf16_gives_float32_near_the_exact(sam, random_sam, picture):
     assert ((rounded - exact).norm() / exact.norm()) < 0.05
     settings = {"points_per_side": 4, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
     assert len(MaskGenerator(fast, **settings).generate(picture)) > 0
+
+
+def test_bf16_on_a_gpu_attends_by_low_rank_and_its_key_says_so(sam, random_sam):
+    on_gpu = sped_up(LoadedSam(sam.net, "tiny", "0", torch.device("cuda")), Arithmetic.bf16, compiled=False)
+    assert any(isinstance(each, LowRankAttention) for each in on_gpu.net.image_encoder.modules())
+    assert on_gpu.arithmetic == "float32, bf16, low rank"
+    for exact in (LoadedSam(random_sam, "tiny", "0", torch.device("cuda")), LoadedSam(random_sam, "tiny", "0", CPU)):
+        same = sped_up(exact, Arithmetic.fp32, compiled=False)
+        assert not any(isinstance(each, LowRankAttention) for each in same.net.image_encoder.modules())
+        assert same.arithmetic == "float32, fp32"
 
 
 def test_clip_stays_exact_since_rounding_would_change_what_is_retrieved(clip, random_clip, picture):

@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.config import SamConfig
+from salip_exp.cascade.embedding import embed
+from salip_exp.cascade.organ import segment_box
+from salip_exp.cascade.work import Counters
+from salip_exp.config import OrganConfig, SamConfig
 from salip_exp.errors import WeightsError
 from salip_exp.networks import registry
 from salip_exp.networks._embedded.networks import build_clip, build_sam
@@ -152,11 +156,37 @@ def test_w5_clip_weights_given_as_sam_are_named(tmp_path: Path, nets: Nets, smal
     assert "no SAM weights" in refusal(tmp_path / "clip.safetensors", "tiny")
 
 
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_state_dict", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module.sam."])
+def test_what_wraps_a_state_dict_is_taken_off_and_said(
+    key: str | None, prefix: str, tmp_path: Path, nets: Nets, small: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    net, path = nets[0](), tmp_path / "training.pth"
+    wrapped = {f"{prefix}{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save(wrapped if key is None else {key: wrapped, "epoch": 3, "optimizer": {"lr": 0.1}}, path)
+    assert equal(load(path).net, net)
+    said = [f"what it holds as '{key}'"] * (key is not None)
+    said += [f"names without '{each}.'" for each in prefix.split(".") if each]
+    assert [record.getMessage() for record in caplog.records] == (
+        [f"sam=mini: of {path} were taken {', '.join(said)}"] if said else []
+    )
+
+
 @pytest.mark.fault("W5")
-def test_w5_a_training_checkpoint_is_told_from_a_state_dict(tmp_path: Path, nets: Nets, small: Any) -> None:
+def test_w5_a_checkpoint_without_a_network_is_told_from_a_state_dict(tmp_path: Path, small: Any) -> None:
     path = tmp_path / "training.pth"
-    torch.save({"model": nets[0]().state_dict(), "epoch": 3}, path)
+    torch.save({"optimizer": {"lr": 0.1}, "epoch": 3}, path)
     assert "no plain state dict" in refusal(path)
+
+
+def test_a_file_of_sams_classes_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    """`sam=medsam` is a folder on the hub; its makers give a file of ViT-B."""
+    path = tmp_path / "medsam_vit_b.pth"
+    path.write_bytes(b"not weights")
+    entry = registry.find("sam", "medsam", str(path), "0" * 64)
+    assert (entry.folder, entry.users, registry.named_by_shape("sam", entry.shape)) == (False, True, "vit_b")
+    assert registry.find("sam", "medsam", str(tmp_path)).folder
+    assert registry.find("sam", "sam_hq_vit_b", str(path)).folder
 
 
 @pytest.mark.fault("W5")
@@ -203,3 +233,34 @@ def test_random_vit_b_registered_by_hash_predicts_as_the_official_network(tmp_pa
         masks.append(predictor.predict(box=np.array([10, 10, 50, 40]), return_logits=True))
     for a, b in zip(*masks, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.ci
+def test_mobile_sam_is_that_of_kornia(tmp_path: Path) -> None:
+    kornia = pytest.importorskip("kornia.models.sam")
+    torch.manual_seed(0)
+    theirs = kornia.Sam.from_config(kornia.SamConfig("mobile_sam")).eval()
+    file = tmp_path / "mine.pt"
+    torch.save({"model": theirs.state_dict()}, file)
+    loaded = load(file, "mobile_sam")
+    image = np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)
+    embedding = embed(loaded.net, image, Counters())[0]
+    pixels = loaded.net.preprocess(torch.as_tensor(ResizeLongestSide(1024).apply_image(image)).permute(2, 0, 1)[None])
+    box = torch.tensor([[[5.0, 6.0, 40.0, 30.0]]]) * 16
+    with torch.no_grad():
+        features = theirs.image_encoder(pixels)
+        sparse, dense = theirs.prompt_encoder(points=None, boxes=box, masks=None)
+        low, _ = theirs.mask_decoder(features, theirs.prompt_encoder.get_dense_pe(), sparse, dense, False)
+    np.testing.assert_array_equal(embedding.features, features)
+    expected = loaded.net.postprocess_masks(low, embedding.input_size, (48, 64))[0, 0]
+    middle = float(expected.median())  # as drawn, all of an image is mask, or nothing
+    ours = segment_box(loaded.net, embedding, np.float32([5, 6, 40, 30]), OrganConfig(threshold=middle), Counters())
+    np.testing.assert_array_equal(ours, expected > middle)
+    assert 0.2 < ours.mean() < 0.8
+
+
+def test_a_file_of_another_sam_is_told_from_mobile_sam(tmp_path: Path) -> None:
+    file = tmp_path / "mine.pt"
+    torch.save({"image_encoder.patch_embed.seq.2.c.weight": torch.zeros(64, 32, 3, 3)}, file)
+    said = refusal(file, "vit_b")
+    assert "holds sam=mobile_sam" in said and said.endswith("use sam=mobile_sam")

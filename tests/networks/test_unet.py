@@ -16,7 +16,7 @@ from salip_exp.config import Arithmetic
 from salip_exp.errors import EnvironmentFault, WeightsError
 from salip_exp.networks.device import sped_up
 from salip_exp.networks.unet import (
-    METADATA,
+    _METADATA,
     LoadedUnet,
     Trained,
     build_unet,
@@ -94,7 +94,7 @@ def test_bfloat16_is_named_and_near(net) -> None:
     [
         (lambda whole: whole[: len(whole) // 2], "is damaged or no U-Net"),
         (lambda whole: b"", "is damaged or no U-Net"),
-        (lambda whole: whole.replace(METADATA.encode(), METADATA.encode()[::-1]), "is damaged or no U-Net"),
+        (lambda whole: whole.replace(_METADATA.encode(), _METADATA.encode()[::-1]), "is damaged or no U-Net"),
         (lambda whole: whole.replace(b'\\"version\\": 1', b'\\"version\\": 9'), "version 9, this program reads 1"),
         (lambda whole: whole.replace(b'\\"channels\\": [4, 8]', b'\\"channels\\": [4, 9]'), "does not fit a U-Net of"),
     ],
@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_used_says_why_and_how_to_train(file, spoil, messa
 
 
 def test_weights_of_something_else_are_refused(tmp_path) -> None:
-    save_file({"a": torch.ones(3)}, tmp_path / "other.safetensors", {METADATA: json.dumps({"side": 3})})
+    save_file({"a": torch.ones(3)}, tmp_path / "other.safetensors", {_METADATA: json.dumps({"side": 3})})
     with pytest.raises(WeightsError, match="damaged or no U-Net of salip_exp"):
         load_unet(str(tmp_path / "other.safetensors"), CPU)
 

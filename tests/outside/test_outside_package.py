@@ -115,7 +115,8 @@ def work(home: Path, name: str) -> dict[str, int]:
 
 def test_the_method_runs_over_the_data_set(home: Path, ended: dict[str, Any]) -> None:
     assert ended["smallest"]["code"] == 0, ended["smallest"]["err"]
-    title = "smallest on arrays (disc), sam=tiny, scored at working size\n"  # and no word of a CLIP
+    weights = "sam=tiny: sam_tiny.safetensors 804386"  # and no word of a CLIP
+    title = f"smallest on arrays (disc), {weights}, scored at working size\n"
     assert title in ended["smallest"]["out"]
     found = [(row["case_id"], row["group"], row["method"]) for row in rows(home, "smallest")]
     assert found == [("d0", "discs", "smallest"), ("d1", "discs", "smallest")]
@@ -171,7 +172,11 @@ def test_the_check_asks_for_no_weights_and_no_text_of_clip(ended: dict[str, Any]
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("method=smalest", "method takes one of salip, sam_clip, gt_sam, unprompted_sam, oracle, unet, smallest"),
+        (
+            "method=smalest",
+            "method takes one of salip, sam_clip, gt_sam, unprompted_sam, oracle, saliency, lsg_sam, clipseg, "
+            "grounded_sam, sam3_text, unet, smallest",
+        ),
         ("view.kind=x", "view.kind takes one of crop, crop_expand, box, contour, reverse_blur, upside_down"),
         ("dataset=array", "the nearest is dataset=arrays"),
         ("tune", "method=smallest has none of the settings that are searched"),

@@ -9,7 +9,7 @@ import pytest
 
 from salip_exp._commands import report
 from salip_exp._reports.experiment_page import write_experiment
-from salip_exp.runs.folder import State, find_runs, find_studies
+from salip_exp._runs.folder import State, find_runs, find_studies
 
 NOTHING = dict.fromkeys(("paper", "paper_iou", "run", "n", "of", "dsc", "iou", "p"))
 
@@ -91,3 +91,24 @@ def test_a_study_that_is_not_whole_is_listed_as_what_it_is(fakes, outputs, conte
     assert [each.label for each in find_studies(outputs)] == [label, label]
     assert report.command(fakes.config(outputs=str(outputs)), Path(), []) == 0
     assert (outputs / "index.html").read_text().count(f'<span class="{label}">') == 2
+
+
+def test_how_texts_rank_the_same_candidates_stands_below_their_table(outputs):
+    put(outputs, finished(outputs))
+    place = outputs / "experiments" / "table1" / "study.json"
+    study = json.loads(place.read_text())
+    share = {"mean": 0.5, "low": 0.2, "high": 0.8, "interval": "cases", "n": 4, "missing": 0, "sd": 0.1}
+    ranked = {"label": "CC359", "column": "plain <b>", "beside": "ours", "n": 4, "same": share, "likeness": share}
+    study["tables"][0]["rankings"] = [ranked | {"place": 2.5, "changed": [["case_1", 0.9, None]]}]
+    place.write_text(json.dumps(study))
+    page = page_of(outputs)
+    assert "plain &lt;b&gt;" in page and "0.500 [0.200, 0.800]" in page and "place of what ours chose" in page
+    assert "case_1" in page and "0.900 → missing" in page
+
+
+def test_an_experiment_of_figures_alone_counts_figures(outputs):
+    put(outputs, finished(outputs))
+    path = outputs / "experiments" / "table1" / "study.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tables": []}))
+    page = page_of(outputs)
+    assert "0 of 1 figures are drawn." in page and "cells are finished" not in page

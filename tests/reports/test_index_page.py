@@ -12,9 +12,9 @@ import pytest
 
 from salip_exp._reports import index_page as paired
 from salip_exp._reports.index_page import LATEST, Compared, Row, row_of, write_index
-from salip_exp.evaluation.statistics import compare, estimate
-from salip_exp.runs.folder import RunFolder, State
-from salip_exp.runs.records import CaseRecord
+from salip_exp._runs.folder import RunFolder, State
+from salip_exp._runs.records import CaseRecord
+from salip_exp.evaluation.statistics import _signed_rank, compare, estimate
 
 
 def run(name: str, scores, volumes=None, dataset: str = "fake") -> RunFolder:
@@ -54,6 +54,7 @@ def test_the_difference_and_its_interval_are_those_of_evaluation():
     assert [found[key] for key in ("difference", "low", "high")] == pytest.approx(
         [expected.mean, expected.low, expected.high]
     )
+    assert found["p"] == _signed_rank(b - a)
 
 
 def test_volumes_are_resampled_whole():
@@ -133,3 +134,42 @@ def test_the_page_holds_what_was_found(tmp_path):
     held = json.loads(re.search(r'id="paired-data">(.*?)</script>', page)[1])
     assert held == paired_differences([(each.folder.name, row_of(each)) for each in runs])
     assert f"the latest {LATEST} runs of a data set" in page
+
+
+def shown(folder: Path, **runs: Row) -> str:
+    write_index(folder, {folder / name: row for name, row in runs.items()})
+    return (folder / "index.html").read_text()
+
+
+def test_runs_are_called_by_what_tells_them_from_their_neighbours(tmp_path):
+    row = row_of(run("a", [0.5, 0.6]))
+    one = replace(row, words=["no filter", "first 24 cases"], started="2026-01-02T03:04:05")
+    page = shown(tmp_path, a=one, b=replace(row, words=["first 24 cases"]), c=row)
+    for name in ("no filter", "default", "c"):
+        assert f"<b>{name}</b>" in page
+    assert page.count('<span class="dim small">first 24 cases</span>') == 2, "what both have is pale"
+    choices = json.loads(re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "compare.html").read_text())[1])
+    assert choices[0]["title"] == "no filter, first 24 cases · fake · 2026-01-02 03:04", (
+        "the whole name, the latest first"
+    )
+
+
+def test_a_run_whose_cases_failed_is_red_and_counted(tmp_path):
+    row = row_of(run("a", [0.5, None]))
+    page = shown(tmp_path, a=replace(row, failed=2), b=replace(row, failed=1))
+    assert '<span class="failed">finished, all 2 cases failed</span>' in page
+    assert '<span class="failed">finished, 1 of 2 cases failed</span>' in page
+    assert '<span class="bad">3 cases failed</span>' in page
+
+
+def test_cells_of_experiments_stand_apart(tmp_path):
+    row = row_of(run("a", [0.5]))
+    page = shown(tmp_path, **{"a": row, "cells/x": row})
+    own, cells = page.split("<h2>Runs of experiments</h2>")
+    assert 'value="a"' in own and 'value="cells/x"' in cells and "1 run:" in own
+
+
+def test_runs_of_one_name_and_minute_are_told_apart_by_their_folders(tmp_path):
+    row = replace(row_of(run("a", [0.5])), words=[], started="2026-01-02T03:04:05")
+    page = shown(tmp_path, x=row, y=row)
+    assert "pick default · fake · 2026-01-02 03:04 · x" in page and "03:04 · y" in page

@@ -13,14 +13,14 @@ from rich.console import Console
 
 from salip_exp._reports.listeners import next_command, show
 from salip_exp._reports.run_tables import of_volumes
+from salip_exp._runs._volumes import COLUMNS
+from salip_exp._runs.folder import read_pictures
+from salip_exp._runs.runner import run
 from salip_exp._wording import WORK, many, number, spread, tally, work
 from salip_exp.config import Doubt, ScoreConfig
 from salip_exp.errors import CaseError
 from salip_exp.evaluation._volumes import FIGURES
 from salip_exp.evaluation.metrics import FACT
-from salip_exp.runs._volumes import COLUMNS
-from salip_exp.runs.folder import read_pictures
-from salip_exp.runs.runner import run
 
 
 def trouble(case) -> None:
@@ -121,8 +121,9 @@ def test_a_run_without_targets_shows_what_to_look_at_and_nothing_missing(fakes, 
 
 
 def test_a_measure_that_no_case_has_gives_way_to_one_that_some_have(fakes, tmp_path):
-    fakes.run_fake(tmp_path / "run", [replace(each, mask=None) for each in fakes.default_cases()[:2]])
-    assert "by agreement" in shown(tmp_path / "run"), "the method has no boxes to move"
+    wanted = ScoreConfig(resamples=200, doubt=Doubt.stability)
+    fakes.run_fake(tmp_path / "run", [replace(each, mask=None) for each in fakes.default_cases()[:2]], score=wanted)
+    assert "by confidence" in shown(tmp_path / "run"), "the method has no boxes to move"
 
 
 def test_the_size_at_which_scores_were_taken_is_said(fakes, folder):

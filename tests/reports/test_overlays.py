@@ -15,13 +15,15 @@ from salip_exp._reports.overlays import (
     TARGET,
     choose,
     draw,
+    outline,
+    path,
     read_chosen,
     remembering,
     write_figures,
 )
+from salip_exp._runs.records import CaseRecord, fingerprint, prediction_path, sha256
 from salip_exp.data.case import CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.runs.records import CaseRecord, fingerprint, prediction_path, sha256
 
 
 def record(i: int, dsc: float | None, status: str = "ok") -> CaseRecord:
@@ -87,6 +89,25 @@ def test_any_shape_can_be_drawn(fakes, shape):
     case = replace(case, image=np.zeros((*shape, 3), np.uint8), mask=np.ones(shape, bool))
     picture = draw(case, np.zeros(shape, bool), replace(record(1, 0.0), case_id=case.case_id))
     assert max(picture.size) < 800
+
+
+def test_an_outline_goes_round_a_mask_and_its_holes():
+    mask = np.zeros((9, 9), bool)
+    mask[1:8, 1:8] = True
+    mask[4, 4] = False
+    found = path(mask)
+    assert found.count("M") == found.count("Z") == 2
+    assert "1.5 1.5" in found and "7.5 7.5" in found and path(np.zeros((4, 4), bool)) == ""
+
+
+def test_an_outline_of_dashes_leaves_the_one_below_in_sight():
+    mask = np.zeros((64, 64), bool)
+    mask[8:56, 8:56] = True
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    outline(pixels, mask, TARGET)
+    outline(pixels, mask, PREDICTION, 5)
+    seen = [(pixels == color).all(axis=2).sum() for color in (TARGET, PREDICTION)]
+    assert min(seen) > 80, "where both are alike, each is seen"
 
 
 class Shelf:

@@ -45,11 +45,18 @@ def test_strips_come_first_and_pictures_are_numbered_through(folder):
     assert [(each["case_id"], each["number"]) for each in shown["figures"]] == [("c0", 1), ("c1", 2)]
 
 
-def test_beyond_the_budget_no_picture_is_taken(folder, monkeypatch):
+def test_beyond_the_budget_pictures_stay_beside_the_page(folder, monkeypatch):
     one = len(data_uri(folder / "0.png", pictures.OVERLAY)["uri"])
     monkeypatch.setattr(pictures, "BUDGET", 2 * one + 10)
     shown = embedded(folder, {"figures": [entry(i) for i in range(4)], "strips": []})
-    assert len(shown["figures"]) == 2
+    assert [each["uri"].startswith("data:") for each in shown["figures"]] == [True, True, False, False]
+    assert shown["figures"][3]["uri"] == "3.png"
+
+
+def test_strips_that_are_shown_on_demand_come_last_into_the_budget(folder, monkeypatch):
+    monkeypatch.setattr(pictures, "BUDGET", len(data_uri(folder / "0.png", pictures.OVERLAY)["uri"]) + 10)
+    shown = embedded(folder, {"figures": [entry(0)], "strips": [{**entry(1), "rule": "worst_02"}]})
+    assert shown["figures"][0]["uri"].startswith("data:") and shown["strips"][0]["uri"] == "1.png"
 
 
 def test_thumbnails_are_the_first_that_can_be_read(folder):

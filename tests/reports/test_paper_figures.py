@@ -15,6 +15,7 @@ from salip_exp._experiments.cells import Cell, Finished
 from salip_exp._files import png
 from salip_exp._reports.paper_figures import RULES, draw_figures, lowest, most_changed, nearest_to_median
 from salip_exp._reports.sheet import DPI, WIDTH, Panel, Row, Sheet, rendered
+from salip_exp._runs.records import CaseRecord, fingerprint, prediction_path, sha256
 from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.pool import Pool, pack
 from salip_exp.config import ClipConfig, Config, DatasetConfig, Phantom, SamConfig, VdtConfig
@@ -24,7 +25,6 @@ from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.runs.records import CaseRecord, fingerprint, prediction_path, sha256
 
 NAMES = ["fig3", "fig4", "fig5", "fig6"]
 SHAPE = (48, 64)

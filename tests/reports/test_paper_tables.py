@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from salip_exp._experiments.cost import Cost
 from salip_exp._experiments.results import Entry, Result
 from salip_exp._reports.paper_tables import grid, latex, p_value, to_csv, to_latex, to_markdown, to_rich, to_text
 
@@ -39,11 +40,35 @@ def test_paper_and_ours_stand_side_by_side_with_n_and_p(table: Result) -> None:
     assert p == ["", "p", "", "< 0.001", "", ""]
 
 
+def test_names_stand_over_both_columns_in_every_form(table: Result) -> None:
+    assert [head for head, _ in grid(table).heads] == [
+        *("no filter\npaper", "no filter\nours", "filter\npaper", "filter\nours")
+    ]
+    assert "| no filter paper | no filter ours |" in to_markdown(table, [])
+    names, whose = [line for line in to_text(table, []).splitlines() if "filter" in line or "paper" in line][-2:]
+    assert names.split() == ["no", "filter", "no", "filter", "filter", "filter"]
+    assert whose.split() == ["paper", "ours", "paper", "ours"]
+
+
 def test_a_column_that_the_paper_lacks_has_no_place_for_its_figures(constructed: Callable[..., Result]) -> None:
     made = constructed("controls", {"salip": HIGH}, {"salip": HIGH}, {"salip": HIGH})
     assert len(grid(made).blocks[0][0]) == 2 + len(made.table.columns)
     assert not any(is_paper for _, is_paper in grid(made).heads)
     assert "& ours & ours" in to_latex(made, [])
+
+
+def test_what_a_case_takes_has_lines_of_its_own_where_a_table_tells_it(constructed: Callable[..., Result]) -> None:
+    made = constructed("rivals", {"salip": HIGH, "gt_sam": HIGH})
+    row, entries = made.rows[0]
+    entries = {**entries, "salip": replace(entries["salip"], cost=Cost(0.12345, 3, 812.4, None, "CPU"))}
+    made = replace(made, rows=[(row, entries)])
+    lines = {line[1]: line[2:] for line in grid(made).blocks[0]}
+    assert lines["s per image"] == ["0.123", *["missing"] * 6]
+    assert lines["MiB of memory"] == ["812", *["missing"] * 6]
+    assert lines["MiB of GPU"] == ["missing"] * 7
+    told = csv.DictReader(io.StringIO(to_csv(made, {"cc359": "brain"}, str, "working")))
+    found = [(each["seconds_per_image"], each["memory_mib"], each["gpu_mib"]) for each in told]
+    assert found == [("0.12345", "812.4", ""), *[("", "", "")] * 6]
 
 
 def test_missing_is_never_a_number(table: Result) -> None:

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from salip_exp._reports._differences import difference
+from salip_exp._reports.cases import case_table, write_cases
 from salip_exp._reports.overlays import choose
 from salip_exp._reports.page import safe_json
-from salip_exp._reports.run_page import case_table, write_cases, write_run_page
+from salip_exp._reports.run_page import write_run_page
+from salip_exp._runs._manifest import write_config
+from salip_exp._runs.folder import read_run
 from salip_exp._settings.compose import compose
+from salip_exp._settings.differences import difference
 from salip_exp._settings.validate import typed
-from salip_exp.runs._manifest import write_config
-from salip_exp.runs.folder import read_run
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def test_cases_js_is_one_call_with_every_case(run):
     text = (run.folder / "cases.js").read_text()
     content = json.loads(text.removeprefix("salip.cases(").removesuffix(");\n"))
     assert content["dataset"] == "fake" and [each["id"] for each in content["cases"]] == ["c0", "c1", "c2"]
+    assert content["told"]["settings"]["dataset.name"] == "fake" and content["told"]["sentences"] == ["a disc"]
     shown = [each for each in content["cases"] if each["files"]]
     assert shown and all((run.folder / file).exists() for each in shown for file in each["files"])
 
@@ -107,7 +109,9 @@ def test_a_run_without_targets_shows_the_doubtful_first_and_nothing_missing(fake
     assert not {"DSC", "lost by"} & {each["title"] for each in table["columns"]}
     assert [each.case_id for _, each in choose(records, "worst:2,best:1", 0)] == ["c1", "c3", "c0"]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "most in doubt 1 · group" in page and " · agreement 1.000" in page and ">worst_01" not in page
+    assert (
+        '"rule":"most in doubt 1"' in page and '"by":"confidence"' in page and "worst_01" not in page.split("<h1>")[1]
+    )
     assert '<a href="cases.csv">cases.csv</a>' in page and "volumes.csv" not in page
     assert "No case has a target" in page and ">missing<" not in page
     assert page.index("<h2>Pictures</h2>") < page.index("<h2>Cases</h2>")

@@ -23,6 +23,8 @@ from salip_exp._reports.strips import (
     shown_views,
     write_strips,
 )
+from salip_exp._runs.folder import read_pictures
+from salip_exp._runs.records import CaseRecord, fingerprint
 from salip_exp.cache.store import MemoryStore
 from salip_exp.cascade.retrieval import preprocess
 from salip_exp.cascade.views import views
@@ -33,8 +35,6 @@ from salip_exp.methods._registry import build_method
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.runs.folder import read_pictures
-from salip_exp.runs.records import CaseRecord, fingerprint
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ import pytest
 
 from salip_exp._reports import index_page, run_page, upkeep
 from salip_exp._reports.upkeep import Pages
-from salip_exp.runs.folder import claim
+from salip_exp._runs.folder import claim
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ import torch
 
 from salip_exp._commands.run import run_listeners
 from salip_exp._reports.listeners import RunTable
+from salip_exp._runs.lab import Lab, Loaded
+from salip_exp._runs.runner import run
 from salip_exp.cache.store import NoStore
 from salip_exp.cascade.pool import Pool, pack
 from salip_exp.cascade.work import Counters
@@ -26,8 +28,6 @@ from salip_exp.config import CacheConfig, ClipConfig, Config, DatasetConfig, Sam
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.runs.lab import Lab, Loaded
-from salip_exp.runs.runner import run
 
 SIDE, N = 32, 12
 COMMAND = ["python", "-m", "salip_exp", "dataset=fake"]
@@ -135,7 +135,7 @@ def waiting(note: Path, cases: int, signals: int) -> Callable[[Case], None]:
     heard, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGWINCH, lambda *_: None)
 
     def before(case: Case) -> None:
         seen.append(case.case_id)

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from salip_exp._runs.candidates import frame_of, read_table, table_of, to_bytes, write_candidates
+from salip_exp._runs.records import (
+    CaseRecord,
+    candidates_path,
+    read_record,
+    record_path,
+    reusable,
+    sha256,
+    write_record,
+)
 from salip_exp.cascade.pool import Pool
 from salip_exp.errors import EnvironmentFault
 from salip_exp.methods.base import Prediction, Status
-from salip_exp.runs.candidates import frame_of, read_table, table_of, to_bytes, write_candidates
-from salip_exp.runs.records import CaseRecord, candidates_path, read_record, record_path, reusable, sha256, write_record
 
 SENTENCES = ["a disc", "something round"]
 
@@ -65,6 +73,23 @@ def test_a_method_that_asks_no_clip_has_no_likeness_with_sentences(tmp_path, pre
     write_candidates(tmp_path, [record("a", content)], ["a disc"])
     assert pd.read_parquet(tmp_path / "candidates.parquet").sentence_1.isna().all()
     assert table_of(Prediction(prediction.mask, Status.ok)) is None
+
+
+@pytest.mark.parametrize("most", [1, 5, 8, 100])
+def test_the_size_of_a_batch_changes_nothing(tmp_path, prediction, monkeypatch, most):
+    """Cases of several batches, and one that CLIP was not asked about between them."""
+    monkeypatch.setattr("salip_exp._runs.candidates._BATCH", most)
+    bare = Prediction(prediction.mask, Status.ok, prediction.pool, prediction.kept_ids, prediction.kept_scores)
+    tables = {name: table_of(bare if name == "c" else prediction) for name in "abcd"}
+    records = [record(name, to_bytes(table)) for name, table in tables.items()]
+    for each, table in zip(records, tables.values(), strict=True):
+        write_record(tmp_path, each, b"png", to_bytes(table))
+    write_candidates(tmp_path, records, SENTENCES)
+    found = pd.read_parquet(tmp_path / "candidates.parquet")
+    assert found.case_id.tolist() == [name for name in "abcd" for _ in range(4)]
+    for name, rows in found.groupby("case_id"):
+        frame = rows.drop(columns="case_id").reset_index(drop=True)
+        pd.testing.assert_frame_equal(frame, frame_of(tables[name], SENTENCES), check_dtype=False)
 
 
 def test_a_run_without_candidates_has_no_file_of_them(tmp_path):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._runs import claims
+from salip_exp._runs._identity import Identity
+from salip_exp._runs.claims import Board, Stand
+from salip_exp._runs.shards import Plan, drop_plan, write_plan
 from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs import claims
-from salip_exp.runs._identity import Identity
-from salip_exp.runs.claims import Board, Stand
-from salip_exp.runs.shards import Plan, drop_plan, write_plan
 
 CONFIG = ExecutorConfig(beat_s=0.05, dead_after_s=1000.0)
 GONE = 2**22 + 1  # no process has such a number

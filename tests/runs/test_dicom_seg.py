@@ -15,12 +15,13 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from salip_exp._reports.listeners import show
+from salip_exp._runs._dicom_seg import require_extra, segmentation
+from salip_exp._runs.runner import run
 from salip_exp.config import Axis, DatasetConfig, Files, MissingMasks, Resize, ResizeMode, Volume
 from salip_exp.data._dicom import as_stored
 from salip_exp.data.datasets import open_dataset
 from salip_exp.errors import CaseError, EnvironmentFault
-from salip_exp.runs._dicom_seg import require_extra, segmentation
-from salip_exp.runs.runner import run
 
 ROWS, COLUMNS, SLICES = 12, 9, 5
 TURNED = [0.96, 0.28, 0.0, -0.28, 0.96, 0.0]
@@ -70,7 +71,6 @@ def test_it_is_read_back_where_its_series_lies(series: list[Path]) -> None:
     assert (plain.Modality, plain.PatientID, plain.SegmentSequence[0].SegmentLabel) == ("SEG", "p1", "liver")
     assert plain.FrameOfReferenceUID == pydicom.dcmread(series[0]).FrameOfReferenceUID
     frames = plain.PerFrameFunctionalGroupsSequence
-    frames = plain.PerFrameFunctionalGroupsSequence
     places = [list(map(float, each.PlanePositionSequence[0].ImagePositionPatient)) for each in frames]
     assert sorted(places) == [[-30.0, 12.0, 100 + 2.5 * i] for i in (1, 2, 3)]
     shared = plain.SharedFunctionalGroupsSequence[0]
@@ -98,15 +98,20 @@ def test_where_the_extra_is_absent_it_is_named(series: list[Path], monkeypatch: 
         require_extra()
 
 
-def test_a_run_writes_one_beside_the_nifti(fakes, series: list[Path], tmp_path: Path) -> None:
-    """What is bright in the slices is predicted, and lies in both files where the series has it."""
+def run_over(fakes: Any, root: Path) -> None:
+    """A run over the series below a folder, in `run` there, that wants segmentations."""
     data = DatasetConfig(
-        name="own", layout="folder", root=str(tmp_path), missing_masks=MissingMasks.predict, roi="liver",
+        name="own", layout="folder", root=str(root), missing_masks=MissingMasks.predict, roi="liver",
         resize=Resize(ResizeMode.native), volume=Volume(axis=Axis.axial, trim_mm=0), files=Files(dicom_seg=True),
     )  # fmt: skip
     lab = fakes.FakeLab([], fakes.Threshold())
     lab.cases = open_dataset(data, seed=1)
-    assert run(fakes.config(dataset=data), tmp_path / "run", fakes.COMMAND, lab) == 0
+    assert run(fakes.config(dataset=data), root / "run", fakes.COMMAND, lab) == 0
+
+
+def test_a_run_writes_one_beside_the_nifti(fakes, series: list[Path], tmp_path: Path) -> None:
+    """What is bright in the slices is predicted, and lies in both files where the series has it."""
+    run_over(fakes, tmp_path)
     (written,) = (tmp_path / "run" / "masks").rglob("*.dcm")
     whole = np.asarray(nib.load(written.with_name(f"{written.stem}.nii.gz")).dataobj) > 0
     slices = [pydicom.dcmread(path) for path in series]
@@ -146,3 +151,34 @@ def test_a_series_that_a_segmentation_cannot_refer_to_is_named(series: list[Path
         data.save_as(path)
     with pytest.raises(CaseError, match="lacks what a DICOM-SEG refers to"):
         segmentation(series, np.zeros((COLUMNS, ROWS, SLICES), bool), "liver")
+
+
+EMPTIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def test_numbers_that_were_emptied_are_taken_from_before_the_data(series: list[Path]) -> None:
+    """As TotalSegmentator's example is: the file's own header still names what its data do not."""
+    numbers = [pydicom.dcmread(path).SOPInstanceUID for path in series]
+    _emptied(series, *EMPTIED)
+    plain = pydicom.dcmread(io.BytesIO(segmentation(series, np.ones((COLUMNS, ROWS, SLICES), bool), "liver")))
+    (referred,) = plain.ReferencedSeriesSequence
+    assert [each.ReferencedSOPInstanceUID for each in referred.ReferencedInstanceSequence] == numbers
+    assert plain.StudyInstanceUID and referred.SeriesInstanceUID not in ("", plain.StudyInstanceUID)
+
+
+def test_a_run_tells_of_a_segmentation_that_cannot_be(
+    fakes, series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _emptied(series, *EMPTIED, "FrameOfReferenceUID")
+    run_over(fakes, tmp_path)
+    assert not list((tmp_path / "run").rglob("*.dcm")) and list((tmp_path / "run" / "masks").rglob("*.nii.gz"))
+    show(tmp_path / "run", "outputs", fakes.COMMAND)
+    assert "no DICOM-SEG of" in capsys.readouterr().out
+
+
+def _emptied(series: list[Path], *names: str) -> None:
+    for path in series:
+        data = pydicom.dcmread(path)
+        for name in names:
+            setattr(data, name, "")
+        data.save_as(path, enforce_file_format=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from salip_exp._runs._identity import Identity, differences, read_identity, require_same, write_identity
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs._identity import Identity, differences, read_identity, require_same, write_identity
 
 STUDY = Identity("study", {"study": "hc18-random-1"}, ["a", "b"])
 

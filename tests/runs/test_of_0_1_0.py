@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from salip_exp._commands import report
+from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.records import RECORD_VERSION, StaleRecord, read_record, record_path, reusable
+from salip_exp._runs.summary import BELIEFS
 from salip_exp.errors import CaseError
 from salip_exp.evaluation.metrics import FACT
-from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.records import RECORD_VERSION, StaleRecord, read_record, record_path, reusable
-from salip_exp.runs.summary import BELIEFS
 
 OLD = Path(__file__).with_name("of_0.1.0")
 
@@ -43,7 +43,7 @@ def summary(folder: Path) -> dict:
     """What a run comes to; 0.1.0 kept there what pictures there are, too, and had other intervals."""
     found = json.loads((folder / "summary.json").read_text())
     found["notes"] = [each for each in found["notes"] if not re.match("between groups|.* by an older version", each)]
-    later = ("figures", "strips", "definitions", "gap", "score_at")
+    later = ("figures", "strips", "definitions", "gap", "score_at", "risk", "poor_below")
     return {name: means(value) for name, value in found.items() if name not in later}
 
 
@@ -51,7 +51,7 @@ def means(part):
     """Without intervals, circumferences, subjects, and failures by the rule of then, at any depth."""
     if not isinstance(part, dict):
         return part
-    others = ("low", "high", "interval", "subjects", "hc_error", "hc_abs_error", "failures", "losses")
+    others = ("low", "high", "interval", "subjects", "hc_error", "hc_abs_error", "failures", "losses", "flagged")
     return {name: means(value) for name, value in part.items() if name not in others}
 
 
@@ -90,7 +90,8 @@ def test_it_is_continued_from_its_records_to_the_same_bytes(fakes, folder):
     table, old = (pd.read_csv(place / "cases.csv", dtype=str) for place in (folder, OLD))
     assert table.pop("subject").isna().sum() == 4, "old records do not tell it"
     assert sum(table.pop(name).notna().any() for name in list(table) if name.startswith("lost_")) >= 1
-    later = {"image", "mask", "prediction", "score_at", "seconds_attribution"}
+    later = {"image", "mask", "prediction", "score_at", "stress", "seconds_attribution", "seconds_confidence"}
+    later |= {"dsc_at_least", "flag", "flag_reason", "repaired", "dsc_before", "confidence_before", "roi_recall"}
     assert set(table) - set(old) == later | set(BELIEFS)
     shared = [name for name in old if not name.startswith(OTHERWISE) and name != "failure"]
     pd.testing.assert_frame_equal(table[shared], old[shared])
@@ -122,6 +123,6 @@ def test_it_is_reported_and_compared_with_what_it_lacks_as_missing(fakes, folder
     outputs = tmp_path / "outputs"
     assert report.command(fakes.config(outputs=str(outputs)), outputs, []) == 0
     page = (folder / "report.html").read_text()
-    assert ">finished</span>" in page and '<td class="nowrap">missing</td>' in page
+    assert ">finished, 1 of 6 cases failed</span>" in page and '<td class="nowrap">missing</td>' in page
     assert ">missing</td>" in (outputs / "index.html").read_text()
     assert '"n":4' in (outputs / "compare.html").read_text().replace(" ", "")

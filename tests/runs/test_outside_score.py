@@ -12,11 +12,11 @@ from rich.console import Console
 
 from salip_exp._reports.listeners import show
 from salip_exp._reports.run_page import write_page
+from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.records import read_record, record_path
 from salip_exp._tracking.runs import groups, headline
 from salip_exp.errors import EnvironmentFault
 from salip_exp.evaluation.scores import Score
-from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.records import read_record, record_path
 
 IDS = ["a", "b", "c"]
 

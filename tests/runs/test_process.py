@@ -9,13 +9,13 @@ import cv2
 import pytest
 import torch
 
+from salip_exp._runs._process import keep_freed_memory
 from salip_exp.networks.device import use_threads
-from salip_exp.runs._process import keep_freed_memory
 
 PAGE_FAULTS = """
 import resource, torch
 from salip_exp.networks.device import use_threads
-from salip_exp.runs._process import keep_freed_memory
+from salip_exp._runs._process import keep_freed_memory
 kept = {keep} and keep_freed_memory()
 torch.set_num_threads(1)
 total = 0.0

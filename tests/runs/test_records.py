@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salip_exp._files import atomic_write, png
-from salip_exp.config import EmptyTarget, TextConfig
-from salip_exp.errors import EnvironmentFault
-from salip_exp.runs.records import (
+from salip_exp._runs.records import (
     RECORD_VERSION,
     CaseRecord,
     StaleRecord,
@@ -32,6 +30,8 @@ from salip_exp.runs.records import (
     sha256,
     write_record,
 )
+from salip_exp.config import EmptyTarget, TextConfig
+from salip_exp.errors import EnvironmentFault
 
 MASK = np.eye(8, dtype=bool)
 PICTURE = png(MASK.astype(np.uint8) * 255)

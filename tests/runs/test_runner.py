@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from salip_exp._runs.folder import claim, in_use, read_pictures
+from salip_exp._runs.records import prediction_path, record_path
+from salip_exp._runs.runner import run
+from salip_exp._runs.summary import columns
 from salip_exp.config import EmptyTarget, ScoreConfig
 from salip_exp.errors import CaseError, DataError, EnvironmentFault, TooManyFailures
 from salip_exp.evaluation.metrics import FACT, dice, head_circumference, surface_dice
-from salip_exp.runs.folder import claim, in_use, read_pictures
-from salip_exp.runs.records import prediction_path, record_path
-from salip_exp.runs.runner import run
-from salip_exp.runs.summary import columns
 
 FAKES = Path(__file__).with_name("fakes.py")
 STARTED: list[subprocess.Popen[str]] = []
@@ -92,9 +92,10 @@ def test_a_run_folder_is_complete(fakes, finished):
                      "report.html", "cases.js", "cases", "predictions", "figures", "pictures.json",
                      "masks", "candidates", "candidates.parquet", "identity.json"}  # fmt: skip
     assert state(finished) == "finished"
-    drawn = {each["file"] for kind in ("figures", "strips") for each in read_pictures(finished)[kind]}
+    pictures = [each for kind in ("figures", "strips") for each in read_pictures(finished)[kind]]
+    drawn = {each[part] for each in pictures for part in ("file", "image") if part in each}
     assert {f"figures/{each.name}" for each in (finished / "figures").iterdir()} == drawn
-    assert len(drawn) == 1 + 3
+    assert len(drawn) == 2 + 3  # an overlay and its image, three strips
     assert not list(finished.rglob("*.tmp"))
 
 
@@ -102,7 +103,7 @@ def test_rows_are_in_the_order_of_the_data_with_the_promised_columns(fakes, fini
     table = rows(finished)
     assert [row["case_id"] for row in table] == [f"case_{i:02d}" for i in range(fakes.N)]
     assert list(table[0])[: len(columns())] == list(columns())
-    stages = ("load", "everything", "score", "attribution", "total")
+    stages = ("load", "everything", "confidence", "score", "attribution", "total")
     assert list(table[0])[len(columns()) :] == [f"seconds_{stage}" for stage in stages]
     promised = (
         "case_id dataset group subject volume slice method status dsc iou hd95 nsd hc_mm hc_error_mm n_pool n_kept"
@@ -161,7 +162,7 @@ def test_the_summary_adds_up_by_group_and_says_what_weights_they_were(finished):
 def test_the_manifest_tells_what_is_needed_to_make_it_again(fakes, finished, monkeypatch):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["command"] == "python -m salip_exp dataset=fake"
-    assert manifest["weights"] == {"sam": {"name": "tiny", "sha256": "a" * 64}}
+    assert manifest["weights"] == {"sam": {"name": "tiny", "sha256": "a" * 64, "label": "tiny"}}
     assert manifest["data"]["n_found"] == 13 and manifest["data"]["n_used"] == 12
     assert manifest["data"]["excluded"] == [{"case_id": "left_out", "reason": "no mask"}]
     assert manifest["counters"]["encoder_calls"] == 12 and manifest["counters"]["clip_text_forwards"] == 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salip_exp._runs._identity import Identity
+from salip_exp._runs.shards import cut, digest, drop_plan, read_plan, write_plan
 from salip_exp.config import ExecutorConfig
 from salip_exp.data.case import CaseRef
-from salip_exp.runs._identity import Identity
-from salip_exp.runs.shards import cut, digest, drop_plan, read_plan, write_plan
 
 SUBJECTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)
 IDENTITY = Identity("run", {"recipe": "r", "scores": []}, ["a", "b"])

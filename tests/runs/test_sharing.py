@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._runs import runner
+from salip_exp._runs.claims import Board
+from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.shards import drop_plan, read_plan, write_plan
 from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
-from salip_exp.runs import runner
-from salip_exp.runs.claims import Board
-from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.shards import drop_plan, read_plan, write_plan
 
 FORK = multiprocessing.get_context("fork")
 FAST = ExecutorConfig(workers=3, beat_s=0.1, dead_after_s=5.0)

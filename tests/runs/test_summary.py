@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from salip_exp._runs.records import CaseRecord
+from salip_exp._runs.runner import run
+from salip_exp._runs.summary import losses, summarise
 from salip_exp.evaluation.charges import lost_by
-from salip_exp.runs.records import CaseRecord
-from salip_exp.runs.runner import run
-from salip_exp.runs.summary import losses, summarise
 
 
 def record(i: int, dsc: float | None, charges: dict, group: str = "all", **values) -> CaseRecord:

@@ -13,10 +13,10 @@ import surface_distance
 import torch
 from monai.metrics import compute_hausdorff_distance
 
+from salip_exp._runs._volumes import COLUMNS, read_volumes
+from salip_exp._runs.runner import run
 from salip_exp.config import Axis, DatasetConfig, MissingMasks, Resize, ResizeMode, ScoreAt, ScoreConfig, Side, Volume
 from salip_exp.data.datasets import open_dataset
-from salip_exp.runs._volumes import COLUMNS, read_volumes
-from salip_exp.runs.runner import run
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]) @ np.diag([0.7, 1.1, 2.5])
 """Oblique, of voxels of three lengths, at right angles."""

@@ -16,6 +16,7 @@ from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
+from salip_exp.methods.traits import METHODS
 from tools.embedded.texts import THINGS, vdt_sentences
 
 CONF = Path(str(resources.files("salip_exp.conf")))
@@ -92,7 +93,8 @@ def test_every_sam_composes(name: str) -> None:
 
 @pytest.mark.parametrize("name", options("clip"))
 def test_every_clip_composes(name: str) -> None:
-    assert config(f"clip={name}").clip.name == name
+    method = ["method=grounded_sam"] if name in METHODS["grounded_sam"].clips else []
+    assert config(f"clip={name}", *method).clip.name == name
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,18 @@ def test_a_folder_takes_its_text_from_the_command_line() -> None:
     assert config("dataset=folder", "vdt.file=organ.txt").vdt.file == "organ.txt"
 
 
+@pytest.mark.parametrize("name", ["cc359", "hc18", "xray"])
+def test_a_file_takes_the_place_of_the_set_that_comes_with_the_data(name: str) -> None:
+    alone = config(f"dataset={name}", "vdt.file=organ.txt").vdt
+    assert (alone.sentences, alone.file) == ([], "organ.txt")
+
+
+@pytest.mark.parametrize("beside", ["vdt.sentences=[typed]", "+ablation=nonsense_prompt", "vdt=right_and_left"])
+def test_a_file_takes_the_place_of_nothing_that_was_asked_for(beside: str) -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        config("dataset=xray", beside, "vdt.file=organ.txt")
+
+
 @pytest.mark.parametrize("dataset", options("dataset"))
 def test_the_ablation_switches_the_area_filter_off_on_every_data_set(dataset: str) -> None:
     text = [SENTENCES] if dataset == "folder" else []
@@ -131,6 +145,7 @@ CHANGES = {
     "view_contour": lambda config: config.view.kind == "contour",
     "view_reverse_blur": lambda config: config.view.kind == "reverse_blur",
     "single_prompt": lambda config: config.vdt.sentences == [f"a photo of {config.dataset.roi}"],
+    "name_alone": lambda config: config.vdt.sentences == [config.dataset.roi],
     "nonsense_prompt": lambda config: len(config.vdt.sentences) == 1 and "bicycle" in config.vdt.sentences[0],
     "separate_lungs": lambda config: list(config.vdt.parts) == ["right", "left"] and not config.vdt.sentences,
     "right_lung": lambda config: (config.vdt.name, config.dataset.side, config.dataset.k) == ("right_lung", "right", 1),
@@ -139,6 +154,7 @@ CHANGES = {
     "vit_b": lambda config: config.sam.name == "vit_b",
     "vit_l": lambda config: config.sam.name == "vit_l",
     "clip_vit_b_32": lambda config: config.clip.name == "vit_b_32",
+    "no_repair": lambda config: not config.repair.enabled,
 }
 
 
@@ -151,7 +167,7 @@ LUNGS = ("separate_lungs", "right_lung", "left_lung")
     + [(dataset, name) for name in options("ablation") if name not in LUNGS for dataset in ("phantom_cc359", "hc18")],
 )
 def test_an_ablation_changes_what_it_is_called_after_and_nothing_else(dataset: str, name: str) -> None:
-    base = f"dataset={dataset}", "tuning=random", "tuning.space.area.pools=false"
+    base = f"dataset={dataset}", "tuning=random", "tuning.space.area.pools=false", "repair=ladder"
     default, ablated = config(*base), config(*base, f"+ablation={name}")
     assert CHANGES[name](ablated)
     assert not CHANGES[name](default)

@@ -19,7 +19,7 @@ from salip_exp.errors import ConfigError
         (["shard=1/3", "task=tune"], "task=tune has no such parts"),
         (["executor=slurm", "task=tune"], "add tuning.storage=postgresql"),
         (["executor=slurm", "task=report"], "not task=report"),
-        (["executor=processes", "seeds=[1,2]", "dataset.sample=3"], "seeds make runs one after another"),
+        (["executor=processes", "seeds=[1,2]", "method=unet"], "trained for each seed, by one process"),
         (["executor=processes", "executor.detach=true"], "executor.detach=true needs a queue"),
         (["executor=slurm", "executor.gpus=[0]"], "executor.gpus shares out"),
         (["executor.workers=0"], "executor.workers=0 is out of range"),

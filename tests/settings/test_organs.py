@@ -48,6 +48,10 @@ def test_texts_are_found_by_the_names_of_organs(tmp_path: Path) -> None:
         "spleen": ["a fist"],
         "liver": ["a wedge"],
     }
+    file.with_suffix(".yaml").write_text("name: liver\nsentences: [a wedge]\n")
+    kidneys = "{liver: 1, kidneys: {label: 2, sentences: [a bean]}}"
+    runs = of_organs(config(f"dataset.files.labels={kidneys}", f"vdt.file={file.with_suffix('.yaml')}"))
+    assert [read_sentences(each.vdt) for each in runs.values()] == [["a wedge"], ["a bean"]]
     shipped = of_organs(config("dataset.files.labels={left_lung: 1, right_lung: 2}"))
     for name, each in shipped.items():
         assert each.vdt.sentences == compose([f"vdt={name}"]).vdt.sentences
@@ -85,5 +89,5 @@ def test_what_cannot_be_meant_is_refused(overrides: list[str], said: str) -> Non
 @pytest.mark.parametrize("text", ['["one for all"]', "{", '{"liver": []}'])
 def test_a_file_without_a_text_for_each_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"no text of its own|cannot be read as JSON|has no sentences"):
+    with pytest.raises(ConfigError, match=r"no text of its own|is not JSON|has no sentences"):
         config("dataset.files.labels=[liver,spleen]", f"vdt.file={tmp_path / 't.json'}")

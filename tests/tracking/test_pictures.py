@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from salip_exp._runs.listener import Run
+from salip_exp._runs.records import read_record, record_path
 from salip_exp._tracking.pictures import pictures
 from salip_exp.config import CacheConfig, CacheMode, TrackerConfig
 from salip_exp.errors import CaseError
-from salip_exp.runs.listener import Run
-from salip_exp.runs.records import read_record, record_path
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,16 @@ def test_a_case_that_can_no_longer_be_read_is_left_out(fakes, folder):
 
     refs = [replace(ref, load=gone) for ref in fakes.dataset(fakes.default_cases()).refs]
     assert shown(fakes, folder, refs) == []
+
+
+def test_the_most_doubtful_come_first(fakes, folder):
+    cases = fakes.default_cases()
+    records = [read_record(record_path(folder, case.case_id)) for case in cases]
+    doubt = {fakes.config().score.doubt: 0.0}
+    records = [
+        replace(each, scores=each.scores | dict.fromkeys(doubt, i / 100), confidence=dict.fromkeys(doubt, i / 100))
+        for i, each in enumerate(records)
+    ]
+    run = Run(fakes.config(), folder, [], fakes.dataset(cases), fakes.Threshold(), "", {}, records)
+    found = [each.caption.split(": ")[1].split(",")[0] for each in pictures(run).pictures]
+    assert found == sorted(found) and len(found) == 4

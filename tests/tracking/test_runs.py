@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from salip_exp._runs.records import read_record
+from salip_exp._settings.compose import compose
+from salip_exp._settings.validate import typed
 from salip_exp._tracking.events import Log, Summary, Table
 from salip_exp._tracking.runs import RunTracker, beginning, cases, groups, headline
 from salip_exp._tracking.tracker import run_id, started, tags, without_passwords
 from salip_exp.config import TrackerConfig, TuningConfig
-from salip_exp.runs.records import read_record
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,13 @@ def test_a_run_is_grouped_by_data_set_and_study_and_named_by_its_folder(fakes, t
     assert started(fakes.config(), place, "salip", {}).group == "fake"
 
 
+def test_a_run_is_named_as_its_page_with_its_date_and_tagged_by_the_words(tmp_path):
+    config = typed(compose(["+ablation=no_filter", "seed=7"]))
+    start = started(config, tmp_path, "salip", {"started": "2026-01-02T03:04:05+00:00"})
+    assert start.name == "no filter, seed 7 · 2026-01-02 03:04"
+    assert {"no filter", "seed 7"} <= set(start.tags)
+
+
 def test_a_folder_keeps_the_id_of_its_run(tmp_path):
     first = run_id(tmp_path / "a")
     assert first == run_id(tmp_path / "a") != run_id(tmp_path / "b")
@@ -49,7 +58,7 @@ def test_a_folder_keeps_the_id_of_its_run(tmp_path):
     ],
 )
 def test_tags_are_preset_networks_and_typed_ablations(fakes, command, expected):
-    assert tags(fakes.config(preset="paper"), command) == ("paper", "sam tiny", "clip tiny", *expected)
+    assert tags(fakes.config(preset="paper"), {"command": command}) == ("paper", "sam tiny", "clip tiny", *expected)
 
 
 def test_the_configuration_travels_whole_with_commit_and_facts_and_without_passwords(fakes, tmp_path):
@@ -108,9 +117,12 @@ def test_tables_hold_every_group_and_every_case(folder, summary):
     assert {row[0] for row in rows} == {"group 0", "group 1", "all"}
     part = summary["groups"]["group 0"]["dsc"]
     assert ["group 0", "dsc", 6, part["mean"], part["sd"], part["low"], part["high"]] in rows
-    table = cases(folder)
+    table = cases(folder, {f"case_{i:02d}": -i for i in range(12)})
     assert len(table.rows) == 12
-    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert [row[table.columns.index("case_id")] for row in table.rows[:2]] == ["case_11", "case_10"], (
+        "in the order given"
+    )
+    row = dict(zip(table.columns, table.rows[-1], strict=True))
     assert row["case_id"] == "case_00"
     assert row["volume"] is None
     assert json.loads(row["boxes"]) == [[4.0, 4.0, 26.0, 26.0]]

@@ -9,13 +9,13 @@ from types import ModuleType
 
 import pytest
 
+from salip_exp._runs.listener import heard_to_the_end
 from salip_exp._tracking.events import Log
 from salip_exp._tracking.studies import StudyTracker, _trial, trials
 from salip_exp._tracking.wandb_tracker import WandbTracker
 from salip_exp._tuning.trials import Best
 from salip_exp._tuning.tune import study_in
 from salip_exp.config import TrackerConfig, TrackerName
-from salip_exp.runs.listener import heard_to_the_end
 
 TRIALS = 6
 

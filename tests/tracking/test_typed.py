@@ -37,7 +37,8 @@ def test_the_six_groups_of_a_brain_run_are_those_of_its_summary(tmp_path, wandb_
     assert (told.group, told.job_type, told.exit_code) == ("phantom_cc359", "salip", 0)
     rows = wandb_file.table(place / "run", told.summary["cases"])
     assert {row["group"] for row in rows} == GROUPS
-    assert [row["case/dsc"] for row in told.history] == [row["dsc"] for row in rows]
+    assert sorted(row["case/dsc"] for row in told.history) == sorted(row["dsc"] for row in rows)
+    assert "wandb sync run/wandb/offline-run-" in done.stdout
     assert told.summary["pictures"]["count"] == 2
     assert {"prediction", "ground truth", "candidates", "retrieved"} == set(told.summary["pictures"]["all_masks"][0])
     assert {each.name for each in place.iterdir()} == {"run"}  # nothing in the working folder, nothing at home

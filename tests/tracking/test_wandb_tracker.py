@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from salip_exp._commands.run import run_listeners
+from salip_exp._runs.records import prediction_path
 from salip_exp._tracking.events import Log
 from salip_exp._tracking.runs import RunTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
 from salip_exp.config import TrackerConfig, TrackerMode, TrackerName
 from salip_exp.errors import TooManyFailures
-from salip_exp.runs.records import prediction_path
 
 OFFLINE = TrackerConfig(name=TrackerName.wandb)
 
@@ -40,6 +40,13 @@ def tracked(fakes, tmp_path_factory, home):
     return folder
 
 
+def test_the_line_that_sends_it_is_printed(fakes, tmp_path, capsys):
+    tracker = WandbTracker(TrackerConfig(), tmp_path)
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    tracker.end(0)
+    assert "wandb sync" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def told(tracked, wandb_file):
     return wandb_file.read_run(tracked)
@@ -52,7 +59,7 @@ def summary_of(folder: Path) -> dict:
 def test_the_run_is_grouped_named_and_ended(tracked, told):
     assert (told.project, told.group, told.job_type, told.exit_code) == ("salip_exp", "fake", "salip", 0)
     assert told.id == (tracked / "wandb_id.txt").read_text().strip()
-    assert told.tags == ["default", "sam tiny", "clip tiny"]
+    assert told.tags == ["default", "sam tiny aaaaaa", "clip tiny"]
 
 
 def test_its_configuration_is_the_resolved_one_with_the_manifest(tracked, told):
@@ -68,9 +75,9 @@ def test_its_summary_is_that_of_the_run(tracked, told):
     for group, part in {**found["groups"], "all": found["overall"]}.items():
         assert told.summary[f"dsc/{group}"] == part["dsc"]["mean"]
         assert told.summary[f"miou/{group}"] == part["iou"]["mean"]
-    assert told.summary["seconds/everything"] == manifest["case_seconds"]["everything"]
-    assert told.summary["work/encoder_calls"] == 12
-    assert told.summary["part/cases seconds"] == manifest["stages"]["cases"]["seconds"]
+    assert told.summary["counters/seconds everything"] == manifest["case_seconds"]["everything"]
+    assert told.summary["counters/work encoder_calls"] == 12
+    assert told.summary["counters/part cases seconds"] == manifest["stages"]["cases"]["seconds"]
     assert "case/dsc" not in told.summary  # the last case says nothing about the run
 
 
@@ -84,8 +91,11 @@ def test_its_history_has_the_running_mean_of_every_case(tracked, told):
 
 def test_its_table_of_cases_is_that_of_the_run(tracked, told, wandb_file):
     rows = wandb_file.table(tracked, told.summary["cases"])
-    assert [row["case_id"] for row in rows] == [f"case_{i:02d}" for i in range(12)]
-    assert [row["dsc"] for row in rows] == [row["case/dsc"] for row in told.history]
+    assert sorted(row["case_id"] for row in rows) == [f"case_{i:02d}" for i in range(12)]
+    told_of = {row["case_id"]: row["dsc"] for row in rows}
+    assert [told_of[f"case_{i:02d}"] for i in range(12)] == [row["case/dsc"] for row in told.history]
+    doubts = [row["confidence"] if row["confidence"] is not None else row["stability"] for row in rows]
+    assert doubts == sorted(doubts), "the most doubtful first"
 
 
 def test_its_bars_are_what_each_stage_lost(tracked, told, wandb_file):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from salip_exp._runs.lab import Lab
 from salip_exp._training import fit
 from salip_exp._training.data import read_training_data
 from salip_exp._training.training import TrainingListener, train_in
@@ -27,7 +28,6 @@ from salip_exp.config import (
     UnetConfig,
     VdtConfig,
 )
-from salip_exp.runs.lab import Lab
 
 SIDE, FETUSES = 32, 12
 COMMAND = ["python", "-m", "salip_exp", "task=train", "method=unet", "dataset=discs"]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from salip_exp._runs._process import Stop
+from salip_exp._runs.lab import Lab
 from salip_exp._training import fit as module
 from salip_exp._training.data import read_training_data
 from salip_exp._training.fit import fit, rate_at
 from salip_exp.config import Arithmetic
 from salip_exp.errors import ConfigError, WeightsError
-from salip_exp.runs._process import Stop
-from salip_exp.runs.lab import Lab
 
 CPU = torch.device("cpu")
 PROGRAM = Path(__file__).with_name("stubs.py")
@@ -50,6 +50,7 @@ def assert_same(one, other) -> None:
     assert untimed[0] == untimed[1]
 
 
+@pytest.mark.ci
 def test_it_learns(trained) -> None:
     state = trained(epochs=40, patience=40)
     assert state.history[-1]["train_loss"] < 0.7 * state.history[0]["train_loss"]

@@ -12,13 +12,13 @@ import pytest
 
 from salip_exp._commands import train
 from salip_exp._commands.train import scoring_command
+from salip_exp._runs.lab import Lab
 from salip_exp._training import trained_run as module
 from salip_exp._training.trained_run import trained_run, using
 from salip_exp._training.training import TrainingListener
 from salip_exp.config import DatasetConfig, Task
 from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks.unet import load_unet
-from salip_exp.runs.lab import Lab
 
 RUN = ["python", "-m", "salip_exp", "method=unet", "dataset=discs"]
 
@@ -66,7 +66,7 @@ def test_the_record_names_the_weights_by_their_hash(trained, stubs, discs, tmp_p
     file = trained / "unet.safetensors"
     trained_run(using(config(stubs, discs, tmp_path), file), tmp_path / "run", RUN, Lab())
     assert manifest(tmp_path / "run")["weights"] == {
-        "unet": {"name": "discs", "sha256": load_unet(str(file), "cpu").sha256}
+        "unet": {"name": "discs", "sha256": load_unet(str(file), "cpu").sha256, "label": "discs"}
     }
     assert manifest(tmp_path / "run")["counters"]["unet_forwards"] == len(scored(tmp_path / "run"))
 

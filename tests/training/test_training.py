@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from salip_exp._runs.lab import Lab
 from salip_exp._training.data import PARTS, read_training_data
 from salip_exp._training.training import found_in
 from salip_exp.errors import EnvironmentFault, TooManyFailures
 from salip_exp.networks.weights import sha256_of
-from salip_exp.runs.lab import Lab
 
 
 def report_of(folder) -> dict:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from salip_exp._reports.study_page import StudyPage
+from salip_exp._runs.lab import Lab, Loaded
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.tune import study_in
 from salip_exp.config import (
@@ -46,7 +47,6 @@ from salip_exp.config import (
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
-from salip_exp.runs.lab import Lab, Loaded
 
 CPU = torch.device("cpu")
 SENTENCES = ["a bright oval", "two dark wings"]

@@ -192,13 +192,15 @@ def test_a_study_of_version_0_1_0_goes_on(opened: Opener, tmp_path: Path) -> Non
 
 
 class Away:
-    """A database that refuses so many statements as one that is held by others does."""
+    """A database that refuses so many statements, after so many more, as one that is held by others does."""
 
     def __init__(self, database: Database, times: int) -> None:
-        self.left, self.cut = times, 0
+        self.left, self.cut, self.first = times, 0, 0
 
         def refuse(*_: Any) -> None:
-            if self.left:
+            if self.first:
+                self.first -= 1
+            elif self.left:
                 self.left, self.cut = self.left - 1, self.cut + 1
                 error = sqlite3.OperationalError("database is locked")
                 raise sqlalchemy.exc.OperationalError("SELECT 1", {}, error)
@@ -227,6 +229,21 @@ def test_a_trial_is_done_once_though_every_statement_of_it_is_cut_once(
     assert [each.value for each in database.finished(40)] == [0.5] * 40
     assert database.study.trials[7].user_attrs == {"by": "me"}
     assert states(database) == ["COMPLETE"] * 40
+
+
+@pytest.mark.fault("I8")
+def test_a_trial_is_claimed_though_any_statement_of_the_claim_is_cut(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salip_exp._tuning.database._AGAIN_S", 0.0)
+    database, cuts = opened(), 0
+    away = Away(database, 0)
+    for first in range(30):
+        away.first, away.left = first, 1
+        with database.holding(claimed(database, 100)):
+            cuts += not away.left
+            away.first = away.left = 0
+    assert 8 < cuts < 30, "some statements of a claim, and no more than it has"
 
 
 @pytest.mark.fault("I8", "I9")

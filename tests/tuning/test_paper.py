@@ -40,6 +40,7 @@ def test_the_preset_searches_as_the_paper_does(paper: Config) -> None:
     assert space_of(tuning.space, None).to_dict() == LISTS
 
 
+@pytest.mark.ci
 def test_its_trial_table_is_five_draws_with_replacement_and_the_first_of_the_highest_wins(
     paper: Config, stubs: Any, blob_sam: Any, random_clip: Any, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from salip_exp._runs.summary import notes
 from salip_exp._settings.compose import compose
 from salip_exp._settings.tuned import Tuned, read_tuned, tuned_yaml
 from salip_exp._settings.validate import typed
@@ -15,7 +16,6 @@ from salip_exp._tuning.worker import applied, tried
 from salip_exp.cli import quoted
 from salip_exp.config import AreaUnit, Sampler
 from salip_exp.errors import ConfigError, DataError
-from salip_exp.runs.summary import notes
 
 VALUES = {"sam.points_per_side": 8, "sam.pred_iou_thresh": 0.25, "area.threshold": 0.3}
 

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from salip_exp._reports.page import address
-from salip_exp.runs.folder import State, find_runs, find_studies
+from salip_exp._runs.folder import State, find_runs, find_studies
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
@@ -32,7 +32,7 @@ COLORS = 256  # of a palette: enough for text and grey pictures, and a third of 
 
 
 def main() -> None:
-    """Take the three pictures."""
+    """Take the five pictures."""
     if len(sys.argv) > 1:
         take(Path(sys.argv[1]))
         return
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take(outputs: Path) -> None:
-    """The page of a SaLIP run on brains, of its study, and of the run beside its upper bound."""
+    """The page over all runs, a SaLIP run on brains, its worst case, its study, and the run beside its upper bound."""
     runs = [run for run in find_runs(outputs) if run.label is State.finished and "cc359" in run.summary["dataset"]]
     salip, bound = (next(run.folder for run in runs if run.summary["method"] == name) for name in ("salip", "gt_sam"))
     study = next(each.folder for each in find_studies(outputs) if each.kind == "experiment" and each.content)
@@ -51,7 +51,9 @@ def take(outputs: Path) -> None:
     with browser() as found:
         found.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         found.resize(WIDTH, HEIGHT)
+        shot(found, (outputs / "index.html").absolute().as_uri(), "index_page", HEIGHT)
         shot(found, (salip / "report.html").absolute().as_uri(), "run_page", 1500)
+        shot(found, (salip / "report.html").absolute().as_uri(), "case_page", 820, "#gallery .figures button")
         shot(found, (study / "study.html").absolute().as_uri(), "study_page", HEIGHT)
         shot(found, (outputs / "compare.html").absolute().as_uri() + pair, "compare_page", HEIGHT)
 
@@ -65,10 +67,12 @@ def browser() -> Any:
     return module.chromium(WIDTH, HEIGHT)
 
 
-def shot(found: Any, page: str, name: str, height: int) -> None:
-    """The upper part of a page as `NAME.png`."""
+def shot(found: Any, page: str, name: str, height: int, clicked: str = "") -> None:
+    """The upper part of a page as `NAME.png`, after something was clicked."""
     found.open(page)
     found.appears("table td")
+    if clicked:
+        found.find(clicked).click()
     found.resize(WIDTH, height)  # as if the window were so tall: what is loaded lazily is loaded down to here
     found.wait(lambda: found.run(LOADING) == 0)
     picture = Image.open(io.BytesIO(base64.b64decode(found.driver.get_screenshot_as_base64())))

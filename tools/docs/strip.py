@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from salip_exp._reports.listeners import Pictures
+from salip_exp._runs.folder import read_pictures
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.runner import run
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
-from salip_exp.runs.folder import read_pictures
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.runner import run
 
 OVERRIDES = ["dataset=phantom_xray", "dataset.limit=6"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from salip_exp._checks.finding import Finding, Level, failure, fine, warning
+from salip_exp._checks.tokens import Counting, counting_of
 from salip_exp._console import progress
 from salip_exp._paper import notes_on_text
 from salip_exp._wording import many, some
@@ -21,23 +20,21 @@ from salip_exp.data._left_out import NAMED, UNSCORED
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.data.datasets import open_dataset
 from salip_exp.data.loading import NOT_ON_SIDE
+from salip_exp.data.stress import stress_of
 from salip_exp.errors import (
     CaseError,
     ConfigError,
     DataError,
-    EnvironmentFault,
     SalipError,
     VanishedTarget,
     WeightsError,
 )
-from salip_exp.methods.traits import METHODS
+from salip_exp.methods.traits import METHODS, Chooser
+from salip_exp.networks._hub import located
 from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, obtain
 
 TEXT = "text"
-
-TOKENS = 77
-"""What every CLIP of the registry reads, start and end included."""
 
 
 def text_findings(config: Config) -> Iterator[Finding]:
@@ -46,40 +43,28 @@ def text_findings(config: Config) -> Iterator[Finding]:
         return
     try:
         sentences = read_sentences(config.vdt)
-        for number, sentence in enumerate(sentences, 1):
-            _require_short(sentence, number)
+        counting = counting_of(config)
+        if counting is not None:
+            _require_short(sentences, counting)
     except SalipError as error:
         yield failure(TEXT, error)
         return
-    yield fine(
-        TEXT,
-        f"vdt={config.vdt.name}: {many(len(sentences), 'sentence')}, each within the {TOKENS} tokens of CLIP",
-    )
+    named = f"vdt={config.vdt.name}" if config.vdt.file is None else f"vdt.file={config.vdt.file}"
+    within = "whose tokens a run counts, as the tokenizer comes with the weights"
+    if counting is not None:
+        within = f"each within the {counting.most} tokens of {counting.who}"
+    yield fine(TEXT, f"{named}: {many(len(sentences), 'sentence')}, {within}")
     yield from (warning(TEXT, said) for said in notes_on_text(config, sentences))
 
 
-def _require_short(sentence: str, number: int) -> None:
-    if len(sentence.encode()) + 2 <= TOKENS:  # a token is a byte or more
-        return
-    tokens = len(_tokenizer()(sentence)) + 2
-    if tokens > TOKENS:
-        raise ConfigError(
-            f"sentence {number} ('{sentence[:60]}...') has {tokens} tokens and CLIP reads {TOKENS}: shorten or split it"
-        )
-
-
-@cache
-def _tokenizer() -> Callable[[str], list[int]]:
-    """CLIP's own tokenizer, loaded beside its package: the package as a whole imports torch, which takes seconds."""
-    package = find_spec("clip")
-    if package is None or package.origin is None:
-        raise EnvironmentFault("the package clip is not installed: pip install openai-clip 'setuptools<81'")
-    spec = spec_from_file_location("salip_exp_clip_tokenizer", Path(package.origin).with_name("simple_tokenizer.py"))
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    encode: Callable[[str], list[int]] = module.SimpleTokenizer().encode
-    return encode
+def _require_short(sentences: Sequence[str], counting: Counting) -> None:
+    for number, sentence in enumerate(sentences, 1):
+        if not counting.fits(sentence):
+            n = counting.count(sentence)
+            raise ConfigError(
+                f"sentence {number} ('{sentence[:60]}...') has {n} tokens and {counting.who} reads {counting.most}: "
+                "shorten or split it"
+            )
 
 
 WEIGHTS = "weights"
@@ -108,6 +93,8 @@ def weights_findings(config: Config) -> Iterator[Finding]:
 
 
 def _look(config: Config, entry: Entry) -> Finding:
+    if entry.folder:
+        return _look_at_folder(config, entry)
     path = location(entry)
     fetched = config.download and entry.url is not None and not entry.users
     if fetched and not path.is_file():
@@ -125,6 +112,16 @@ def _look(config: Config, entry: Entry) -> Finding:
     if entry.users:
         _require_variant(entry, path)
     return fine(WEIGHTS, f"{entry.option}: {path.name}, SHA-256 {entry.sha256[:12]}..., as registered")
+
+
+def _look_at_folder(config: Config, entry: Entry) -> Finding:
+    try:
+        found = located(entry, download=False)
+    except WeightsError as error:
+        if config.download and entry.repo is not None and not entry.users:
+            return warning(WEIGHTS, f"{error}; a run with download=true fetches it")
+        raise
+    return fine(WEIGHTS, f"{entry.option}: {found.path}, SHA-256 {found.sha256[:12]}... over its files")
 
 
 def _require_variant(entry: Entry, path: Path) -> None:
@@ -156,7 +153,7 @@ class Data:
 def look(config: Config) -> Data:
     """Open the data set and read every case of it."""
     try:
-        dataset = open_dataset(config.dataset, config.seed)
+        dataset = open_dataset(config.dataset, config.seed, config.stress)
     except SalipError as error:
         return Data([failure(DATA, error)])
     seen = _Seen(config)
@@ -182,7 +179,9 @@ class _Seen:
         self.same: dict[bytes, list[str]] = defaultdict(list)
         self.pairs: dict[Path, Path] = {}
         self.doubts = Doubts(
-            config.dataset, config.area if METHODS[config.method].clip else None, config.vdt.name in PAIRED
+            config.dataset,
+            config.area if METHODS[config.method].chooser is Chooser.clip else None,
+            config.vdt.name in PAIRED,
         )
 
     def read(self, ref: CaseRef) -> None:
@@ -224,7 +223,12 @@ class _Seen:
             yield failure(DATA, DataError(f"{name}{more}: {error.code}: {error}"))
         if self.vanished:
             yield failure(DATA, DataError(_vanishing(self.vanished)))
-        if self.empty:
+        if self.config.stress is not None:
+            told = stress_of(self.config.stress)
+            yield fine(DATA, f"stress={told} makes every image worse, drawn with seed={self.config.seed}: {told.said}")
+        if self.config.dataset.absent:
+            yield fine(DATA, "dataset.absent=true: every target is empty, as the organ asked for is in no image")
+        elif self.empty:
             yield warning(DATA, self._emptiness())
         if self.untargeted:
             what = "[image has no target and gets|images have no target and get] no score"

@@ -24,7 +24,7 @@ HEADS = {"vit_b": 12, "vit_l": 16, "vit_h": 16}
 TOKENS = 64 * 64
 """Patches of SAM's 1024-pixel input, over which its global attention goes."""
 _ATTENTION_COPIES = 3  # the product, its bias by position, its softmax
-_DECODING = 2 * 2**30  # what upscaling holds at a time (cascade.candidates.BYTES)
+_DECODING = 4 * 2**30  # what decoding and upscaling hold at a time (cascade.candidates)
 
 
 def device_findings(config: Config) -> Iterator[Finding]:
@@ -103,7 +103,12 @@ def _gb(size: float) -> str:
 FOLDERS = "folders"
 
 RECORD = 60_000  # bytes that a case leaves in the run folder: record, prediction, its share of pictures
-_FEATURES = {"tiny": 256 * 16 * 16 * 4}
+_FEATURES = {
+    "tiny": 256 * 16 * 16 * 4,
+    "sam_hq_vit_b": (256 + 768) * 64 * 64 * 4,
+    **{f"sam2_1_{size}": 3 * 256 * 64 * 64 * 4 for size in ("tiny", "small", "base_plus", "large")},
+    "sam3": 3 * 256 * 72 * 72 * 4,
+}
 OFFICIAL = 256 * 64 * 64 * 4  # bytes of a SAM embedding of one crop box
 ROW = 160  # bytes of a candidate without its mask
 SHARE = 6  # a candidate's box covers about a sixth of the image, measured on the phantoms

@@ -14,6 +14,10 @@ from rich.text import Text
 
 from salip_exp._console import progress, shown, wide_console
 from salip_exp._files import atomic_write
+from salip_exp._runs.candidates import frame_of, read_table, table_of
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.masks import own_name
+from salip_exp._runs.records import CaseRecord, StaleRecord, scored_case
 from salip_exp._settings.folders import File
 from salip_exp._wording import many
 from salip_exp.config import Config
@@ -21,10 +25,6 @@ from salip_exp.data.case import CaseRef
 from salip_exp.data.loading import native_mask
 from salip_exp.errors import CaseError, DataError
 from salip_exp.methods.base import Method
-from salip_exp.runs.candidates import frame_of, read_table, table_of
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.masks import own_name
-from salip_exp.runs.records import CaseRecord, StaleRecord, scored_case
 
 STACK, TABLE = ".tif", ".csv"
 _SAME = ["candidate", "area", "x0", "y0", "x1", "y1"]
@@ -54,7 +54,10 @@ def export_candidates(records: Sequence[CaseRecord], config: Config, run: Path, 
     """
     done = [each for each in records if each.candidates_sha256 is not None and each.size is not None]
     if not done:
-        raise DataError(f"{run} holds no candidates: method={config.method} has none, or the run is of 0.1.0")
+        raise DataError(
+            f"{run} holds no candidates on its images: method={config.method} has none, the run is of 0.1.0, or its "
+            "stress moves images"
+        )
     place, count = folder / File.candidates / run.resolve().name, 0
     refs = {ref.case_id: ref for ref in lab.dataset(config).refs}
     method = lab.method(config)

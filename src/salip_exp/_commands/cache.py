@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from salip_exp._console import wide_console
+from salip_exp._console import table, wide_console
 from salip_exp._wording import many
 from salip_exp.cache._base import Stage
 from salip_exp.cache._files import CacheFile, Removed, clean_up, entries, leftovers, stages_folder
@@ -39,7 +39,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         return 0
     try:
         refused = _tidied(kept, config)
-        console.print(table(entries(kept), config.cache))
+        console.print(stage_table(entries(kept), config.cache))
         for line in _notes(kept):
             console.print(Text(line))
     except OSError as fault:
@@ -49,13 +49,10 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     return 0
 
 
-def table(items: Iterable[CacheFile], config: CacheConfig) -> Table:
+def stage_table(items: Iterable[CacheFile], config: CacheConfig) -> Table:
     """A row per stage and one for all: entries, size, oldest and newest use."""
-    result = Table(title=Text("results of stages, kept between runs"), title_justify="left")
-    for name, side in (("stage", "left"), ("entries", "right"), ("size", "right")):
-        result.add_column(name, justify=side)  # type: ignore[arg-type]  # a literal of rich's
-    result.add_column("oldest use")
-    result.add_column("newest use")
+    heads = ("stage", "entries", "size", "oldest use", "newest use")
+    result = table("results of stages, kept between runs", *heads, numbers=("entries", "size"))
     items = list(items)
     for stage in Stage:
         result.add_row(*_cells(stage, [item for item in items if item.stage is stage]))

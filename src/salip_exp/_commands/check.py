@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from salip_exp._checks.finding import Finding, Level
 from salip_exp._checks.inputs import DATA, TEXT, look, text_findings, weights_findings
 from salip_exp._checks.machine import device_findings, disk_findings, executor_findings, folder_findings
 from salip_exp._checks.settings import settings_findings, tracker_findings
-from salip_exp._console import wide_console
+from salip_exp._console import table, wide_console
 from salip_exp._settings.organs import of_organs
 from salip_exp._wording import many
 from salip_exp.config import Config
@@ -35,7 +35,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     if config.check.json:
         print(as_json(found, code))
     else:
-        _show(found, code)
+        _show(found, code, typed)
     return code
 
 
@@ -72,16 +72,15 @@ def as_json(found: Sequence[Finding], code: int) -> str:
     return json.dumps({"version": VERSION, "exit_code": code, "findings": rows}, indent=1, ensure_ascii=True)
 
 
-def _show(found: Sequence[Finding], code: int) -> None:
-    table = Table(title=Text("before the run"), title_justify="left")
-    table.add_column("level")
-    table.add_column("area")
-    table.add_column("finding", overflow="fold")
+def _show(found: Sequence[Finding], code: int, typed: Sequence[str]) -> None:
+    result = table("before the run", "level", "area", "finding")
     for each in found:
-        table.add_row(Text(each.level, style=STYLES[each.level]), each.area, Text(each.said))
+        result.add_row(Text(each.level, style=STYLES[each.level]), each.area, Text(each.said))
     console = wide_console()
-    console.print(table)
+    console.print(result)
     console.print(Text(_verdict(found, code), style="bold"))
+    if not code:
+        console.print(Text(f"next        {shlex.join(each for each in typed if each != 'task=check')}", style="bold"))
 
 
 def _verdict(found: Sequence[Finding], code: int) -> str:

@@ -22,19 +22,24 @@ from salip_exp._experiments.cell_runs import CellRunner, Unfinished, run_cells
 from salip_exp._experiments.cells import Cell, Finished, figures_of, plan, tables_of
 from salip_exp._experiments.composing import told
 from salip_exp._experiments.counting import COUNTED, totals
-from salip_exp._experiments.outcome import environment, notes, outcome_json
+from salip_exp._experiments.differing import apart
+from salip_exp._experiments.failures import failure_cells, pooled, worth_of
+from salip_exp._experiments.outcome import cell_json, environment, labels_of, notes, outcome_json
 from salip_exp._experiments.results import Outcomes, Result, result_of
 from salip_exp._experiments.verdict import reading
-from salip_exp._paper import table
+from salip_exp._paper import FAILURES, table
+from salip_exp._reports._flagged import write_flagged
 from salip_exp._reports.experiment_page import write_experiment
+from salip_exp._reports.failures import Lines, failures_json, lines_of, write_failures
 from salip_exp._reports.paper_figures import draw_figures
 from salip_exp._reports.paper_tables import grid, to_rich, write_table
+from salip_exp._runs._identity import Identity, differences, read_identity, write_identity
+from salip_exp._runs._process import stoppable
+from salip_exp._runs.folder import claim, write_json
 from salip_exp._settings.folders import FREE, File, key_of
+from salip_exp._wording import many
 from salip_exp.config import Config, ExecutorName
 from salip_exp.errors import TooManyFailures
-from salip_exp.runs._identity import Identity, differences, read_identity, write_identity
-from salip_exp.runs._process import stoppable
-from salip_exp.runs.folder import claim, write_json
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
@@ -55,7 +60,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """
     start = time.monotonic()
     runner = CellRunner(config, told(typed), run_listeners, study_pages)
-    cells = plan(config.experiment.parts)
+    cells = _cells(config, typed)
     if config.shard is not None:
         with stoppable() as stop:
             return run_cells(runner, cells, stop, folder)[1]
@@ -71,17 +76,45 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         results = [result_of(table(name), outcomes, config) for name in tables_of(config.experiment.parts)]
         tables = [(result, reading(result, config)) for result in results]
         for result, sentence in tables:
-            write_table(folder, result, config, [*said, sentence])
+            write_table(folder, result, config, [*said, *([sentence] if sentence else [])])
         more: dict[str, Any] = {
             "figures": [] if code else draw_figures(figures_of(config.experiment.parts), finished, folder),
             "counters": totals(finished.values()),
             "environment": environment(finished.values()),
             "seconds": round(time.monotonic() - start, 1),
         }
+        lines = _write_failures(outcomes, config, folder, typed, said, more)
         write_json(folder / File.study, outcome_json(config, shlex.join(typed), said, tables, more))
         write_experiment(folder, Path(config.outputs).absolute())
-    _present(folder, tables, said, more)
+    _present(folder, tables, lines, said, more)
     return code or _verdict(outcomes, results)
+
+
+def _cells(config: Config, typed: Sequence[str]) -> list[Cell]:
+    """Every cell of the configured parts."""
+    chosen = config.experiment
+    more = failure_cells(chosen.failures, told(typed)) if FAILURES in chosen.parts else []
+    return [*plan(chosen.parts), *more]
+
+
+def _write_failures(
+    outcomes: Outcomes, config: Config, folder: Path, typed: Sequence[str], said: list[str], more: dict[str, Any]
+) -> list[Lines]:
+    """Write tables and figures of the pool of failures, and add to notes and to what `study.json` holds; its tables."""
+    chosen = config.experiment
+    if FAILURES not in chosen.parts:
+        return []
+    cells = [outcomes.get((each.dataset, each.column)) for each in failure_cells(chosen.failures, told(typed))]
+    done = [each for each in cells if isinstance(each, Finished)]
+    pool = pooled(done, chosen.failures.runs)
+    runs = f" and {many(len(chosen.failures.runs), 'run')} of before" if chosen.failures.runs else ""
+    labels = [note for each in chosen.failures.runs for note in labels_of(Path(each).expanduser())]
+    said += [each for each in dict.fromkeys(labels) if each not in said]
+    said.append(f"the pool is of {len(done)} of {many(len(cells), 'cell')}{runs}")
+    worth = worth_of(pool, config)
+    more["figures"] += [*write_failures(folder, pool, worth, config, said), *write_flagged(folder, done)]
+    more["failures"] = failures_json(worth, config) | {"cells": [cell_json(each, config) for each in cells if each]}
+    return lines_of(worth, config)
 
 
 def _settle(folder: Path, identity: Identity) -> None:
@@ -116,14 +149,27 @@ def _verdict(outcomes: Outcomes, results: Sequence[Result]) -> int:
     return TooManyFailures.exit_code if failed else 0
 
 
-def _present(folder: Path, tables: Sequence[tuple[Result, str]], said: Sequence[str], more: dict[str, Any]) -> None:
+def _present(
+    folder: Path,
+    tables: Sequence[tuple[Result, str]],
+    lines: Sequence[Lines],
+    said: Sequence[str],
+    more: dict[str, Any],
+) -> None:
     """The tables on the terminal, what they say, and what they took."""
     console = wide_console()
+    for each in lines:
+        console.print(each.to_rich())
+        for note in each.notes:
+            console.print(Text(f"  {note}", style="dim"))
     for result, sentence in tables:
+        for line in apart(result.differing):
+            console.print(Text(f"  {line}", style="dim"))
         console.print(to_rich(result))
         for note in grid(result).notes:
             console.print(Text(f"  {note}", style="dim"))
-        console.print(Text(f"  {sentence}"))
+        if sentence:
+            console.print(Text(f"  {sentence}"))
         console.print()
     for note in said:
         console.print(Text(f"  {note}", style="dim"))

@@ -6,26 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pycocotools import mask as coco
 from rich.text import Text
 
 from salip_exp._commands._candidate_masks import export_candidates
 from salip_exp._console import shown, wide_console
-from salip_exp._files import YAML, atomic_write, bounded_yaml, read_file
+from salip_exp._files import atomic_write
+from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.masks import native
+from salip_exp._runs.records import CaseRecord
+from salip_exp._settings.differences import config_of
 from salip_exp._settings.folders import File
 from salip_exp._wording import many
 from salip_exp.config import Config, DatasetConfig, ExportForm
 from salip_exp.errors import CaseError, DataError
-from salip_exp.runs.folder import State, read_run
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.masks import native
-from salip_exp.runs.records import CaseRecord
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
@@ -43,7 +41,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     run = read_run(place)
     if run.label is not State.finished:
         raise DataError(f"export.run={place} is no finished run ({run.why or run.label}): finish it, or name another")
-    told = _config(place)
+    told = config_of(place)
     if config.export.form is ExportForm.candidates:
         here = {name: getattr(config, name) for name in ("device", "threads", "cache", "download", "progress")}
         return export_candidates(run.records, replace(told, **here), place, folder, Lab())
@@ -65,7 +63,10 @@ def coco_of(records: Sequence[CaseRecord], config: DatasetConfig, folder: Path) 
     """
     done = [each for each in records if not each.failed]
     if any(each.size is None for each in done):
-        raise DataError(f"{folder} is of an earlier version, which does not tell the sizes of images: run again")
+        raise DataError(
+            f"{folder} does not tell the sizes of images: it is of an earlier version: run again; or its stress moves "
+            "images, so that nothing lies on their files"
+        )
     images = [_image(number, each) for number, each in enumerate(done, 1)]
     found = [_annotation(number, each, config, folder) for number, each in enumerate(done, 1)]
     annotations = [each | {"id": number} for number, each in enumerate((each for each in found if each), 1)]
@@ -97,12 +98,3 @@ def _annotation(number: int, record: CaseRecord, config: DatasetConfig, folder: 
         "iscrowd": 0,
         **({} if record.predicted_iou is None else {"score": record.predicted_iou}),
     }
-
-
-def _config(folder: Path) -> Config:
-    """The configuration of a run."""
-    try:
-        values = yaml.safe_load(bounded_yaml(read_file(folder / File.config, YAML)))
-        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values)))
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise DataError(f"{folder / File.config} cannot be read ({error}): run again") from error

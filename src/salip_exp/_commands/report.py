@@ -9,13 +9,12 @@ from rich.text import Text
 
 from salip_exp._console import shown, wide_console
 from salip_exp._reports.index_page import Row
-from salip_exp._reports.serve import watch
 from salip_exp._reports.upkeep import Pages
+from salip_exp._runs.folder import State, find_studies, run_folders
 from salip_exp._settings.folders import File
 from salip_exp._wording import many
 from salip_exp.config import Config
 from salip_exp.errors import DataError, TooManyFailures
-from salip_exp.runs.folder import State, find_studies, run_folders
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
@@ -30,11 +29,13 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     Raises:
         DataError: there is no run to report on.
         TooManyFailures: with `report.strict`, a run or a case that cannot be read; the pages are written nevertheless.
-        EnvironmentFault: a page cannot be written, or the port is in use.
+        EnvironmentFault: a page cannot be written, the port is in use, or the extra for `report.watch` is missing.
     """
     outputs = Path(config.outputs)
     if config.report.watch:
-        return watch(outputs, config.report.port)
+        from salip_exp._reports.serve import watch  # an extra of the installation
+
+        return watch(config)
     if not run_folders(outputs) and not find_studies(outputs):
         raise DataError(f"no run lies below {outputs}: make one (python -m salip_exp), or name another outputs=DIR")
     pages = Pages(outputs)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from salip_exp._commands._jobs import print_differing
 from salip_exp._console import shown, wide_console
-from salip_exp._crew import run_shared
+from salip_exp._crew import assisted, run_shared
 from salip_exp._execute import execute
 from salip_exp._organs import of_labels, write_organs
 from salip_exp._reports.listeners import CaseProgress, Pictures, RunPage, RunTable, left_out_of, next_command, show
 from salip_exp._reports.several_tables import organ_table, spread_table
+from salip_exp._runs.folder import read_json
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
 from salip_exp._seeds import of_seeds, write_spread
 from salip_exp._settings.folders import File
-from salip_exp._several import run_several
+from salip_exp._several import Summaries, run_several
 from salip_exp._wording import mean
 from salip_exp.config import Config, ExecutorName
-from salip_exp.runs.folder import read_json
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
 
 if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Run in the folder; returns 0, or the code of the signal that ended it, and raises what `execute` raises."""
-    if config.seeds:
-        return _with_seeds(config, folder, typed)
-    if config.dataset.files.labels is not None:
-        return _of_organs(config, folder, typed)
+    several = _with_seeds if config.seeds else _of_organs if config.dataset.files.labels is not None else None
+    if several is not None:
+        code = 0 if config.executor.name is ExecutorName.serial else assisted(config, folder, typed)
+        return code if code or config.executor.detach else several(config, folder, typed)
     if config.executor.name is not ExecutorName.serial:
         return _by_workers(config, folder, typed)
     return execute(config, folder, typed, Lab(), [*run_listeners(config, folder), RunTable()], study_pages)
@@ -54,12 +54,12 @@ def _with_seeds(config: Config, folder: Path, typed: Sequence[str]) -> int:
         last.update(read_json(place / File.summary) or {})
         wide_console().print(Text(f"seed {seed:<7} DSC {mean(last['overall']['dsc'], 'counted spread')}"))
 
-    over_all = partial(write_spread, folder)
-    code = run_several(of_seeds(config), folder, typed, run_listeners, study_pages, done, over_all)
-    spreads = None if code else read_json(folder / File.spread)
-    if spreads is not None:
-        _show(folder, spread_table(spreads, last), spreads["notes"])
-    return code
+    def over_all(found: Summaries) -> None:
+        write_spread(folder, found)
+        spreads = read_json(folder / File.spread) or {}
+        _show(folder, spread_table(spreads, last), spreads)
+
+    return run_several(of_seeds(config), folder, typed, run_listeners, study_pages, done, over_all)
 
 
 def _of_organs(config: Config, folder: Path, typed: Sequence[str]) -> int:
@@ -72,19 +72,20 @@ def _of_organs(config: Config, folder: Path, typed: Sequence[str]) -> int:
         for each in left_out_of(place):
             console.print(Text(f"  {each}", style="dim"))
 
-    over_all = partial(write_organs, folder, config)
-    code = run_several(of_labels(config), folder, typed, run_listeners, study_pages, done, over_all)
-    found = None if code else read_json(folder / File.organs)
-    if found is not None:
-        _show(folder, organ_table(found), found["notes"])
+    def over_all(summaries: Summaries) -> None:
+        write_organs(folder, config, summaries)
+        found = read_json(folder / File.organs) or {}
+        _show(folder, organ_table(found), found)
         console.print(Text("next        " + next_command(typed, config.outputs), style="bold"))
-    return code
+
+    return run_several(of_labels(config), folder, typed, run_listeners, study_pages, done, over_all)
 
 
-def _show(folder: Path, table: Any, notes: Sequence[str]) -> None:
+def _show(folder: Path, table: Any, found: Mapping[str, Any]) -> None:
     console = wide_console()
+    print_differing(found["differing"])
     console.print(table)
-    for note in notes:
+    for note in found["notes"]:
         console.print(Text(f"  {note}", style="dim"))
     console.print(Text(f"folder      {shown(folder)}"))
 
@@ -102,6 +103,6 @@ def run_listeners(config: Config, folder: Path) -> list[Listener]:
 
 def study_pages(config: Config) -> list[StudyListener]:
     """Who hears of a study that a run makes first; its tracker is told of it by the run."""
-    from salip_exp._reports.study_page import StudyPage  # Plotly, which other runs need not wait for
+    from salip_exp._reports.study_page import StudyPage  # which other runs need not wait for
 
     return [StudyPage()]

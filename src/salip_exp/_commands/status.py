@@ -1,4 +1,4 @@
-"""`task=status FOLDER`: how a run that workers share stands, and what each of them says."""
+"""`task=status FOLDER`: how a run stands, in the form that it ends with, and what each of its workers says."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from salip_exp._console import shown, wide_console
+from salip_exp._console import shown, table, wide_console
 from salip_exp._engines._program import last_line
+from salip_exp._reports.headline import verdict
+from salip_exp._reports.run_tables import of_groups
+from salip_exp._runs.claims import Board, Claim, Stand
+from salip_exp._runs.folder import RunFolder, State, read_json, read_run
+from salip_exp._runs.shards import Plan, read_plan
+from salip_exp._settings import names
 from salip_exp._settings.folders import File
 from salip_exp._wording import many, some
 from salip_exp.config import Config, ExecutorConfig
+from salip_exp.data.paths import natural
 from salip_exp.errors import DataError
-from salip_exp.runs.claims import Board, Claim, Stand
-from salip_exp.runs.folder import State, read_json, read_run
-from salip_exp.runs.shards import Plan, read_plan
 
 _MOST_S = 15.0
 """To wait for a sign of life of workers elsewhere."""
@@ -33,21 +37,49 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
         DataError: `status.run` is no run.
     """
     place = Path(config.status.run or "").expanduser()
+    several = _runs_below(place)
+    for each in several:
+        _tell(each)
+    if several:
+        for line in _logs(place):
+            wide_console().print(Text(line, style="dim"))
+    else:
+        _tell(place)
+    return 0
+
+
+def _runs_below(place: Path) -> list[Path]:
+    """The runs of a folder of several seeds or organs."""
+    found = [each.parent for part in (File.of_seed, File.of_organ) for each in (place / part).glob(f"*/{File.status}")]
+    return sorted(found, key=lambda each: natural(each.name))
+
+
+def _tell(place: Path) -> None:
+    """Print how one run stands."""
     run = read_run(place)
     if run.label is State.damaged and not (place / File.status).exists():
         raise DataError(f"{place} holds no run: name the folder of one")
     plan = read_plan(place)
     console = wide_console()
-    console.print(Text(f"{shown(place)}: {run.label}{f', {run.why}' if run.why else ''}"))
-    if plan is not None:
-        stood = stands(place, plan)
-        for line in told(plan, stood):
-            console.print(Text(line))
-        if any(stand is not Stand.done for _, stand in stood):
-            console.print(_workers(stood))
+    stood = [] if plan is None else stands(place, plan)
+    if run.summary:
+        console.print(of_groups(run.summary))
+    if any(stand is not Stand.done for _, stand in stood):
+        console.print(_workers(stood))
+    why = verdict(run.summary) if run.summary else run.why
+    console.print(Text(f"{run.label}{f': {why}' if why else ''}", style="bold"))
     for line in _logs(place):
-        console.print(Text(line, style="dim"))
-    return 0
+        console.print(Text(f"  {line}", style="dim"))
+    console.print(Text(f"run         {names.called(names.words(place), place.name)}, {names.dated(_started(run))}"))
+    for line in () if plan is None else told(plan, stood):
+        console.print(Text(line))
+    console.print(Text(f"run folder  {shown(place)}"))
+    if (place / File.report).exists():
+        console.print(Text(f"its page    {shown(place / File.report)}"))
+
+
+def _started(run: RunFolder) -> str | None:
+    return run.manifest.get("started")
 
 
 def stands(place: Path, plan: Plan) -> list[tuple[Claim, Stand]]:
@@ -70,14 +102,14 @@ def told(plan: Plan, stood: Sequence[tuple[Claim, Stand]]) -> Iterator[str]:
     """Counts of shards and cases, pace, and time left, a line each; pace and time by what shards that are done took."""
     counts = Counter(stand for _, stand in stood)
     counts[Stand.waiting] += len(plan.shards) - len(stood)
-    yield "shards  " + ", ".join(f"{counts[each]} {each}" for each in Stand) + f", of {len(plan.shards)}"
+    yield "shards      " + ", ".join(f"{counts[each]} {each}" for each in Stand) + f", of {len(plan.shards)}"
     total = sum(map(len, plan.shards))
     done = sum(claim.cases if stand is Stand.done else claim.done for claim, stand in stood)
     finished = [claim for claim, stand in stood if stand is Stand.done]
     seconds, cases = sum(each.told["seconds"] for each in finished), sum(each.cases for each in finished)
     pace = counts[Stand.running] * cases / seconds if seconds else 0.0
     ahead = f", {pace:.2f} a second, {_time((total - done) / pace)} left" if pace else ""
-    yield f"cases   {done} of {total} done{ahead}"
+    yield f"cases       {done} of {total} done{ahead}"
 
 
 def _time(seconds: float) -> str:
@@ -87,9 +119,8 @@ def _time(seconds: float) -> str:
 
 def _workers(stood: Sequence[tuple[Claim, Stand]]) -> Table:
     """Those who hold a shard that is not done."""
-    table = Table(title=Text("workers"), title_justify="left")
-    for head in ("host", "process", "job", "shard", "cases", "at", "state"):
-        table.add_column(head)
+    heads = ("host", "process", "job", "shard", "cases", "at", "state")
+    result = table("workers", *heads, numbers=("process", "shard"))
     for claim, stand in [each for each in stood if each[1] is not Stand.done][:_LINES]:
         at = f"{claim.done} of {claim.cases}"
         row = (
@@ -101,8 +132,8 @@ def _workers(stood: Sequence[tuple[Claim, Stand]]) -> Table:
             claim.at or "",
             stand,
         )
-        table.add_row(*map(Text, row))
-    return table
+        result.add_row(*map(Text, row))
+    return result
 
 
 def _logs(place: Path) -> Iterator[str]:

@@ -12,6 +12,9 @@ from rich.text import Text
 from salip_exp._commands.run import run_listeners
 from salip_exp._console import shown, wide_console
 from salip_exp._reports.listeners import RunTable, tell_left_out
+from salip_exp._runs.folder import read_json
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import heard_to_the_end
 from salip_exp._settings.folders import File, is_complete
 from salip_exp._tracking.trainings import TrainingTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
@@ -20,9 +23,6 @@ from salip_exp._training.trained_run import held_out_run, using
 from salip_exp._training.training import train_in
 from salip_exp.config import Config, Task
 from salip_exp.networks.unet import build_unet
-from salip_exp.runs.folder import read_json
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import heard_to_the_end
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:

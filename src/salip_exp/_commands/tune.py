@@ -10,14 +10,14 @@ from salip_exp._crew import started
 from salip_exp._engines.base import Crew
 from salip_exp._reports.listeners import tell_left_out
 from salip_exp._reports.study_page import StudyPage, StudyTable
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import heard_to_the_end
 from salip_exp._tracking.studies import StudyTracker
 from salip_exp._tracking.wandb_tracker import WandbTracker
 from salip_exp._tuning.database import studies_in
 from salip_exp._tuning.search import take_part
 from salip_exp._tuning.tune import StudyListener, study_in
 from salip_exp.config import Config, ExecutorName
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import heard_to_the_end
 
 
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:

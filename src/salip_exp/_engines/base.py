@@ -86,4 +86,4 @@ def ended(code: int | None) -> str:
 
 def environment_of_workers() -> dict[str, str]:
     """What a worker gets to see of this process's variables, wherever it is started."""
-    return environment_of_children(PYTHON, NETWORK, COMPUTING, ("WANDB_*", "NETRC"))
+    return environment_of_children(PYTHON, NETWORK, COMPUTING, ("WANDB_*", "NETRC", "HF_*"))

@@ -17,16 +17,16 @@ from rich.console import Console
 
 from salip_exp._execute import execute
 from salip_exp._experiments.cells import Cell, Finished
-from salip_exp._experiments.composing import absent, absent_weights, cell_key, composed, overrides_of
+from salip_exp._experiments.composing import absent, absent_text, absent_weights, cell_key, composed, overrides_of
 from salip_exp._files import process_lock, require_kept
+from salip_exp._runs._process import Stop
+from salip_exp._runs.folder import InUse, State, read_json, read_run, write_json
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
 from salip_exp._settings.folders import File, label
 from salip_exp._wording import many, number, some
-from salip_exp.config import Config
+from salip_exp.config import CacheMode, Config
 from salip_exp.errors import DataError, EnvironmentFault, SalipError, TooManyFailures, WeightsError
-from salip_exp.runs._process import Stop
-from salip_exp.runs.folder import InUse, State, read_json, read_run, write_json
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
 
 if TYPE_CHECKING:
     from salip_exp._tuning.tune import StudyListener
@@ -123,6 +123,9 @@ class CellRunner:
         return self._composed[overrides]
 
     def _outcome(self, cell: Cell) -> Finished | Unfinished:
+        untold = absent_text(cell, self.config)
+        if untold is not None:
+            return Unfinished(cell, "missing", untold)
         config = self.config_of(cell)
         reason = absent(config)
         option = absent_weights(config)
@@ -130,7 +133,12 @@ class CellRunner:
             reason = f"the weights of {option} are not on this machine, and download=false"
         if reason is not None:
             return Unfinished(cell, "missing", reason)
-        key = cell_key(config, self.lab.data_sha256(config))
+        try:
+            key = cell_key(config, self.lab.data_sha256(config))
+        except WeightsError as error:  # of a hub: its hash is known when it is there
+            if absent_weights(config) is None:
+                raise
+            return Unfinished(cell, "missing", " ".join(str(error).split()))
         folder = self._folder(config, key, overrides_of(cell, self.config, self.typed))
         with _alone(self.cells / config.dataset.name / f".{key[:16]}.lock"):
             return self._made(cell, config, folder, key)
@@ -157,6 +165,8 @@ class CellRunner:
     def _run(self, cell: Cell, config: Config, folder: Path, key: str) -> None:
         overrides = overrides_of(cell, self.config, self.typed)
         command = ["python", "-m", "salip_exp", *overrides]
+        if config.cache.mode is CacheMode.off:  # it is measured alone: what cells before hold is dropped
+            self.lab = Lab(config.cache.memory_mb)
         listeners = self.listen(config, folder)
         code = execute(config, folder, command, self.lab, listeners, self.of_study, train=True)
         if code:

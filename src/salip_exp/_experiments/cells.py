@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salip_exp._paper import SALIP, Column, columns, figure, parts, sources, table
+from salip_exp._runs.records import CaseRecord
 from salip_exp.config import Config
 from salip_exp.data.case import CaseRef
 from salip_exp.methods.base import Method
 from salip_exp.methods.traits import METHODS
-from salip_exp.runs.records import CaseRecord
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Cell:
         dataset: the paper's name of it (`cc359`, `xray`, `hc18`), whether phantoms or real images stand for it.
         column: its key in tables and figures, e.g. `gt_sam` or `no_filter`.
         overrides: what is typed beside the data set, e.g. `method=gt_sam`; none for SaLIP as it is.
+        text: whose sentences it takes, `authors` or `described` (`experiment.texts`); None: those of the data set.
     """
 
     dataset: str
     column: str
     overrides: tuple[str, ...]
+    text: str | None = None
 
     @property
     def name(self) -> str:
@@ -96,7 +98,7 @@ def _needed(chosen: Sequence[str]) -> Iterator[Cell]:
 
 
 def _cell(dataset: str, key: str, column: Column) -> Cell:
-    return Cell(dataset, key, column.overrides)
+    return Cell(dataset, key, column.overrides, column.text)
 
 
 def _rank(cell: Cell) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from salip_exp._experiments.cells import Cell, method_of
 from salip_exp._paper import sources
+from salip_exp._runs.records import recipe
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import key_of
 from salip_exp._settings.tuned import read_tuned
@@ -30,12 +31,12 @@ from salip_exp.config import (
     TrackerConfig,
     Windowed,
 )
-from salip_exp.errors import ConfigError, WeightsError
+from salip_exp.errors import ConfigError, SalipError, WeightsError
 from salip_exp.methods.traits import METHODS
+from salip_exp.networks._hub import located
 from salip_exp.networks.device import pick_device
 from salip_exp.networks.registry import Entry, entry_of
 from salip_exp.networks.weights import location, sha256_of
-from salip_exp.runs.records import recipe
 
 _BEFORE = {"configured_first": False, "choose": Choice.highest}
 """Keys of a search that 0.1.0 did not have, as it searched without them."""
@@ -69,8 +70,8 @@ def cell_key(config: Config, data_sha256: str) -> str:
 
 
 def weights_of(config: Config) -> dict[str, str]:
-    """SHA-256 that the weights of each network in use are held to."""
-    return {entry.network: entry.sha256 for entry in _entries(config)}
+    """SHA-256 of the weights of each network in use; those of a hub are fetched for it where that is allowed."""
+    return {each.network: located(each, config.download).sha256 for each in _entries(config)}
 
 
 def absent_weights(config: Config) -> str | None:
@@ -78,8 +79,17 @@ def absent_weights(config: Config) -> str | None:
 
     A file of the user's that is not there is a mistake, and found when the cell is run.
     """
-    missing = (each.option for each in _entries(config) if not each.users and not location(each).is_file())
-    return next(missing, None)
+    return next((each.option for each in _entries(config) if not each.users and not _there(each)), None)
+
+
+def _there(entry: Entry) -> bool:
+    if not entry.folder:
+        return location(entry).is_file()
+    try:
+        located(entry, download=False)
+    except SalipError:
+        return False
+    return True
 
 
 def _entries(config: Config) -> list[Entry]:
@@ -87,14 +97,16 @@ def _entries(config: Config) -> list[Entry]:
 
 
 _LATER: dict[str, object] = {
+    "absent": False,
     "at": ScoreAt.working,
-    "doubt": Doubt.stability,
+    "doubt": Doubt.confidence,
     "files.channel": None,
     "files.dicom_seg": False,
     "files.labels": None,
     "files.layout": None,
     "files.series": None,
     "files.table": None,
+    "poor_below": 0.8,
     "resize.masks": MaskOrder.threshold_first,
     "volume.display": Display.neurological,
     "volume.mask_affine": MaskAffine.check,
@@ -179,12 +191,13 @@ def overrides_of(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> li
     real = config.data is Data.real
     root = getattr(config.experiment.roots, cell.dataset) if real else None
     first = [f"dataset={source.real if real else source.phantoms}", *([f"dataset.root={root}"] if root else [])]
+    own = [*cell.overrides, *([] if cell.text is None else [f"vdt.file={_file(cell, config)}"])]
     if real:
-        return [*first, *_drawn(cell, config, typed_by_user), *_merged(typed_by_user, cell.overrides)]
+        return [*first, *_drawn(cell, config, typed_by_user), *_merged(typed_by_user, own)]
     # Phantoms promise that nothing is fetched, and minutes: networks that are there already may be used on them.
     trains = METHODS[method_of(cell.overrides)].trained and all(key_of(each) != "unet" for each in typed_by_user)
     quick = ["unet=quick"] if trains else []
-    return [*first, *_merged(typed_by_user, cell.overrides), *quick, "download=false"]
+    return [*first, *_merged(typed_by_user, own), *quick, "download=false"]
 
 
 def _drawn(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> list[str]:
@@ -194,6 +207,27 @@ def _drawn(cell: Cell, config: Config, typed_by_user: Sequence[str]) -> list[str
     if wanted is None or chosen or METHODS[method_of(cell.overrides)].trained:
         return []
     return [f"dataset.sample={wanted}"]
+
+
+def _file(cell: Cell, config: Config) -> str | None:
+    """The file of sentences that a cell takes."""
+    texts = config.experiment.texts
+    if cell.text == "described":
+        found: str | None = getattr(texts, cell.dataset)
+        return found
+    return None if texts.authors is None else str(Path(texts.authors) / f"{sources()[cell.dataset].text}.json")
+
+
+def absent_text(cell: Cell, config: Config) -> str | None:
+    """Why the sentences of a cell cannot be there: one sentence, or None if they may be."""
+    if cell.text is None or _file(cell, config) is not None:
+        return None
+    if cell.text == "authors":
+        return "no sentences of the authors': give experiment.texts.authors=DIR, the folder clip_prompts of their code"
+    return (
+        f"no sentences by a language model: give experiment.texts.{cell.dataset}=FILE, which task=describe writes "
+        f'(organ="{sources()[cell.dataset].roi}")'
+    )
 
 
 def composed(overrides: Sequence[str], config: Config) -> Config:

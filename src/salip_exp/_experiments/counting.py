@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from salip_exp._experiments.cells import Finished
+from salip_exp._runs.folder import read_json
 from salip_exp._settings.folders import File
 from salip_exp.cascade.embedding import crop_plan
 from salip_exp.cascade.everything import sampling_of
 from salip_exp.config import SamConfig
 from salip_exp.methods.traits import METHODS
-from salip_exp.runs.folder import read_json
 
 COUNTED = ("encoder_calls", "decoded_points", "clip_images")
 _NAIVE = (
@@ -32,7 +32,7 @@ def naive(cell: Finished) -> dict[str, int]:
     """What the cell takes alone, with cache=off.
 
     A case that has a pool went through segment-everything mode: every crop box is encoded once, and every point of its
-    grid decoded. A method without a pool encodes the image once. CLIP sees each candidate that is left.
+    grid decoded. A method without a pool encodes the image once. CLIP sees each candidate that is left, or the image.
     """
     config = cell.config
     if not METHODS[config.method].sam:
@@ -40,7 +40,8 @@ def naive(cell: Finished) -> dict[str, int]:
     done = [record for record in cell.records if not record.failed]
     pools = [record for record in done if record.n_pool is not None]
     crops, points = grid_size(config.sam)
-    views = sum(record.n_kept or 0 for record in pools) if METHODS[config.method].clip else 0
+    views = sum(record.n_kept or 0 for record in pools) + len(done) - len(pools)
+    views = views if METHODS[config.method].clip else 0
     encodings = len(pools) * crops + len(done) - len(pools)
     return dict(zip(COUNTED, (encodings, len(pools) * points, views), strict=True))
 

@@ -8,16 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from salip_exp._experiments import cost
+from salip_exp._experiments.cell_runs import Unfinished
 from salip_exp._experiments.cells import Finished
 from salip_exp._experiments.ladder import lost
 from salip_exp._experiments.results import Entry, Result
 from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import OTHER_TEXT, Score, sources
+from salip_exp._runs.folder import read_json
+from salip_exp._runs.summary import EMBEDDED_NOTE, notes_on_images
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
 from salip_exp.data._left_out import told_of
-from salip_exp.runs.folder import read_json
-from salip_exp.runs.summary import EMBEDDED_NOTE
 
 VERSION = 1
 
@@ -31,14 +33,21 @@ LABELS = (EMBEDDED_NOTE, "tuned on test", OTHER_TEXT)
 def notes(cells: Iterable[Finished], config: Config) -> list[str]:
     """What has to be said of all tables: what the images are, which weights are no real ones, what was tuned on, whose
     sentences they are, what the runs leave out."""
-    said = [PHANTOMS] if config.data is Data.phantoms else []
+    cells = list(cells)
+    said = [PHANTOMS] if cells and config.data is Data.phantoms else []
+    said += notes_on_images(config)
     for cell in cells:
-        summary = read_json(cell.folder / File.summary) or {}
-        said += [note for note in summary.get("notes", ()) if note.startswith(LABELS)]
+        said += labels_of(cell.folder)
         said += _fewer(cell, config)
         manifest = read_json(cell.folder / File.manifest) or {"data": {}}
         said += [f"{cell.cell.dataset}: {each}" for each in told_of(manifest["data"].get("left_out", ()))]
     return list(dict.fromkeys(said))
+
+
+def labels_of(folder: Path) -> list[str]:
+    """What has to be said wherever the numbers of a run are shown."""
+    summary = read_json(folder / File.summary) or {}
+    return [note for note in summary.get("notes", ()) if note.startswith(LABELS)]
 
 
 def _fewer(cell: Finished, config: Config) -> list[str]:
@@ -64,6 +73,8 @@ def table_notes(result: Result, config: Config) -> list[str]:
             f"clearly: the mean paired difference lies above 0, with p below {SURE} (not corrected); cases of one "
             "subject are one pair."
         )
+    if result.table.cost:
+        said.append(cost.told([each.cost for _, row in result.rows for each in row.values() if each.cost is not None]))
     return [*said, *result.table.footnotes]
 
 
@@ -86,6 +97,8 @@ def _table_json(result: Result, reading: str, config: Config) -> dict[str, Any]:
             for row, entries in result.rows
         ],
         "reading": reading,
+        "differing": [asdict(each) for each in result.differing],
+        "rankings": [asdict(each) for each in result.rankings],
         "losses": [asdict(each) for each in lost(result, config)],
     }
 
@@ -105,10 +118,19 @@ def _cell_json(key: str, entry: Entry, config: Config) -> dict[str, Any]:
         "comparison": None if entry.comparison is None else asdict(entry.comparison),
         "state": entry.state,
         "why": entry.why,
+        "cost": None if entry.cost is None else asdict(entry.cost),
     }
 
 
-def run_of(entry: Entry, config: Config) -> str | None:
+def cell_json(found: Finished | Unfinished, config: Config) -> dict[str, Any]:
+    """A cell of the pool of failures as `study.json` holds it."""
+    named = {"dataset": found.cell.dataset, "column": found.cell.column, "run": run_of(found, config)}
+    if isinstance(found, Unfinished):
+        return named | {"state": found.state, "why": found.why}
+    return named | {"state": "finished", "why": ""}
+
+
+def run_of(entry: Entry | Finished | Unfinished, config: Config) -> str | None:
     """The run folder of a cell, relative to `outputs`."""
     return None if entry.folder is None else Path(os.path.relpath(entry.folder, config.outputs)).as_posix()
 
@@ -122,7 +144,9 @@ def environment(cells: Iterable[Finished]) -> dict[str, Any]:
         for name, seen in found.items():
             value = manifest.get(name)
             seen += [value] if value is not None and value not in seen else []
-        weights |= {f"{net}={of['name']}": of["sha256"] for net, of in manifest.get("weights", {}).items()}
+        weights |= {
+            f"{net}={of.get('label', of['name'])}": of["sha256"] for net, of in manifest.get("weights", {}).items()
+        }
     return {**found, "weights": weights}
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from salip_exp._experiments.cell_runs import Unfinished
 from salip_exp._experiments.cells import Finished
+from salip_exp._experiments.cost import Cost, cost_of
+from salip_exp._experiments.differing import Differing, differing
+from salip_exp._experiments.ranking import Ranking, ranking
 from salip_exp._paper import SALIP, Row, Score, Table
+from salip_exp._runs.folder import read_json
+from salip_exp._runs.records import CaseRecord, subjects_of
 from salip_exp._settings.folders import File
 from salip_exp.config import Config
 from salip_exp.evaluation.statistics import Comparison, compare, holm
-from salip_exp.runs.folder import read_json
-from salip_exp.runs.records import CaseRecord, subjects_of
 
 Outcomes = Mapping[tuple[str, str], Finished | Unfinished]
 """Results of cells by data set and column."""
@@ -37,6 +40,7 @@ class Entry:
         comparison: with the table's `against` column, on common cases.
         p: of that comparison, corrected over the table.
         folder: of the run.
+        cost: of a case, in a table that tells it.
     """
 
     paper: Score
@@ -52,6 +56,7 @@ class Entry:
     comparison: Comparison | None = None
     p: float | None = None
     folder: Path | None = None
+    cost: Cost | None = None
 
     @property
     def mean(self) -> float | None:
@@ -65,10 +70,14 @@ Rows = Sequence[tuple[Row, Mapping[str, Entry]]]
 
 @dataclass(frozen=True)
 class Result:
-    """A table with its entries, row by row and in each by column."""
+    """A table with its entries, row by row and in each by column, in what its columns differ, and how they rank
+    candidates, if it tells.
+    """
 
     table: Table
     rows: Rows
+    differing: Sequence[Differing] = ()
+    rankings: Sequence[Ranking] = ()
 
 
 def result_of(table: Table, outcomes: Outcomes, config: Config) -> Result:
@@ -82,10 +91,26 @@ def result_of(table: Table, outcomes: Outcomes, config: Config) -> Result:
     for row in table.rows:
         cells = {key: outcomes.get((row.dataset, key)) for key in table.columns}
         entries = _unmixed({key: _entry(row, key, cell) for key, cell in cells.items()}, cells)
+        if table.cost:
+            costs = {key: cost_of(cell) for key, cell in cells.items() if isinstance(cell, Finished)}
+            entries = {key: replace(entry, cost=costs.get(key)) for key, entry in entries.items()}
         if table.against is None:
             entries = entries | {SALIP: _entry(row, SALIP, outcomes.get((row.dataset, SALIP)))}
         rows.append((row, entries))
-    return Result(table, _shown(corrected(rows, table.against or SALIP, config), table))
+    shown = _shown(corrected(rows, table.against or SALIP, config), table)
+    rankings = list(_rankings(table, outcomes, config)) if table.rankings else ()
+    return Result(table, shown, differing(table, outcomes), rankings)
+
+
+def _rankings(table: Table, outcomes: Outcomes, config: Config) -> Iterator[Ranking]:
+    """Of every column in every row that has a result, beside `against`."""
+    for row in table.rows:
+        ours = outcomes.get((row.dataset, str(table.against)))
+        for key, column in table.columns.items():
+            other = outcomes.get((row.dataset, key))
+            if key != table.against and isinstance(ours, Finished) and isinstance(other, Finished):
+                titles = table.columns[str(table.against)].title, column.title
+                yield ranking(row.label, titles, ours, other, config)
 
 
 def comparison(ours: Entry, other: Entry, config: Config) -> Comparison | None:

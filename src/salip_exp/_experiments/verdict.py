@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from salip_exp._experiments import ranking
 from salip_exp._experiments.ladder import lost, told
 from salip_exp._experiments.results import Entry, Result, comparison
 from salip_exp._wording import many
@@ -44,6 +45,7 @@ def reading(result: Result, config: Config) -> str:
         sentences += _ordering(result, config)
     if result.table.control is not None:
         sentences += _control(result, result.table.control)
+    sentences += [ranking.told(each) for each in result.rankings]
     sentences += [told(each) for each in lost(result, config)]
     return " ".join(sentences)
 

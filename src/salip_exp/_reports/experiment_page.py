@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._reports.page import STRIP, address, data_uri, write_html
+from salip_exp._runs.folder import StudyFolder, read_study
 from salip_exp._settings.folders import File
-from salip_exp.runs.folder import StudyFolder, read_study
 
 
 def write_experiment(folder: Path, outputs: Path) -> None:
@@ -47,7 +47,8 @@ def parts_of(study: StudyFolder, outputs: Path) -> tuple[list[Path], list[str]]:
 
 
 def _cells(study: StudyFolder) -> list[Mapping[str, Any]]:
-    return [cell for table in study.content["tables"] for row in table["rows"] for cell in row["cells"]]
+    of_tables = [cell for table in study.content["tables"] for row in table["rows"] for cell in row["cells"]]
+    return [*of_tables, *study.content.get("failures", {}).get("cells", ())]
 
 
 def _figure(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
-from salip_exp import _wording as wording
 from salip_exp._reports.page import address, thumbnails, write_html
+from salip_exp._runs.folder import RunFolder, StudyFolder, is_whole_summary
+from salip_exp._runs.records import CaseRecord, subjects_of
+from salip_exp._settings import names
 from salip_exp._settings.folders import File
+from salip_exp._wording import is_between
 from salip_exp.evaluation.statistics import SHARE, compare
-from salip_exp.runs.folder import RunFolder, StudyFolder, is_whole_summary
-from salip_exp.runs.records import CaseRecord, subjects_of
 
 PICTURES = 3  # of each run on the index
 
@@ -41,6 +43,8 @@ class Row:
         summary: of a finished run, else empty.
         dataset: empty where neither summary nor cases tell it.
         method: the same.
+        words: what it is called by (`_settings.names`); None where it does not tell.
+        failed: cases without a prediction.
         thumbnails: its first overlays, small.
         scores: of its cases.
     """
@@ -56,6 +60,8 @@ class Row:
     method: str
     thumbnails: Sequence[Mapping[str, Any]]
     scores: Scores
+    words: Sequence[str] | None = None
+    failed: int = 0
 
 
 def row_of(run: RunFolder) -> Row:
@@ -74,6 +80,8 @@ def row_of(run: RunFolder) -> Row:
         method=told.get("method", ""),
         thumbnails=thumbnails(run.folder, run.pictures, PICTURES),
         scores=_scores_of(run.records),
+        words=names.words(run.folder),
+        failed=sum(each.failed for each in run.records),
     )
 
 
@@ -83,12 +91,13 @@ def row_from(content: Mapping[str, Any]) -> Row | None:
         row = Row(**content)
         whole = not row.summary or (isinstance(row.summary, dict) and is_whole_summary(row.summary))
         plain = all(isinstance(each, str) for each in (row.label, row.why, row.dataset, row.method, row.started or ""))
-        counts = all(isinstance(each, int) for each in (row.unreadable, row.cases, row.n_used or 0))
+        counts = all(isinstance(each, int) for each in (row.unreadable, row.cases, row.n_used or 0, row.failed))
+        told = all(isinstance(each, str) for each in row.words or ())
         drawn = all(str(each["uri"]).startswith("data:image/jpeg;") and each["rule"] for each in row.thumbnails)
         scored = all(isinstance(name, str) and isinstance(subject, str) for name, subject, _ in row.scores)
     except (TypeError, ValueError, KeyError):
         return None
-    return row if whole and plain and counts and drawn and scored else None
+    return row if whole and plain and counts and told and drawn and scored else None
 
 
 def _scores_of(records: Sequence[CaseRecord]) -> Scores:
@@ -101,24 +110,24 @@ class Compared:
     """Comparisons by the scores that they are of, so that none is worked out twice.
 
     Attributes:
-        used: those asked for, by digest: common cases, pairs, difference, low, high; the rest is forgotten with this.
+        used: those asked for, by digest: common cases, pairs, difference, low, high, p; others are forgotten with this.
     """
 
     def __init__(self, known: Mapping[str, Any]) -> None:
         self._known = known
         self.used: dict[str, Any] = {}
 
-    def of(self, a: Scores, b: Scores) -> tuple[int, int, float | None, float | None, float | None]:
+    def of(self, a: Scores, b: Scores) -> tuple[int, int, float | None, float | None, float | None, float | None]:
         """B less A over their common cases; equal scores have no interval; see `Comparison`."""
         texts = [json.dumps(each) for each in (a, b)]
         digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
         found = self._known.get(digest)
-        if not (isinstance(found, list) and len(found) == 5):
+        if not (isinstance(found, list) and len(found) == 6):
             ours, other = ({name: dsc for name, _, dsc in each} for each in (b, a))
             subjects = {name: subject for name, subject, _ in a}
             bounds = None if texts[0] == texts[1] else SHARE
             new = compare(ours, other, subjects if all(subjects.values()) else None, bounds=bounds)
-            found = [new.n, new.pairs, new.difference, new.low, new.high]
+            found = [new.n, new.pairs, new.difference, new.low, new.high, new.p]
         self.used[digest] = found
         return tuple(found)
 
@@ -132,7 +141,7 @@ def paired_differences(runs: Sequence[tuple[str, Row]], known: Compared) -> list
 
     Returns:
         Ready for JSON: `a` and `b` by name; `n` common cases; `subjects` where some hold several, or None;
-        `difference`, `low`, `high`. Pairs without a common case are left out.
+        `difference`, `low`, `high`; `p` of the paired test. Pairs without a common case are left out.
     """
     datasets: dict[str, list[tuple[str, Scores]]] = {}
     for name, row in runs:
@@ -144,8 +153,8 @@ def paired_differences(runs: Sequence[tuple[str, Row]], known: Compared) -> list
 
 
 def _difference(a: str, b: str, found: tuple[Any, ...]) -> dict[str, Any]:
-    n, pairs, difference, low, high = found
-    shown = {"n": n, "difference": difference, "low": low, "high": high}
+    n, pairs, difference, low, high, p = found
+    shown = {"n": n, "difference": difference, "low": low, "high": high, "p": p}
     return {"a": a, "b": b, "subjects": pairs if pairs < n else None, **shown}
 
 
@@ -164,28 +173,52 @@ def write_index(
         EnvironmentFault: the folder cannot be written.
     """
     latest = sorted(runs.items(), key=lambda item: item[1].started or "", reverse=True)
-    rows = [_row(folder, row, outputs) for folder, row in latest]
+    shared = _shared(runs.values())
+    notes = [{*row.summary["notes"]} for row in runs.values() if row.summary]
+    common = set.intersection(*notes) if len(notes) > 1 else set()
+    rows = [_row(folder, row, outputs, shared[row.dataset], common) for folder, row in latest]
+    alike = Counter(row["title"] for row in rows)
+    for row in rows:
+        row["title"] += f" · {row['name']}" * (alike[row["title"]] > 1)
+    cells = [row for row in rows if row["name"].startswith(f"{File.experiment_cells}/")]
     listed = [_study(each, outputs) for each in studies]
-    write_html(outputs / File.all_runs, "index.html.j2", rows=rows, studies=listed)
+    own = [row for row in rows if row not in cells]
+    counts = Counter(row["run"].label for row in own)
+    told = {"rows": own, "cells": cells, "counts": counts, "studies": listed, "notes": sorted(common)}
+    write_html(outputs / File.all_runs, "index.html.j2", **told)
     choices = [{key: row[key] for key in ("name", "title", "folder")} for row in rows]
     paired = paired_differences([(row["name"], row["run"]) for row in rows], known or Compared({}))
     write_html(outputs / File.comparison, "compare.html.j2", runs=choices, paired=paired, latest=LATEST)
 
 
-def _row(folder: Path, run: Row, outputs: Path) -> dict[str, Any]:
+def _shared(runs: Iterable[Row]) -> dict[str, set[str]]:
+    """The words that tell no run of a data set from its neighbours, by data set."""
+    words: dict[str, list[Sequence[str] | None]] = {}
+    for row in runs:
+        words.setdefault(row.dataset, []).append(row.words)
+    return {dataset: names.apart(each) for dataset, each in words.items()}
+
+
+def _row(folder: Path, run: Row, outputs: Path, shared: set[str], common: set[str]) -> dict[str, Any]:
+    name = os.path.relpath(folder, outputs)
+    words = None if run.words is None else [each for each in run.words if each not in shared]
+    date = names.dated(run.started)
+    whole = names.called(run.words, name)
+    groups = {each: part["dsc"] for each, part in run.summary.get("groups", {}).items()}
+    means = [(dsc["mean"], each) for each, dsc in groups.items() if dsc["mean"] is not None]
     return {
         "run": run,
-        "name": os.path.relpath(folder, outputs),
+        "name": name,
+        "called": names.called(words, name),
+        "shared": [each for each in run.words or () if each in shared],
+        "notes": [each for each in run.summary.get("notes", ()) if each not in common and not is_between(each)],
+        "date": date,
         "folder": address(folder, outputs),
         "link": address(folder / File.report, outputs),
-        "title": _title(run),
-        "weights": wording.weights(run.summary) if run.summary else "",
+        "title": " · ".join(filter(None, (whole, run.dataset, date, run.label if run.label != "finished" else ""))),
+        "groups": groups,
+        "worst": min(means) if len(groups) > 1 and means else None,
     }
-
-
-def _title(run: Row) -> str:
-    told = wording.title(run.summary) if run.summary else ""
-    return told if run.label == "finished" else f"{told} {run.label}".strip()
 
 
 def _study(study: StudyFolder, outputs: Path) -> dict[str, Any]:

@@ -15,17 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from salip_exp._console import Report, progress, shown, wide_console
+from salip_exp._reports import _risk as risk
 from salip_exp._reports import run_tables
+from salip_exp._reports.headline import verdict
 from salip_exp._reports.overlays import Undrawn, remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
+from salip_exp._runs._volumes import read_volumes
+from salip_exp._runs.folder import read_json, read_undrawn, write_json
+from salip_exp._runs.listener import Listener, Run
+from salip_exp._settings import names
 from salip_exp._settings.folders import File
 from salip_exp._wording import work
 from salip_exp.data._left_out import LeftOut, told_of
 from salip_exp.evaluation.statistics import RunningMean
-from salip_exp.runs._volumes import read_volumes
-from salip_exp.runs.folder import read_json, read_undrawn, write_json
-from salip_exp.runs.listener import Listener, Run
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +49,19 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     for table in _tables(folder, summary):
         console.print(table)
     manifest = read_json(folder / File.manifest) or {}
+    if summary:
+        console.print(Text(verdict(summary), style="bold"))
     about = [] if summary.get("doubt") else ["mIoU: mean over cases of the foreground IoU"]
-    for note in (*about, *summary["notes"], *left_out_of(folder)):
+    about += [said for said in [run_tables.flagged(summary["overall"])] if said]
+    for note in (*about, *risk.said(summary), *summary["notes"], *left_out_of(folder)):
         console.print(Text(f"  {note}", style="dim"))
     for name, reason in read_undrawn(folder).items():
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
+    for said in manifest.get("masks_absent", ()):  # runs before 0.2.0 do not tell
+        console.print(Text(f"  {said}", style="yellow"))
+    console.print(
+        Text(f"run         {names.called(names.words(folder), folder.name)}, {names.dated(manifest.get('started'))}")
+    )
     console.print(Text(f"computed    {work(manifest)}"))
     console.print(Text(f"run folder  {shown(folder)}"))
     if any((folder / File.masks).iterdir() if (folder / File.masks).exists() else ()):

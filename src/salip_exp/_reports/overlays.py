@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,18 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from salip_exp._files import atomic_write, png
+from salip_exp._runs.records import CaseRecord, doubt_of, scored_case, scored_mask
 from salip_exp._settings.folders import File
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import Doubt
 from salip_exp.data.case import Case, CaseMemory, CaseRef
 from salip_exp.errors import CaseError
-from salip_exp.runs.records import CaseRecord, doubt_of, scored_case, scored_mask
 
 Color = tuple[int, int, int]
 
 TARGET, PREDICTION, BOX = (0, 200, 140), (255, 140, 0), (240, 240, 240)
 PAPER, INK, FAINT = (24, 24, 27), (235, 235, 235), (165, 165, 172)
-LINE, DASH, TEXT = 2, 8, 13
+DASH, TEXT = 8, 13
+GAP = 5  # pixels of a dash of the prediction's outline above the target's
 # Okabe and Ito (2008), in an order that keeps neighbours apart.
 CANDIDATES: tuple[Color, ...] = (
     (86, 180, 233),
@@ -50,17 +52,23 @@ def fitted(mask: NDArray[np.bool_], pixels: NDArray[np.uint8]) -> NDArray[np.uin
     return np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def outline(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: Color, width: int = LINE) -> None:
-    """Draw the edges of a mask, those of its holes too, into the pixels."""
+def outline(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: Color, gap: int = 0) -> None:
+    """Draw the edges of a mask, those of its holes too, one pixel wide, into the pixels.
+
+    Args:
+        gap: leave as many pixels out after as many drawn, so that a line below stays in sight; 0: leave out none.
+    """
     contours, _ = cv2.findContours(fitted(mask, pixels), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(pixels, contours, -1, color, width)
+    for points in (each[:, 0] for each in contours):
+        drawn = points[np.arange(len(points)) // gap % 2 == 0] if gap else points
+        pixels[drawn[:, 1], drawn[:, 0]] = color
 
 
 def veil(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: Color) -> None:
     """Lay a colour over a mask, with its edge in the full colour, into the pixels."""
     inside = fitted(mask, pixels).view(bool)
     pixels[inside] = np.round((1 - VEIL) * pixels[inside] + VEIL * np.array(color)).astype(np.uint8)
-    outline(pixels, mask, color, 1)
+    outline(pixels, mask, color)
 
 
 def candidates(pixels: NDArray[np.uint8], pool: Pool) -> None:
@@ -99,7 +107,7 @@ def words(pen: ImageDraw.ImageDraw, x: float, y: float, parts: Sequence[tuple[st
         x += pen.textlength(plain, font)
 
 
-Entry = dict[str, str | float | None]
+Entry = dict[str, Any]
 Choice = tuple[str, CaseRecord]
 """A case, and the rule that took it."""
 Undrawn = dict[str, str]
@@ -107,6 +115,8 @@ Undrawn = dict[str, str]
 
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
 CAPTION = 42
+LAYERED = 300  # pictures whose outlines are kept apart from the image, so that a page can show and hide them
+_CLOSE = 0.6  # pixels that an outline may lie beside the mask's edge
 REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
 
@@ -125,7 +135,8 @@ def write_figures(
         undrawn: gets the cases that can no longer be read, or are not what was scored, each with the reason.
 
     Returns:
-        One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`.
+        One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`; of the first,
+        too, what is laid over which `image` (`layers_of`).
     """
     chosen = choose(records, rules, seed, doubt)
     entries: dict[str, Entry] = {}
@@ -138,7 +149,26 @@ def write_figures(
             continue
         atomic_write(folder / file, png(np.asarray(draw(case, mask, record))))
         entries[rule] = {"file": file, "rule": rule, **identity(record)}
+        if len(entries) <= LAYERED:
+            image = f"{File.figures}/image_{record.name}.png"
+            atomic_write(folder / image, png(case.image))
+            entries[rule] |= {"image": image, **layers_of(case, mask, record)}
     return [entries[rule] for rule, _ in chosen if rule in entries]
+
+
+def layers_of(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Entry:
+    """The `size` of an image (width, height), `outlines` and `boxes` to lay over it, in its pixels."""
+    masks = {"target": case.mask, "prediction": prediction}
+    outlines = {name: path(mask) for name, mask in masks.items() if mask is not None}
+    boxes = [[round(float(each), 1) for each in box] for box in record.boxes]
+    return {"size": [*prediction.shape[::-1]], "outlines": outlines, "boxes": boxes}
+
+
+def path(mask: NDArray[np.bool_]) -> str:
+    """The edges of a mask, those of its holes too, as the `d` of an SVG path, in pixels."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts = [cv2.approxPolyDP(each, _CLOSE, closed=True)[:, 0] + 0.5 for each in contours]
+    return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in part) + "Z" for part in parts)
 
 
 def identity(record: CaseRecord) -> Entry:
@@ -219,7 +249,7 @@ def draw(case: Case, prediction: NDArray[np.bool_], record: CaseRecord) -> Image
     pixels = resized(case.image, width, height)
     if case.mask is not None:
         outline(pixels, case.mask, TARGET)
-    outline(pixels, prediction, PREDICTION)
+    outline(pixels, prediction, PREDICTION, GAP if case.mask is not None else 0)
     canvas = Image.new("RGB", (max(width, 240), height + CAPTION), PAPER)
     canvas.paste(Image.fromarray(pixels), (0, 0))
     pen = ImageDraw.Draw(canvas)

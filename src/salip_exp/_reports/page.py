@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
+from numpy.typing import NDArray
 from PIL import Image
 
 from salip_exp import _wording as wording
-from salip_exp._files import PICTURE, atomic_write, open_file
+from salip_exp._files import PICTURE, atomic_write, open_file, png
 
 OVERLAY, STRIP, THUMBNAIL = 480, 1600, 96  # long sides in pixels
 
@@ -52,7 +54,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        name: getattr(wording, name) for name in ("number", "interval", "spread", "mean", "heading", "tally", "counted")
+        name: getattr(wording, name)
+        for name in ("number", "interval", "spread", "mean", "heading", "tally", "counted", "around")
     }
     environment.filters |= {"json": safe_json, "pretty": partial(json.dumps, indent=1, ensure_ascii=False)}
     return environment
@@ -77,17 +80,35 @@ def embedded(folder: Path, pictures: Pictures) -> dict[str, list[dict[str, Any]]
     """The strips and the overlays of a run, each with `uri`, `width` and `height`.
 
     Returns:
-        `strips` and `figures`: entries numbered through by `number`; pictures that cannot be read are left out, and
-        those beyond the budget.
+        `strips` and `figures`: entries numbered through by `number`; pictures that cannot be read are left out. Those
+        beyond the budget stay beside the page, and `uri` is their address. Strips that are shown on demand alone
+        (`is_extra`) come last.
     """
     left, number = BUDGET, 0
     shown: dict[str, list[dict[str, Any]]] = {"strips": [], "figures": []}
-    for kind, entry in [(name, entry) for name in shown for entry in pictures[name]]:
-        found = data_uri(folder / str(entry["file"]), STRIP if kind == "strips" else OVERLAY) if left > 0 else None
-        if found is not None and len(found["uri"]) <= left:
+    extra = [("strips", each) for each in pictures["strips"] if is_extra(each)]
+    first = [(kind, each) for kind in shown for each in pictures[kind] if (kind, each) not in extra]
+    for kind, entry in [*first, *extra]:
+        place = folder / str(entry.get("image") or entry["file"])
+        side = STRIP if kind == "strips" else OVERLAY
+        found = data_uri(place, side) if left > 0 else _beside(place, folder, side)
+        if found is not None and len(found["uri"]) > left:
+            found = _beside(place, folder, side)
+        if found is not None:
             shown[kind].append({**entry, **found, "number": number})
-            left, number = left - len(found["uri"]), number + 1
+            inside = found["uri"].startswith("data:")
+            left, number = left - len(found["uri"]) * inside, number + 1
     return shown
+
+
+def _beside(place: Path, folder: Path, side: int) -> dict[str, Any] | None:
+    """A picture that stays where it is, beside the page; None where there is none."""
+    return {"uri": address(place, folder), "width": side, "height": side // 4} if place.exists() else None
+
+
+def is_extra(strip: Mapping[str, Any]) -> bool:
+    """Whether a strip is of a case that an overlay's rule took, such as `worst_02`, and so belongs to that."""
+    return "_" in str(strip["rule"])
 
 
 def pictures_by_case(pictures: Pictures) -> dict[str, list[str]]:
@@ -103,6 +124,11 @@ def thumbnails(folder: Path, pictures: Pictures, most: int) -> list[dict[str, An
     """The first overlays of a run, small."""
     found = [(entry, data_uri(folder / str(entry["file"]), THUMBNAIL)) for entry in pictures["figures"][:most]]
     return [{**entry, **picture} for entry, picture in found if picture is not None]
+
+
+def png_uri(pixels: NDArray[np.uint8]) -> str:
+    """Pixels (H, W, 3) as the data URI of a PNG."""
+    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def data_uri(path: Path, side: int) -> dict[str, Any] | None:

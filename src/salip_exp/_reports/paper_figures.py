@@ -21,6 +21,7 @@ from salip_exp._paper import columns, figure
 from salip_exp._reports.overlays import PREDICTION, TARGET, Color, candidates, resized, veil
 from salip_exp._reports.sheet import Panel, Row, Sheet, rendered
 from salip_exp._reports.strips import as_seen
+from salip_exp._runs.records import CaseRecord, scored_case, scored_mask
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, candidate_ious
 from salip_exp.cascade.views import views
@@ -29,7 +30,6 @@ from salip_exp.data._regions import regions
 from salip_exp.data.case import Case
 from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Prediction
-from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 RULES = {
     "fig3": "per data set, the case whose DSC by SaLIP is nearest to the median of the data set",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from salip_exp._experiments.differing import apart
 from salip_exp._experiments.outcome import run_of, table_notes
 from salip_exp._experiments.results import Entry, Result
 from salip_exp._files import atomic_write
@@ -26,6 +27,9 @@ HEADER = (
     *("table", "row", "roi", "dataset", "column", "paper_dsc", "paper_miou", "state", "n", "of", "dsc", "low", "high"),
     *("miou", "difference", "difference_low", "difference_high", "p_holm", "why", "run", "score_at"),
 )
+
+COST = {"seconds_per_image": "seconds", "memory_mib": "memory_mib", "gpu_mib": "gpu_mib"}
+"""Columns of tables that tell what a case takes, and what of a `Cost` each is."""
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",
@@ -59,9 +63,16 @@ class _Grid:
 
     @property
     def heads(self) -> list[tuple[str, bool]]:
-        """What stands above every column of text after the first two, and whether it is the paper's."""
+        """What stands above every column of text after the first two, and whether it is the paper's.
+
+        The title stands above both columns of a pair, in a line of its own.
+        """
         pairs = zip(self.titles, self.quoted, strict=True)
-        return [head for title, quoted in pairs for head in ([("paper", True)] if quoted else []) + [(title, False)]]
+        both = [
+            [(f"{title}\npaper", True), (f"{title}\nours", False)] if quoted else [(title, False)]
+            for title, quoted in pairs
+        ]
+        return [head for pair in both for head in pair]
 
 
 def grid(result: Result) -> _Grid:
@@ -87,6 +98,10 @@ def _block(
     if result.table.iou:
         yield line("", "mIoU", lambda e: (_paper(e.paper[1]), _mean(e.iou)))
     yield line("", "n", lambda e: ("", "" if e.dsc is None else _n(e)))
+    if result.table.cost:
+        yield line("", "s per image", lambda e: ("", _cost(e, "seconds", ".3g")))
+        yield line("", "MiB of memory", lambda e: ("", _cost(e, "memory_mib", ".0f")))
+        yield line("", "MiB of GPU", lambda e: ("", _cost(e, "gpu_mib", ".0f")))
     if any(each.p is not None for each in columns):
         yield line("", "p", lambda e: ("", p_value(e.p)))
 
@@ -111,6 +126,11 @@ def _letter(position: int) -> str:
 
 def _mean(estimate: Mapping[str, Any] | None) -> str:
     return "" if estimate is None else f"{estimate['mean']:.3f}"
+
+
+def _cost(entry: Entry, name: str, digits: str) -> str:
+    value = getattr(entry.cost, name, None)
+    return MISSING if value is None else format(value, digits)
 
 
 def _n(entry: Entry) -> str:
@@ -140,9 +160,11 @@ def to_rich(result: Result) -> RichTable:
 
 
 def to_text(result: Result, notes: Sequence[str]) -> str:
-    """As on a terminal without colours, wide enough for every line; notes below."""
+    """As on a terminal without colours, wide enough for every line; above it what differs, below it notes."""
     stream = io.StringIO()
     console = Console(file=stream, width=400, color_system=None, highlight=False)
+    for line in apart(result.differing):
+        console.print(Text(line))
     console.print(to_rich(result))
     for note in (*grid(result).notes, *notes):
         console.print(Text(note))
@@ -150,19 +172,22 @@ def to_text(result: Result, notes: Sequence[str]) -> str:
 
 
 def to_markdown(result: Result, notes: Sequence[str]) -> str:
-    """GitHub's Markdown: title, table, notes."""
+    """GitHub's Markdown: title, what differs, table, notes."""
     told = grid(result)
     header = ["", "", *(head for head, _ in told.heads)]
-    lines = [f"### {_plain(result.table.title)}", "", _piped(header), "|" + "---|" * len(header)]
-    lines += [_piped(line) for block in told.blocks for line in block]
-    return "\n".join([*lines, "", *(f"- {_plain(note)}" for note in (*told.notes, *notes))]) + "\n"
+    differing = [f"- {plain(line)}" for line in apart(result.differing)]
+    differing += [""] if differing else []
+    lines = [f"### {plain(result.table.title)}", "", *differing, piped(header), "|" + "---|" * len(header)]
+    lines += [piped(line) for block in told.blocks for line in block]
+    return "\n".join([*lines, "", *(f"- {plain(note)}" for note in (*told.notes, *notes))]) + "\n"
 
 
-def _piped(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+def piped(cells: Sequence[str]) -> str:
+    """A row of a table of Markdown."""
+    return "| " + " | ".join(plain(cell) for cell in cells) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_|<>#])", r"\\\1", " ".join(text.split()))
 
@@ -183,7 +208,7 @@ def to_latex(result: Result, notes: Sequence[str]) -> str:
             "\n\\addlinespace\n".join(blocks),
             r"\bottomrule",
             r"\end{tabular}",
-            *(rf"\par\footnotesize {latex(note)}" for note in (*told.notes, *notes)),
+            *(rf"\par\footnotesize {latex(note)}" for note in (*told.notes, *apart(result.differing), *notes)),
             r"\end{table*}",
             "",
         ]
@@ -217,12 +242,12 @@ def to_csv(result: Result, rois: Mapping[str, str], run_of: Any, score_at: str) 
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow([*HEADER, *(COST if result.table.cost else ())])
     for row, entries in result.rows:
         for key, entry in entries.items():
-            writer.writerow(
-                [result.table.name, row.label, rois[row.dataset], row.dataset, key, *_fields(entry, run_of), score_at]
-            )
+            place = [result.table.name, row.label, rois[row.dataset], row.dataset, key]
+            cost = [getattr(entry.cost, name, None) for name in COST.values()] if result.table.cost else []
+            writer.writerow([*place, *_fields(entry, run_of), score_at, *cost])
     return stream.getvalue()
 
 

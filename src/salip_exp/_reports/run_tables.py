@@ -10,18 +10,27 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from salip_exp._console import table
 from salip_exp._settings.folders import File
 from salip_exp._wording import MISSING, counted, failed, heading, mean, number, tally, title
 from salip_exp.evaluation import scores
 from salip_exp.evaluation._volumes import FIGURES
 
 BELIEFS = {
+    "confidence": "confidence",
     "stability": "stability",
     "agreement": "agreement",
     "predicted_iou": "predicted IoU",
     "margin": "margin",
+    "pairwise": "pairwise Dice",
+    "sentences": "sentences",
+    "contrast": "contrast",
+    "shape": "shape",
+    "pair": "pair",
 }
 """Measures of confidence and their names for people."""
+SHOWN = ("confidence", "stability", "agreement", "predicted_iou", "margin")
+"""Those that tables show beside the one that cases are sorted by; `cases.csv` has all."""
 _VOLUMES = {
     "dsc": ("DSC", 3),
     "hd95": ("HD95 mm", 1),
@@ -64,7 +73,7 @@ def cells(part: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
 
 def _unscored(summary: Mapping[str, Any]) -> Table:
     """Means of confidence in place of scores."""
-    names = [name for name in BELIEFS if name in summary["overall"]]
+    names = [name for name in shown_with(summary["doubt"]) if name in summary["overall"]]
     heads = [f"{BELIEFS[name]} mean ± sd" for name in names]
     result = _table(title(summary), ("group", "n", *heads, "other than ok"))
 
@@ -74,6 +83,11 @@ def _unscored(summary: Mapping[str, Any]) -> Table:
         return [f"{n} of {part['cases']}" if n < part["cases"] else str(n), *means, tally(part["statuses"], "ok")]
 
     return _filled(result, summary, cells)
+
+
+def shown_with(doubt: str | None) -> list[str]:
+    """The measures of confidence that tables show, the one that cases are sorted by (None: they are not) the first."""
+    return list(dict.fromkeys([*([doubt] if doubt else []), *SHOWN]))
 
 
 def _believed(estimate: Mapping[str, Any] | None) -> str:
@@ -89,8 +103,7 @@ def most_doubtful(cases: pd.DataFrame, doubt: str) -> Table:
         cases: of a run, as `cases.parquet` has them.
         doubt: the measure that they are sorted by.
     """
-    names = [name for name in BELIEFS if cases[name].notna().any()]
-    order = sorted(names, key=lambda name: name != doubt)
+    order = [name for name in shown_with(doubt) if cases[name].notna().any()]
     said = f"most doubtful first, by {BELIEFS[doubt]} (score.doubt={doubt})"
     result = _table(said, ("case", "group", *(BELIEFS[name] for name in order), "status"))
     first = cases.sort_values(doubt, na_position="first", kind="stable").head(_FIRST)
@@ -99,6 +112,15 @@ def most_doubtful(cases: pd.DataFrame, doubt: str) -> Table:
         result.add_row(*map(Text, (row["case_id"], row["group"], *values, row["status"])))
     result.caption = _more(len(cases), File.case_table)
     return result
+
+
+def flagged(part: Mapping[str, Any]) -> str:
+    """How many cases are flagged, why, and how many were repaired; empty where none is, or where it is not known."""
+    stages = part.get("flagged") or {}
+    by = ", ".join(f"{stage} {n}" for stage, n in stages.items())
+    mended = sum((part.get("repaired") or {}).values())
+    said = [f"{sum(stages.values())} of {part['cases']} cases are flagged ({by}): see their page"] * bool(stages)
+    return "; ".join([*said, *[f"{mended} were repaired"] * bool(mended)])
 
 
 @dataclass(frozen=True)
@@ -148,12 +170,8 @@ def of_volumes(volumes: pd.DataFrame) -> Table | None:
 
 
 def _table(said: str, heads: Sequence[str]) -> Table:
-    """An empty table with a title; numbers stand right, words left."""
     words = ("group", "organ", "label", "k", "case", "volume", "status", "note", "other than ok")
-    result = Table(title=Text(said), title_justify="left", caption_justify="left")
-    for head in heads:
-        result.add_column(Text(head), justify="left" if head in words else "right")
-    return result
+    return table(said, *heads, numbers=[head for head in heads if head not in words])
 
 
 def _filled(result: Table, summary: Mapping[str, Any], cells: Any) -> Table:

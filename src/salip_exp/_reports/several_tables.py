@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from salip_exp._console import table
 from salip_exp._reports.run_tables import cells, headed
 from salip_exp._wording import over_seeds, title
 from salip_exp.evaluation.scores import shown
@@ -21,12 +22,9 @@ def spread_table(spreads: Mapping[str, Any], summary: Mapping[str, Any]) -> Tabl
         summary: of one of the runs, for what the terminal shows.
     """
     seeds = ", ".join(str(each) for each in spreads["seeds"])
-    result = Table(title=Text(f"{title(spreads)}; seeds {seeds}"), title_justify="left")
-    result.add_column("group")
-    result.add_column("seeds", justify="right")
     columns = shown(summary, "terminal")
-    for mean, _, _ in columns:
-        result.add_column(Text(f"{mean.title} mean ± sd (least – most)"), justify="right")
+    numbers = ["seeds", *(f"{mean.title} mean ± sd (least – most)" for mean, _, _ in columns)]
+    result = table(f"{title(spreads)}; seeds {seeds}", "group", *numbers, numbers=numbers)
     for group, found in spreads["spreads"].items():
         cells = [over_seeds(found[mean.name], digits) for mean, _, digits in columns]
         result.add_row(Text(group), str((found["dsc"] or {"n": 0})["n"]), *map(Text, cells))

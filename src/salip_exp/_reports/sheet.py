@@ -21,11 +21,12 @@ from salip_exp._reports.overlays import PREDICTION, TARGET, Color
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 300
-_STYLE: Any = {
+STYLE: Any = {
     "pdf.fonttype": 42,  # text stays text
     "font.family": "DejaVu Sans",  # comes with matplotlib, so is the same everywhere
     "text.parse_math": False,  # names may hold dollars
 }
+"""Of every figure."""
 LABEL, GAP, HEADER, CAPTION, FOOT = 0.42, 0.06, 0.2, 0.16, 0.13  # inches
 _WRAP = 150  # characters of a line of the foot
 _TALLEST = 2.0  # height by width of a row's place for a picture
@@ -78,7 +79,7 @@ class Sheet:
 def rendered(sheet: Sheet) -> dict[str, bytes]:
     """The sheet as `png` (300 dots per inch) and `pdf`; no date is written, so that equal sheets are equal files."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = _figure(sheet)
         files = {}
         for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):

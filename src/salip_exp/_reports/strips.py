@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +34,21 @@ from salip_exp._reports.overlays import (
     verdict,
     words,
 )
+from salip_exp._reports.overlays import (
+    GAP as DASHES,
+)
+from salip_exp._runs.records import CaseRecord, scored_mask
 from salip_exp._settings.folders import File
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool
 from salip_exp.cascade.retrieval import MEAN, STD, preprocess
 from salip_exp.cascade.views import viewable, views
-from salip_exp.config import Config, Doubt, ViewConfig
+from salip_exp.config import Config, Doubt, RepairStep, ViewConfig
 from salip_exp.data.case import Case, CaseRef
+from salip_exp.evaluation._repair import repooled
 from salip_exp.evaluation.charges import Failure
 from salip_exp.methods.base import Method, Prediction
 from salip_exp.methods.traits import METHODS, Chooser
-from salip_exp.runs.records import CaseRecord
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +103,11 @@ def write_strips(
     Returns:
         One entry per strip: `file` (relative to the run folder), `rule`, `case_id`, `group`, `dsc` and `failure`.
     """
-    chosen = [] if config.figures == "none" else choose_strips(records, config.seed, config.score.doubt)
+    chosen = [] if config.figures == "none" else choose_strips(records, config.seed, config.score.doubt, config.figures)
     entries: dict[str, Entry] = {}
     for rule, record, case in read_chosen(refs, chosen, undrawn):
         try:
-            strip = draw_strip(case, method.predict(case), record, config)
+            strip = strip_of(folder, case, method, record, config)
         except Exception as error:  # the case was finished once: a picture must not cost the run its results
             log.exception("no strip of case %s", record.case_id)
             undrawn[record.case_id] = f"{type(error).__name__}: {error}"
@@ -114,10 +118,32 @@ def write_strips(
     return [entries[rule] for rule, _ in chosen if rule in entries]
 
 
-def choose_strips(records: Sequence[CaseRecord], seed: int, doubt: Doubt = Doubt.stability) -> list[Choice]:
+def strip_of(folder: Path, case: Case, method: Method, record: CaseRecord, config: Config) -> Image.Image:
+    """The strip of a case of a run, in whose folder its mask lies; the method is asked again."""
+    return draw_strip(case, as_scored(folder, method.predict(case), record, config), record, config)
+
+
+def as_scored(folder: Path, prediction: Prediction, record: CaseRecord, config: Config) -> Prediction:
+    """A prediction of the method, as repair left it."""
+    if record.repaired is None:
+        return prediction
+    boxes = np.array(record.boxes, np.float32).reshape(-1, 4)
+    prediction = repooled(prediction, RepairStep(record.repaired), config)
+    return replace(prediction, mask=scored_mask(folder, record), boxes=boxes, selected_ids=record.selected)
+
+
+def choose_strips(
+    records: Sequence[CaseRecord], seed: int, doubt: Doubt = Doubt.stability, pictured: str = "none"
+) -> list[Choice]:
     """The worst, the median and the best case, then the lowest DSC of every failure class; each case once.
 
     Where scores are equal, the first case of the data is taken. Without scores they go by doubt.
+
+    Args:
+        records: of the run.
+        seed: of rules that draw.
+        doubt: the measure, where there are no scores.
+        pictured: rules of the overlays, whose cases come after these, under the names that they have there.
     """
     pooled = [record for record in records if record.n_pool is not None]
     chosen = {record.case_id: (rule.partition("_")[0], record) for rule, record in choose(pooled, RULES, seed, doubt)}
@@ -125,6 +151,9 @@ def choose_strips(records: Sequence[CaseRecord], seed: int, doubt: Doubt = Doubt
         lost = [record for record in pooled if record.failure == failure and failure is not Failure.none]
         for lowest in sorted(lost, key=lambda record: record.dsc or 0.0)[:1]:
             chosen.setdefault(lowest.case_id, (str(failure), lowest))
+    for rule, record in choose(records, pictured, seed, doubt):
+        if record.n_pool is not None:
+            chosen.setdefault(record.case_id, (rule, record))
     return list(chosen.values())
 
 
@@ -228,8 +257,8 @@ def _boxed(case: Case, prediction: Prediction) -> Image.Image:
 def _outcome(case: Case, prediction: Prediction) -> Image.Image:
     pixels = _canvas(case)
     if case.mask is not None:
-        outline(pixels, case.mask, TARGET, 3)
-    outline(pixels, prediction.mask, PREDICTION, 1)  # thin, so that a target that it meets stays in sight
+        outline(pixels, case.mask, TARGET)
+    outline(pixels, prediction.mask, PREDICTION, DASHES if case.mask is not None else 0)
     return Image.fromarray(pixels)
 
 

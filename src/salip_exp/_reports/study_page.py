@@ -1,69 +1,103 @@
-"""Plots of a study, by name: how it went, what mattered, and the area threshold against DSC."""
+"""Plots of a study, by name: how it went, what each setting did, and the area threshold against DSC."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from optuna import Study
-from optuna.visualization import (
-    plot_optimization_history,
-    plot_parallel_coordinate,
-    plot_param_importances,
-    plot_slice,
-)
-from plotly.graph_objects import Figure, Scatter
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
-from salip_exp._console import shown, wide_console
-from salip_exp._files import atomic_write
+from salip_exp._console import shown, table, wide_console
+from salip_exp._reports.charts import NARROWEST, Axis, Points, axis, plot
 from salip_exp._reports.page import address, write_html
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuning import AREA
-from salip_exp._tuning.space import Space
-from salip_exp._tuning.trials import TrialRow, optuna_study
+from salip_exp._tuning.trials import TrialRow
 from salip_exp._tuning.tune import Result, StudyListener
-from salip_exp._wording import number, spread
+from salip_exp._wording import many, number, spread
 
-HEIGHT = 420
+_FEW = 10
+"""Held-out cases below which a share of the gain says nothing."""
 
 
-def plots(trials: Sequence[TrialRow], space: Space, report: Mapping[str, Any]) -> dict[str, Figure]:
-    """Figures by file name, drawn by Optuna but for the last; those that need what is not there are left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that few trials make all importances equal
-        found = _drawn_by_optuna(optuna_study(trials, space), report)
-    scored = [each for each in trials if each.value is not None and AREA in each.values]
-    if not all(math.isnan(each.outcome.mean("dsc")) for each in scored):
-        found["area_and_dsc"] = area_and_dsc(scored)
-    for figure in found.values():
-        figure.update_layout(height=HEIGHT, template="plotly_white")
+@dataclass(frozen=True)
+class Plot:
+    """A chart, and what stands above it."""
+
+    title: str
+    chart: Markup
+
+
+def plots(trials: Sequence[TrialRow], report: Mapping[str, Any]) -> dict[str, Plot]:
+    """The objective by trial, by each setting, and DSC by area threshold; none where no trial has a value.
+
+    Args:
+        trials: of the study.
+        report: what `study.json` holds.
+    """
+    scored = [each for each in trials if each.value is not None]
+    if not scored:
+        return {}
+    objective, best = str(report["objective"]), report["best"]["trial"]
+    history = [(float(each.number), each.value) for each in scored if each.value is not None]
+    best_until = list(accumulate((y for _, y in history), max))
+    before = [best_until[0], *best_until]
+    so_far = [
+        point for (x, _), old, new in zip(history, before, best_until, strict=False) for point in ((x, old), (x, new))
+    ]
+    found = {"history": Plot("How it went", _by_trial(history, so_far, objective, best))}
+    for name in report["space"]:
+        points = {each.number: (float(each.values[name]), each.value) for each in scored if name in each.values}
+        if len({x for x, _ in points.values()}) > 1:
+            found[name] = Plot(name, _by_setting(name, points, objective, best))
+    known = {each.number: each.outcome.mean("dsc") for each in scored}
+    area = {each.number: (float(each.values[AREA]), known[each.number]) for each in scored if AREA in each.values}
+    if objective != "dsc" and area and not any(math.isnan(each) for each in known.values()):
+        found["area_and_dsc"] = Plot(f"{AREA} and DSC", _by_setting(AREA, area, "DSC, tuning images", best))
     return found
 
 
-def _drawn_by_optuna(study: Study, report: Mapping[str, Any]) -> dict[str, Figure]:
-    drawn: dict[str, Callable[..., Figure]] = {
-        "history": plot_optimization_history,
-        "importances": plot_param_importances,
-        "slices": plot_slice,
-        "parallel_coordinates": plot_parallel_coordinate,
-    }
-    if not report["importances"]:
-        del drawn["importances"]
-    return {name: draw(study, target_name=report["objective"]) for name, draw in drawn.items()}
+def _by_trial(history: Points, so_far: Points, objective: str, best: int) -> Markup:
+    up = axis([value for _, value in history], narrowest=NARROWEST)
+    across = axis([0.0, max(1.0, history[-1][0])], 0.0)
+    winner = [point for point in history if point[0] == best]
+    return plot(
+        "history",
+        f"{objective} by trial",
+        (across, "trial; the line is the best until then"),
+        (up, _below(objective, history, up)),
+        {"line": so_far},
+        {"trial": history, "best": winner},
+    )
 
 
-def area_and_dsc(scored: Sequence[TrialRow]) -> Figure:
-    """DSC on the tuning images against the area threshold."""
-    x = [each.values[AREA] for each in scored]
-    y = [each.outcome.mean("dsc") for each in scored]
-    figure = Figure(Scatter(x=x, y=y, mode="markers"))
-    return figure.update_layout(title="Area threshold and DSC", xaxis_title=AREA, yaxis_title="DSC, tuning images")
+def _by_setting(name: str, points: Mapping[int, tuple[float, float | None]], objective: str, best: int) -> Markup:
+    known = {number: (x, y) for number, (x, y) in points.items() if y is not None}
+    up = axis([y for _, y in known.values()], narrowest=NARROWEST)
+    dots = {"trial": list(known.values()), "best": [each for number, each in known.items() if number == best]}
+    label = _below(objective, dots["trial"], up)
+    return plot(
+        "slice", f"{objective} by {name}", (axis([x for x, _ in known.values()]), name), (up, label), None, dots
+    )
+
+
+def _below(objective: str, points: Points, up: Axis) -> str:
+    """What an axis is of, and how many trials lie too low for it: those are drawn at its foot."""
+    low = sum(y < up.low for _, y in points)
+    return f"{objective}; {many(low, 'trial')} lower, at the foot" if low else objective
+
+
+def gained(each: Mapping[str, Any]) -> str:
+    """The share of the gain that a choice recovers, in words; none where there is no gain, or too little to tell."""
+    if each["recovered"] is None:
+        return ""
+    return f"{100 * each['recovered']:.0f} %" if each["held_out"]["n"] >= _FEW else f"n < {_FEW}"
 
 
 PLACES = (("tuning images", "tuning_images"), ("held out", "held_out"))
@@ -72,7 +106,7 @@ PLACES = (("tuning images", "tuning_images"), ("held out", "held_out"))
 def say(folder: Path, report: Mapping[str, Any]) -> None:
     """Print the table of settings on both sets of images, what is to be known of it, and what to type next."""
     console = wide_console()
-    console.print(table(report))
+    console.print(settings_table(report))
     for line in (*report["notes"], *_remarks(report)):
         console.print(Text(f"  {line}", style="dim"))
     console.print(Text(f"study folder  {shown(folder)}"))
@@ -86,23 +120,17 @@ def say(folder: Path, report: Mapping[str, Any]) -> None:
     )
 
 
-def table(report: Mapping[str, Any]) -> Table:
+def settings_table(report: Mapping[str, Any]) -> Table:
     """DSC of the default settings, the winner, and what each objective would have chosen."""
     trials = report["trials"]
     title = f"{report['dataset']}: {trials['total']} trials ({report['sampler']}), chosen by {report['objective']}"
-    result = Table(title=Text(title), title_justify="left")
-    for head in ("settings", "trial"):
-        result.add_column(head)
-    for name, _ in PLACES:
-        result.add_column(f"DSC {name}")
-        result.add_column("n", justify="right")
-    result.add_column("of the gain", justify="right")
+    places = [head for name, _ in PLACES for head in (f"DSC {name}", "n")]
+    result = table(title, "settings", "trial", *places, "of the gain", numbers=("n", "of the gain"))
     result.add_row(*_cells("default", report["default"], ""))
     result.add_row(*_cells("winner", report["winner"], ""), style="bold")
     result.add_section()
     for name, each in report["objectives"].items():
-        share = each["recovered"]
-        result.add_row(*_cells(f"chosen by {name}", each, "" if share is None else f"{100 * share:.0f} %"))
+        result.add_row(*_cells(f"chosen by {name}", each, gained(each)))
     return result
 
 
@@ -157,38 +185,36 @@ def _cells(name: str, each: Mapping[str, Any], share: str) -> list[Text]:
     return [Text(cell) for cell in (*cells, share)]
 
 
-def write_page(folder: Path, figures: Mapping[str, Any], report: Mapping[str, Any], outputs: Path) -> None:
-    """Write the page, and every figure as a file that shares one copy of Plotly's program with the others.
+def write_page(folder: Path, drawn: Mapping[str, Plot], report: Mapping[str, Any], outputs: Path) -> None:
+    """Write the page.
 
     Args:
         folder: of the study.
-        figures: by name.
+        drawn: its charts by name.
         report: what `study.json` holds.
         outputs: where the page over all runs lies.
 
     Raises:
         EnvironmentFault: the folder cannot be written.
     """
-    program = get_plotlyjs()
-    atomic_write(folder / File.plots / "plotly.min.js", program)
-    for name, figure in figures.items():
-        atomic_write(folder / File.plots / f"{name}.html", figure.to_html(include_plotlyjs="directory"))
-    fragments = {
-        name: figure.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, figure in figures.items()
+    values = {
+        "report": report,
+        "certainty": certainty(report),
+        "plots": drawn,
+        "shares": {name: gained(each) for name, each in report["objectives"].items()},
+        "winner": {name: f"{value:.4g}" for name, value in report["best"]["values"].items()},
+        "tuned": File.tuned,
     }
     index = address(outputs / File.all_runs, folder)
-    values = {"report": report, "certainty": certainty(report), "program": program, "fragments": fragments}
     write_html(folder / File.study_page, "tuning.html.j2", index=index, **values)
 
 
 class StudyPage(StudyListener):
-    """The plots of a study, and the page that shows them."""
+    """The page of a study."""
 
     def finished(self, folder: Path, result: Result) -> None:
-        """Write them."""
-        write_page(
-            folder, plots(result.trials, result.space, result.report), result.report, Path(result.config.outputs)
-        )
+        """Write it."""
+        write_page(folder, plots(result.trials, result.report), result.report, Path(result.config.outputs))
 
 
 class StudyTable(StudyListener):

@@ -19,10 +19,10 @@ from salip_exp._reports.experiment_page import parts_of, write_experiment_page
 from salip_exp._reports.index_page import Compared, Row, row_from, row_of, write_index
 from salip_exp._reports.page import address
 from salip_exp._reports.run_page import write_run_page
+from salip_exp._runs.claims import at_work
+from salip_exp._runs.folder import StudyFolder, find_studies, in_use, read_run, run_folders
 from salip_exp._settings.folders import File
 from salip_exp.plugins import config_folders, versions
-from salip_exp.runs.claims import at_work
-from salip_exp.runs.folder import StudyFolder, find_studies, in_use, read_run, run_folders
 
 _PROGRAM = {".py", ".j2", ".js", ".yaml"}
 _RUN_PAGES = (File.report, File.case_script)

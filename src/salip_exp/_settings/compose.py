@@ -10,17 +10,20 @@ import hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from salip_exp._settings import folders  # noqa: F401  (config.yaml names runs by its resolver)
+from salip_exp._settings import folders  # config.yaml names runs by its resolver, too
 from salip_exp._settings.validate import first_line, unknown_key, wrong_value
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
+from salip_exp.networks.registry import HUB
 from salip_exp.plugins import config_folders
 
 # The root alone: a schema in a group would show up as one of its options.
@@ -47,16 +50,46 @@ INSTALLED = "installed packages"
 """Who gives a folder of files, as Hydra's search path tells it."""
 
 
-class _InstalledConfigs(SearchPathPlugin):
-    """Lets Hydra find the YAML of installed packages: after the program's own, so that it replaces none of that."""
+class _HubNames(ConfigSource):
+    """The option `hf:owner/name` of the groups `sam` and `clip`, whatever owner and name are: its name is all it sets.
+
+    A hub's networks are too many for a file each. Hydra asks for the methods below.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        return "hubs"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.partition("/")
+        return group in ("sam", "clip") and HUB.fullmatch(name) is not None
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.partition("/")[2]
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.create({"name": name}), header={"package": None})
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []
+
+
+class _MoreConfigs(SearchPathPlugin):
+    """Lets Hydra find the YAML of installed packages, and networks of a hub: after the program's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the folder `conf/` of each."""
+        """Append the folder `conf/` of each package."""
         for folder in config_folders():
             search_path.append(INSTALLED, f"file://{folder}")
+        search_path.append("hub", "hubs://")
 
 
-Plugins.instance().register(_InstalledConfigs)
+for _plugin in (_HubNames, _MoreConfigs):
+    Plugins.instance().register(_plugin)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -69,11 +102,29 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     job, state.hydra = state.hydra, None  # inside a job Hydra refuses to compose until the job's own is put aside
     try:
         with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
-            return hydra.compose("config", list(overrides))
+            try:
+                return hydra.compose("config", list(overrides))
+            except (AssertionError, ValueError) as error:  # neither says of which override
+                raise _one_to_blame(overrides, error) or error from error
     except FAULTS as error:
         raise explain(error) from error
     finally:
         GlobalHydra.instance().hydra = job
+
+
+def _one_to_blame(overrides: Sequence[str], error: Exception) -> ConfigError | None:
+    """Of the override without which the others compose, what cannot be; None where there is no such one."""
+    deepest_first = sorted(enumerate(overrides), key=lambda numbered: -folders.key_of(numbered[1]).count("."))
+    for i, each in deepest_first:
+        try:
+            rest = hydra.compose("config", [*overrides[:i], *overrides[i + 1 :]])
+        except FAULTS:
+            continue
+        names = folders.key_of(each).split(".")
+        above = (".".join(names[:n]) for n in range(1, len(names)))
+        null = next((name for name in above if OmegaConf.select(rest, name) is None), None)
+        return ConfigError(f"{each} cannot be set: {first_line(error) if null is None else f'{null} is null here'}")
+    return None
 
 
 def explain(error: Exception) -> ConfigError:
@@ -81,7 +132,8 @@ def explain(error: Exception) -> ConfigError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         return ConfigError(_unknown_option(error.missing_cfg_file, error.options))
     if isinstance(error, OverrideParseException):
-        return ConfigError(f"{error.override} cannot be read as KEY=VALUE: put what holds blanks or commas in quotes")
+        how = "no blanks around =, and quotes around what holds blanks or commas"
+        return ConfigError(f"{error.override} cannot be read as KEY=VALUE: {how}")
     text = " ".join(str(error).split())
     for pattern, sentence in SENTENCES.items():
         if found := re.search(pattern, text):
@@ -101,10 +153,17 @@ _PLUGINS = {
 """Options of Hydra's own groups that come with packages of Hydra's makers."""
 
 
+_BESIDE = {
+    "vdt": "; of another organ say how it looks: vdt.sentences='[\"...\"]'",
+    **dict.fromkeys(("sam", "clip"), "; one of the hub is called hf:OWNER/NAME"),
+}
+"""What else there is than the options of a group."""
+
+
 def _unknown_option(path: str, options: Sequence[str]) -> str:
     group, _, name = path.rpartition("/")
     if package := _PLUGINS.get(path.removeprefix("hydra/")):
         return f"{group}={name} is a plugin of Hydra's, which is not installed: pip install {package}"
     near = get_close_matches(name, options, n=1, cutoff=0.0)[0]
-    own = "; of another organ say how it looks: vdt.sentences='[\"...\"]'" if group == "vdt" else ""
+    own = _BESIDE.get(group, "")
     return f"{group}={name} does not exist: the nearest is {group}={near} (there are {', '.join(options)}){own}"

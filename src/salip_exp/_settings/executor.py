@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from salip_exp.config import Config, ExecutorName, Task
+from salip_exp.methods.traits import METHODS
 
 AUTO = "auto"
 _NTH = re.compile(r"(\d{1,6})/([1-9]\d{0,5})")
@@ -43,9 +44,8 @@ def contradictions(config: Config) -> Iterator[str]:
     far = executor.name in (ExecutorName.slurm, ExecutorName.ray)
     if far and config.task is Task.tune and config.tuning.storage is None:
         yield f"executor={executor.name} needs a database that all workers reach: add tuning.storage=postgresql://..."
-    if (config.seeds or config.dataset.files.labels) and (config.shard is not None or not serial):
-        what = "seeds" if config.seeds else "dataset.files.labels"
-        yield f"{what} make runs one after another by one process: drop the executor, or type a command for each"
+    if config.seeds and METHODS[config.method].trained and not serial:
+        yield f"method={config.method} is trained for each seed, by one process: drop the executor"
     if executor.detach and executor.name in (ExecutorName.serial, ExecutorName.processes):
         yield f"executor.detach=true needs a queue that goes on by itself, and executor={executor.name} has none"
     if executor.gpus and executor.name is not ExecutorName.processes:

@@ -34,6 +34,7 @@ class File(StrEnum):
     manifest = "manifest.json"  # where and with what it was made
     cases = "cases"  # a record each
     predictions = "predictions"  # a mask each, at working size
+    before = "before"  # of cases that were repaired: their masks before, at working size
     masks = "masks"  # the same on the grids and under the names of the images, a volume in one file
     candidates = "candidates"  # a table each
     figures = "figures"
@@ -66,7 +67,6 @@ class File(StrEnum):
     tuning_images = "images.txt"  # there from a study's beginning
     trials = "trials.csv"
     tuned = "tuned.yaml"
-    plots = "plots"
     # of a training
     training = "training.json"  # written last
     weights = "unet.safetensors"
@@ -121,7 +121,7 @@ def run_name(outputs: str, dataset: str, task: Task, overrides: Sequence[str], r
     A study, a training, an experiment and runs with several seeds or organs have one folder for good: the same command
     continues them.
     """
-    if task in (Task.report, Task.cache, Task.check, Task.export, Task.status):
+    if task in (Task.report, Task.cache, Task.check, Task.export, Task.status, Task.describe, Task.explore):
         return task.value
     if task is Task.experiment:
         return str(Path(File.experiments, _experiment(overrides)))

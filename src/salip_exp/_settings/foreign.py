@@ -9,6 +9,7 @@ configuration is only ever read as plain values (`validate.py`), so nothing that
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -28,7 +29,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from salip_exp._files import YAML, TooLarge, bounded_yaml, read_file
-from salip_exp._secrets import keep
+from salip_exp._secrets import LLM_KEY, keep
 from salip_exp._settings.compose import FAULTS, INSTALLED, VERSION_BASE, explain
 from salip_exp._settings.folders import key_of
 from salip_exp.errors import ConfigError
@@ -44,6 +45,12 @@ _GROUPS = re.compile(r"hydra/(launcher|sweeper|job_logging|hydra_logging|help|hy
 """Groups of Hydra's that an argument may choose from; options are Hydra's own or an installed plugin's."""
 _CALLS = re.compile(r"\$\{[^{}]*:")
 """A resolver called in a value: `${oc.env:NAME}` and the like, but not `${sam.name}`."""
+_REFERS = re.compile(r"\$\{[^{}:]*\}")
+"""A reference to a key, which may stand in the name of a resolver."""
+_DEEP = 10
+"""References within references."""
+_SERVER = "vdt.llm.base_url"
+"""The address that the key for language models is sent to."""
 _UNDERSCORED = re.compile(r"(^|[.{,\s'\"])_\w+_($|[.:\s'\"])")
 """A key by which Hydra is told what to call (`_target_`, `_args_`)."""
 _WAYS_AROUND = ("config_path", "config_name", "experimental_rerun")
@@ -80,12 +87,21 @@ def _checked(node: Any, place: str) -> Any:
         return {key: _checked(value, place) for key, value in node.items()}
     if isinstance(node, list):
         return [_checked(each, place) for each in node]
-    if isinstance(node, str) and _CALLS.search(node):
+    if isinstance(node, str) and _calls(node):
         raise ConfigError(
             f"{place} holds {node}: files may refer to other keys, but read no variables and call nothing; write the "
             "value, or give it on the command line"
         )
     return keep(node) if isinstance(node, str) else node
+
+
+def _calls(text: str) -> bool:
+    """Whether a text calls a resolver once the references within it are something."""
+    for _ in range(_DEEP):
+        if _CALLS.search(text) or not _REFERS.search(text):
+            break
+        text = _REFERS.sub("x", text)
+    return _CALLS.search(text) is not None or _REFERS.search(text) is not None
 
 
 class _Folder(_Looked, FileConfigSource):
@@ -178,8 +194,13 @@ def _refuse_files(overrides: Sequence[str], swept: bool = False) -> None:
     """What files, wherever they lie, add to Hydra's section; the parameters of a sweep are looked at as arguments."""
     for chosen in _each(overrides):
         _read.clear()
-        section, own = _section(chosen), dict(_leaves(_section([each for each in chosen if _is_group(each)]), "hydra"))
+        composed, plain = _composed(chosen), _composed([each for each in chosen if _is_group(each)])
+        section, own = composed["hydra"], dict(_leaves(plain["hydra"], "hydra"))
         arguments = {key_of(each) for each in chosen}
+        if composed["vdt"]["llm"]["base_url"] is not None and not any(
+            f"{_SERVER}.".startswith(f"{each}.") for each in arguments
+        ):
+            _refuse_server()
         for key, value in _leaves(section, "hydra"):
             if not (own.get(key, _read) == value or any(f"{key}.".startswith(f"{each}.") for each in arguments)):
                 _refuse_key(key)
@@ -189,6 +210,8 @@ def _refuse_files(overrides: Sequence[str], swept: bool = False) -> None:
         for each in parameters:
             if re.match(r"hydra($|[./@])", key_of(each)):
                 _refuse_key(f"hydra.sweeper.params.{key_of(each)}")
+            if f"{_SERVER}.".startswith(f"{key_of(each)}."):
+                _refuse_server()
         if parameters and not swept:
             _refuse_files([*chosen, *parameters], swept=True)
 
@@ -198,18 +221,24 @@ def _refuse_key(key: str) -> None:
         raise ConfigError(_refused(key, " or ".join(dict.fromkeys(_read)) or "the command line"))
 
 
+def _refuse_server() -> None:
+    if os.environ.get(LLM_KEY):
+        by = " or ".join(dict.fromkeys(_read))
+        raise ConfigError(f"{_SERVER} is set by {by}, which would be sent {LLM_KEY}: give it on the command line")
+
+
 def _is_group(override: str) -> bool:
     return _GROUPS.fullmatch(key_of(override)) is not None
 
 
-def _section(overrides: Sequence[str]) -> dict[str, Any]:
-    """Hydra's section as it will be, with its references as they are written."""
+def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration as it will be, Hydra's section included, with its references as they are written."""
     try:
         with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
             cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
     except FAULTS as error:
         raise explain(error) from error  # what cannot be looked at is not run
-    return cast(dict[str, dict[str, Any]], OmegaConf.to_container(cfg, resolve=False))["hydra"]
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
 
 
 _HYDRAS = {"hydra.runtime", "hydra.overrides", "hydra.searchpath", "hydra.job.override_dirname"}

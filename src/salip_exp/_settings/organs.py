@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from salip_exp._files import from_json, read_small
-from salip_exp.cascade.sentences import read_texts
+from salip_exp.cascade.sentences import read_texts, sets_in
 from salip_exp.config import Config, Task, VdtConfig
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
+from salip_exp.plugins import config_folders
 
 _KEY = "dataset.files.labels"
 _TAKES = f"{_KEY} takes names with a label each, such as {{liver: 1, kidneys: {{label: 2, k: 2}}}}, or a list of labels"
@@ -75,7 +75,7 @@ def _organ(name: str, value: Any, k: int) -> Organ:
 def of_organs(config: Config) -> dict[str, Config]:
     """The configuration of each organ's run by its name; none where `dataset.files.labels` is not set.
 
-    Its text is its own in `dataset.files.labels`; else the class of its name in the JSON of `vdt.file`; else the set of
+    Its text is its own in `dataset.files.labels`; else the class of its name in `vdt.file`; else the set of
     sentences of its name that is shipped. One text for all organs is none.
 
     Raises:
@@ -95,38 +95,38 @@ def _text(config: Config, organ: Organ) -> VdtConfig:
     if organ.text is not None:
         found: VdtConfig | None = organ.text
     elif config.vdt.file is not None:
-        found = VdtConfig(name=organ.name, file=config.vdt.file) if organ.name in _classes(config.vdt.file) else None
+        found = VdtConfig(name=organ.name, file=config.vdt.file) if organ.name in sets_in(config.vdt.file) else None
     else:
         found = None if config.vdt.sentences or config.vdt.parts else _shipped(organ.name)
     if found is None:
         raise ConfigError(
             f"{_KEY}: {organ.name} has no text of its own, which method={config.method} asks CLIP for: give "
-            f"vdt=custom vdt.file=FILE.json with a list of sentences by organ, or {{{organ.name}: {{label: "
+            f"vdt.file=FILE.json with a list of sentences by organ, or {{{organ.name}: {{label: "
             f"{organ.label}, sentences: [...]}}}}"
         )
     read_texts(found)
     return found
 
 
-def _classes(file: str) -> list[str]:
-    """The organs that a JSON of sentences by class has; of other files none."""
-    path = Path(file).expanduser()
-    if path.suffix.lower() != ".json":
-        return []
-    try:
-        content = from_json(read_small(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"vdt.file={file} cannot be read as JSON ({error}): give sentences by organ.") from error
-    return list(content) if isinstance(content, dict) else []
-
-
 def _shipped(name: str) -> VdtConfig | None:
     """The set of sentences of a name in `conf/vdt`."""
-    found = files("salip_exp.conf").joinpath("vdt", f"{name}.yaml")
-    if not found.is_file():
-        return None
-    content = yaml.safe_load(found.read_text("utf-8"))
-    return VdtConfig(name=name, sentences=list(content["sentences"])) if content.get("sentences") else None
+    sentences = _sets().get(name)
+    return VdtConfig(name=name, sentences=list(sentences)) if sentences else None
+
+
+@cache
+def _sets() -> dict[str, list[str]]:
+    """The sentences of each set in `conf/vdt`, that of the package and those of installed ones, by name."""
+    folders = [each / "vdt" for each in (files("salip_exp.conf"), *config_folders())]
+    found = [each for folder in folders if folder.is_dir() for each in folder.iterdir() if each.name.endswith(".yaml")]
+    contents = {each.name.removesuffix(".yaml"): yaml.safe_load(each.read_text("utf-8")) for each in found}
+    return {name: content.get("sentences") or [] for name, content in contents.items()}
+
+
+def with_file(vdt: VdtConfig) -> VdtConfig:
+    """The text, in which a file takes the place of a set of `conf/vdt`; sentences that were typed stay."""
+    replaced = vdt.file is not None and vdt.sentences in _sets().values()
+    return replace(vdt, sentences=[]) if replaced else vdt
 
 
 def contradictions(config: Config) -> Iterator[str]:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from difflib import SequenceMatcher
 from enum import Enum
 from functools import cache
@@ -33,8 +33,12 @@ from salip_exp.config import (
     CacheMode,
     Config,
     DatasetConfig,
+    Doubt,
     Files,
     MissingMasks,
+    ResizeMode,
+    Sampler,
+    ScoreAt,
     Side,
     Task,
     TrackerMode,
@@ -44,6 +48,7 @@ from salip_exp.config import (
 from salip_exp.data._phantoms.store import GROUPS, WRITERS
 from salip_exp.data._windows import limits
 from salip_exp.data.datasets import READERS
+from salip_exp.data.stress import CORRUPTIONS, stress_of
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 from salip_exp.plugins import Catalogue
@@ -152,19 +157,25 @@ def typed(cfg: DictConfig) -> Config:
     for name in _unknown(values, Config, ""):
         raise ConfigError(unknown_key(name))
     config = _filled(values)
+    config.vdt = organs.with_file(config.vdt)
     _hide_secrets(config)
     for key, catalogue in OPEN.items():
         if (name := _value_at(values, key)) not in catalogue.names:
             raise ConfigError(wrong_value(key, name))
     if config.tuned is not None:
         config = with_tuned(config, Path(config.tuned).expanduser())
-    for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
-        raise ConfigError(sentence)
+    require_possible(config)
     if config.dataset.root is None and config.dataset.phantom is None and os.environ.get("SALIP_DATA"):
         config.dataset.root = str(Path(os.environ["SALIP_DATA"]) / config.dataset.name)
     if os.environ.get("WANDB_MODE") == "disabled":
         config.tracker.mode = TrackerMode.disabled
     return config
+
+
+def require_possible(config: Config) -> None:
+    """Refuse values out of range, and keys that contradict each other, by a ConfigError of one sentence."""
+    for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
+        raise ConfigError(sentence)
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
@@ -186,9 +197,29 @@ def _unknown(values: Mapping[str, Any], group: type, prefix: str) -> Iterator[st
             yield from _unknown(value, inner, f"{prefix}{name}.")
 
 
+def literal(text: str) -> str:
+    """A text as OmegaConf has to read it to give it back: a `${` in it is no reference to a key."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+
+
+def _literal(value: Any) -> Any:
+    """Values whose references are resolved already: what still looks like one is text."""
+    if isinstance(value, Mapping):
+        return {name: _literal(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_literal(each) for each in value]
+    return literal(value) if isinstance(value, str) else value
+
+
+@cache
+def schema() -> DictConfig:
+    """What OmegaConf makes of `Config`: the dearest part of a merge, which copies it."""
+    return cast(DictConfig, OmegaConf.structured(Config))
+
+
 def _filled(values: dict[str, Any]) -> Config:
     try:
-        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values)))
+        return cast(Config, OmegaConf.to_object(OmegaConf.merge(schema(), _literal(values))))
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key} has no value: choose an option of its group (see --help)") from error
     except OmegaConfBaseException as error:
@@ -246,6 +277,7 @@ def _range(low: float | None, high: float | None) -> str:
 
 def _contradictions(config: Config) -> Iterator[str]:
     yield from _dataset_contradictions(config)
+    yield from _stress_contradictions(config)
     yield from _cascade_contradictions(config)
     yield from _text_contradictions(config)
     yield from _cache_contradictions(config)
@@ -253,7 +285,10 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "task=export and export.run=FOLDER, of a finished run, go together: give both"
     if (config.task is Task.status) != (config.status.run is not None):
         yield "task=status and the folder of a run go together: task=status FOLDER"
+    yield from _describe_contradictions(config)
+    yield from _explore_contradictions(config)
     yield from tuning.contradictions(config)
+    yield from _clip_contradictions(config)
     yield from _training_contradictions(config)
     yield from _experiment_contradictions(config)
     yield from _seeds_contradictions(config)
@@ -267,6 +302,21 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield (
             f"figures={config.figures} is not understood: write none, all, or rule:count pairs joined by commas "
             "with the rules worst, median, best, random, e.g. figures=worst:5,best:5"
+        )
+
+
+def _stress_contradictions(config: Config) -> Iterator[str]:
+    if config.stress is None:
+        return
+    try:
+        stress = stress_of(config.stress)
+    except ValueError as error:
+        yield str(error)
+        return
+    if stress.turns and config.score.at is ScoreAt.native and config.dataset.resize.mode is ResizeMode.squash:
+        yield (
+            f"stress={stress} turns images as they are at working size, squashed, which score.at=native cannot undo: "
+            "use dataset.resize.mode=fit, or score.at=working"
         )
 
 
@@ -340,6 +390,8 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
             f"area.threshold={area.threshold} is out of range: allowed is up to 1 with area.unit=fraction; "
             "for pixels add area.unit=pixels"
         )
+    if Doubt.confidence in config.confidence.signals:
+        yield "confidence.signals=[confidence] is not possible: signals are what confidence is made of, leave it out"
     if len(config.view.color) != 3:
         yield f"view.color={config.view.color} is not a colour: give red, green and blue, e.g. view.color=[255,0,0]"
 
@@ -347,8 +399,10 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
 def _text_contradictions(config: Config) -> Iterator[str]:
     vdt, parts, k = config.vdt, config.vdt.parts, config.dataset.k
     if vdt.sentences and vdt.file is not None:
-        yield f"vdt.sentences and vdt.file exclude each other: for the file alone, vdt=custom vdt.file={vdt.file}"
+        yield f"vdt.sentences (of vdt.name={vdt.name}) and vdt.file={vdt.file} exclude each other: leave one out"
     if not METHODS[config.method].clip or config.dataset.files.labels is not None:  # each organ has its own
+        return
+    if config.task is Task.describe:  # which makes it
         return
     if parts and (vdt.sentences or vdt.file is not None):
         yield (
@@ -365,6 +419,39 @@ def _text_contradictions(config: Config) -> Iterator[str]:
             f"method={config.method} asks CLIP for the organ, but there is no text: describe how it looks by "
             'vdt.sentences=\'["...", "..."]\', or give vdt.file=FILE, or take vdt=brain, fetal_head or lungs'
         )
+
+
+def _describe_contradictions(config: Config) -> Iterator[str]:
+    told, asked = config.describe, config.task is Task.describe
+    if asked and not (told.organ or "").strip():
+        yield 'task=describe describes an organ: add organ=liver, and modality="abdominal CT" or another'
+    if asked and not config.vdt.llm.model:
+        yield (
+            "task=describe asks a language model: add vdt.llm.model=NAME, and vdt.llm.base_url=URL of its server "
+            "unless that is OpenAI's"
+        )
+    if asked and told.file is not None and Path(told.file).suffix.lower() not in (".yaml", ".yml"):
+        yield f"describe.file={told.file} will be YAML: call it .yaml"
+    if not asked and (told.organ or told.modality or told.file):
+        yield f"describe.organ={told.organ} is for task=describe, and task={config.task} asks no language model"
+
+
+def explorable(config: Config) -> bool:
+    """Whether a run's configuration is one that task=explore can go on from."""
+    return not any(_explore_contradictions(replace(config, task=Task.explore, tuned=None)))
+
+
+def _explore_contradictions(config: Config) -> Iterator[str]:
+    if config.task is not Task.explore:
+        return
+    if config.method not in ("salip", "sam_clip"):
+        yield f"task=explore shows how CLIP ranks candidates, and method={config.method} has no ranking: take salip"
+    if config.vdt.parts:
+        yield f"task=explore changes one set of sentences, and vdt={config.vdt.name} has several: take vdt=custom"
+    if config.tuned is not None or config.tuning.sampler is not Sampler.none:
+        yield "task=explore changes the settings that a search sets: leave out tuned and tuning, and type its values"
+    if config.dataset.files.labels is not None:
+        yield "task=explore shows one organ: use dataset.files.label in place of dataset.files.labels"
 
 
 def _cache_contradictions(config: Config) -> Iterator[str]:
@@ -390,9 +477,17 @@ def _experiment_contradictions(config: Config) -> Iterator[str]:
         return
     if chosen.name is None or not chosen.parts:
         yield "task=experiment names no table or figure: write +experiment=table1 (see --help for the others)"
+    parts = [*definitions.parts(), definitions.FAILURES]
     for part in chosen.parts:
-        if part not in definitions.parts():
-            yield f"experiment.parts holds {part}, which is none of {', '.join(definitions.parts())}"
+        if part not in parts:
+            yield f"experiment.parts holds {part}, which is none of {', '.join(parts)}"
+    for name in ("datasets", "stress"):
+        known = definitions.sources() if name == "datasets" else CORRUPTIONS
+        for each in getattr(chosen.failures, name):
+            if each not in known:
+                yield f"experiment.failures.{name} holds {each}, which is none of {', '.join(known)}"
+    if definitions.FAILURES in chosen.parts and config.stress is not None:
+        yield f"stress={config.stress} is for runs: experiment.failures.stress and .severities say what cells are under"
 
 
 def _seeds_contradictions(config: Config) -> Iterator[str]:
@@ -403,7 +498,8 @@ def _seeds_contradictions(config: Config) -> Iterator[str]:
         yield f"seeds={seeds} are for runs, and task={config.task} takes one: use seed={seeds[0]}"
     if len(set(seeds)) < max(2, len(seeds)):
         yield f"seeds={seeds} shows no spread: give two seeds or more, each once"
-    if data.sample is None and not METHODS[config.method].trained and not tuning.searches(config):
+    drawn = data.sample is not None or config.stress is not None
+    if not drawn and not METHODS[config.method].trained and not tuning.searches(config):
         yield (
             f"seeds={seeds} would all give the same numbers, as nothing in this run is drawn: add dataset.sample=N, "
             "tuning=random or method=unet, or leave them out"
@@ -416,6 +512,16 @@ def _organs_contradictions(config: Config) -> Iterator[str]:
     for name, alone in ({} if found else organs.of_organs(config)).items():
         for each in (*_out_of_range(alone.dataset, "dataset."), *_contradictions(alone)):
             yield f"dataset.files.labels, {name}: {each}"
+
+
+def _clip_contradictions(config: Config) -> Iterator[str]:
+    """A CLIP that lacks what the method asks, said before it is fetched; one by address is looked into once it is."""
+    traits, name = METHODS[config.method], config.clip.name
+    if traits.clips and name not in traits.clips and ":" not in name:
+        fitting = " or ".join(f"clip={each}" for each in traits.clips)
+        yield f"method={config.method} asks more of its CLIP than clip={name} has: take {fitting}"
+    if traits.clip and not traits.clips and name in METHODS["grounded_sam"].clips:
+        yield f"clip={name} finds what a sentence names and embeds no pictures: method=grounded_sam asks it"
 
 
 def _training_contradictions(config: Config) -> Iterator[str]:

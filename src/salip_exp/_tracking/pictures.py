@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from salip_exp._runs.folder import read_pictures
+from salip_exp._runs.listener import Run
+from salip_exp._runs.records import CaseRecord, by_doubt, doubt_of, scored_case, scored_mask
 from salip_exp._tracking.events import Layer, Picture, Pictures
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import CacheMode
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError
 from salip_exp.methods.base import Method, Prediction
-from salip_exp.runs.folder import read_pictures
-from salip_exp.runs.listener import Run
-from salip_exp.runs.records import CaseRecord, scored_case, scored_mask
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ CANDIDATES = _BACKGROUND | {number: f"candidate {number}" for number in range(1,
 
 
 def pictures(run: Run) -> Pictures:
-    """The cases that the run drew, `tracker.images` of them at most.
+    """The cases that the run drew, `tracker.images` of them at most, the most doubtful first.
 
     The method is asked again for the candidates where the stage cache still has them.
     """
@@ -38,8 +38,17 @@ def pictures(run: Run) -> Pictures:
     asked = run.method if config.cache.mode is CacheMode.disk else None
     drawn = read_pictures(run.folder)["figures"]
     chosen = [(str(each["rule"]), str(each["case_id"])) for each in drawn[: config.tracker.images]]
+    order = doubtful_first(run)
+    chosen.sort(key=lambda each: order[each[1]])
     found = (_picture(run.folder, rule, places[name], known[name], asked, config.dataset.roi) for rule, name in chosen)
     return Pictures("pictures", [each for each in found if each is not None])
+
+
+def doubtful_first(run: Run) -> dict[str, int]:
+    """The place of each case by its id, the most doubtful first; as in the run where no case tells of doubt."""
+    measure = doubt_of(run.records, run.config.score.doubt)
+    records = run.records if measure is None else by_doubt(run.records, measure)
+    return {each.case_id: place for place, each in enumerate(records)}
 
 
 def _picture(

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
+from salip_exp._runs.listener import Listener, Run
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Bars, Event, Log, Scalar, Summary, Table
-from salip_exp._tracking.pictures import pictures
+from salip_exp._tracking.pictures import doubtful_first, pictures
 from salip_exp._tracking.studies import trials
 from salip_exp._tracking.tracker import Tracker, started
 from salip_exp.evaluation.statistics import RunningMean
-from salip_exp.runs.listener import Listener, Run
 
 _Value = TypeVar("_Value")
 _RENAMED = {"iou": "miou"}
@@ -69,7 +69,7 @@ def results(run: Run) -> Iterator[Event]:
     yield pictures(run)
     yield groups(run.summary)
     yield Bars("lost", "DSC", run.summary["overall"]["losses"])
-    yield cases(run.folder)
+    yield cases(run.folder, doubtful_first(run))
     tables = (File.case_columns, File.case_table, File.volume_table, File.summary)
     yield Artefact("cases", [run.folder / name for name in tables if (run.folder / name).exists()])
 
@@ -94,15 +94,18 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def _effort(manifest: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Seconds by stage of a case and by part of the run, the networks' work, and what the cache was asked for."""
-    values: dict[str, Scalar] = {f"seconds/{name}": each for name, each in manifest["case_seconds"].items()}
+    """Seconds by stage of a case and by part of the run, the networks' work, and what the cache was asked for.
+
+    All in a section of their own, apart from the scores.
+    """
+    values: dict[str, Scalar] = {f"seconds {name}": each for name, each in manifest["case_seconds"].items()}
     for name, taken in manifest["stages"].items():
-        values |= {f"part/{name} {what}": each for what, each in taken.items() if each is not None}
-    values |= {f"work/{name}": each for name, each in manifest["counters"].items()}
+        values |= {f"part {name} {what}": each for what, each in taken.items() if each is not None}
+    values |= {f"work {name}": each for name, each in manifest["counters"].items()}
     for stage, tally in manifest["cache"].items():
         if any(tally.values()):  # a stage that this method has
-            values |= {f"cache/{stage} {what}": each for what, each in tally.items()}
-    return values
+            values |= {f"cache {stage} {what}": each for what, each in tally.items()}
+    return {f"counters/{name}": each for name, each in values.items()}
 
 
 def parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -131,10 +134,16 @@ def groups(summary: Mapping[str, Any]) -> Table:
     return Table("groups", ["group", "score", *columns], rows)
 
 
-def cases(folder: Path) -> Table:
-    """A row per case, as in `cases.parquet`; lists are JSON."""
+def cases(folder: Path, order: Mapping[str, int]) -> Table:
+    """A row per case, as in `cases.parquet`; lists are JSON.
+
+    Args:
+        folder: of the run.
+        order: the place of each case by its id.
+    """
     found = pq.read_table(folder / File.case_columns)
-    rows = [[_cell(value) for value in row.values()] for row in found.to_pylist()]
+    sorted_rows = sorted(found.to_pylist(), key=lambda row: order[row["case_id"]])
+    rows = [[_cell(value) for value in row.values()] for row in sorted_rows]
     return Table("cases", found.column_names, rows)
 
 

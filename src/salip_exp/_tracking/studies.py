@@ -9,13 +9,13 @@ from typing import Any
 from pyarrow import csv
 
 from salip_exp._files import from_json, read_small
+from salip_exp._runs._manifest import commit, machine, versions
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Event, Log, Scalar, Summary, Table
 from salip_exp._tracking.tracker import Tracker, started
 from salip_exp._tuning.trials import Best
 from salip_exp._tuning.tune import Result, StudyListener
 from salip_exp.config import Config
-from salip_exp.runs._manifest import commit, machine, versions
 
 
 class StudyTracker(StudyListener):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from omegaconf import OmegaConf
 
 from salip_exp._files import atomic_write
+from salip_exp._settings import names
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Event, Start
 from salip_exp.config import Config
@@ -41,10 +42,16 @@ def started(config: Config, folder: Path, job_type: str, manifest: Mapping[str, 
         entity=config.tracker.entity,
         group="/".join(filter(None, (config.dataset.name, config.tracker.study))),
         job_type=job_type,
-        name="/".join(folder.absolute().parts[-2:]),
-        tags=tags(config, str(manifest.get("command", ""))),
+        name=_name(config, folder, str(manifest.get("started") or "")),
+        tags=tags(config, manifest),
         config=without_passwords(settings | {"commit": commit and commit["id"], "manifest": facts}),
     )
+
+
+def _name(config: Config, folder: Path, begun: str) -> str:
+    """What pages and tables call the run, with its date; its folder where it has no name of its own."""
+    called = names.called(names.words_of(config), "/".join(folder.absolute().parts[-2:]))
+    return " · ".join(filter(None, (called, names.dated(begun))))
 
 
 def run_id(folder: Path) -> str:
@@ -55,10 +62,14 @@ def run_id(folder: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def tags(config: Config, command: str) -> tuple[str, ...]:
-    """The preset, the networks, and every ablation that was typed."""
-    found = [config.preset, f"sam {config.sam.name}", f"clip {config.clip.name}"]
-    for word in shlex.split(command):
+def tags(config: Config, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The preset, the networks with their hash where known, the words of the run's name, and every ablation typed."""
+    named = {"sam": config.sam.name, "clip": config.clip.name}
+    named |= {
+        net: f"{of['name']} {of['sha256'][:6]}" for net, of in manifest.get("weights", {}).items() if net in named
+    }
+    found = [config.preset, *(f"{net} {name}" for net, name in named.items()), *(names.words_of(config) or [])]
+    for word in shlex.split(str(manifest.get("command", ""))):
         key, _, value = word.partition("=")
         if key.lstrip("+") == "ablation":
             found += [each.strip() for each in value.strip("[]").split(",")]

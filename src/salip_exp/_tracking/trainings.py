@@ -9,12 +9,12 @@ from pathlib import Path
 from pyarrow import csv
 
 from salip_exp._files import from_json, read_small
+from salip_exp._runs._manifest import commit, machine, versions
 from salip_exp._settings.folders import File
 from salip_exp._tracking.events import Artefact, Event, Log, Summary
 from salip_exp._tracking.tracker import Tracker, started
 from salip_exp._training.training import TrainingListener
 from salip_exp.config import Config
-from salip_exp.runs._manifest import commit, machine, versions
 
 _SHOWN = ("epochs", "best_epoch", "val_dice", "seconds")
 

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import queue
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,8 +16,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
+from rich.text import Text
 from tqdm import tqdm
 
+from salip_exp._console import shown, wide_console
 from salip_exp._environment import NETWORK, PYTHON, environment_of_children
 from salip_exp._tracking.events import End, Event
 from salip_exp._tracking.wandb_process import DONE, FAILED, IMPORTED, READY
@@ -157,6 +160,8 @@ class WandbTracker:
         if self._thread is not None:
             self._waiting.put(End(exit_code))
             self._thread.join()
+        for kept in sorted(self.folder.glob("offline-*"))[-1:] if self.config.mode is TrackerMode.offline else ():
+            wide_console().print(Text(f"wandb       wandb sync {shlex.quote(str(shown(kept)))}"))
 
     def _serve(self) -> None:
         modes = [TrackerMode.online, TrackerMode.offline]

@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salip_exp._runs._identity import Identity
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.records import data_hash, fingerprint
 from salip_exp._wording import many
 from salip_exp.config import Config, Interpolation, Resize, ResizeMode, Side
 from salip_exp.data._left_out import LeftOut, by_reason
@@ -21,9 +24,6 @@ from salip_exp.data.loading import prefetched, resize_target
 from salip_exp.data.paths import natural
 from salip_exp.errors import CaseError, DataError, TooManyFailures
 from salip_exp.networks.unet import squashed
-from salip_exp.runs._identity import Identity
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.records import data_hash, fingerprint
 
 PARTS = ("train", "val", "test")
 REASON = "used for training"

@@ -18,12 +18,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from salip_exp._console import progress
 from salip_exp._files import TooLarge, atomic_write, read_file
+from salip_exp._runs._process import Stop
 from salip_exp._training.augment import augmentation
 from salip_exp.config import Arithmetic, Config, EmptyTarget, Side, UnetConfig
 from salip_exp.errors import ConfigError, EnvironmentFault, WeightsError
 from salip_exp.evaluation.metrics import dice
 from salip_exp.networks.unet import build_unet, standardised
-from salip_exp.runs._process import Stop
 
 _CHECKPOINT = 8 << 30  # bytes of the largest; that of the largest U-Net of the settings takes a tenth
 DIGEST = 32  # bytes of SHA-256 in front of what `torch.save` wrote

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
+from salip_exp._runs.runner import run
 from salip_exp._settings.folders import File, training_folder
 from salip_exp._training.data import held_out, read_training_data
 from salip_exp._training.training import found_in, train_in
@@ -14,9 +17,6 @@ from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.errors import WeightsError
 from salip_exp.networks.unet import build_unet
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
-from salip_exp.runs.runner import run
 
 KEY = 16  # digits of a training's key that name its folder
 

@@ -16,6 +16,10 @@ import torch
 from matplotlib.figure import Figure
 
 from salip_exp._files import atomic_write
+from salip_exp._runs._identity import require_same
+from salip_exp._runs._manifest import commit, machine, versions
+from salip_exp._runs._process import stoppable
+from salip_exp._runs.folder import claim, read_json, write_json
 from salip_exp._settings.folders import File
 from salip_exp._training.data import TrainingData
 from salip_exp._training.fit import Progress, Row, fit
@@ -25,10 +29,6 @@ from salip_exp.errors import EnvironmentFault
 from salip_exp.networks.device import arithmetic_of, pick_device, use_threads
 from salip_exp.networks.unet import Trained, weights_file
 from salip_exp.networks.weights import sha256_of
-from salip_exp.runs._identity import require_same
-from salip_exp.runs._manifest import commit, machine, versions
-from salip_exp.runs._process import stoppable
-from salip_exp.runs.folder import claim, read_json, write_json
 
 VERSION = 1
 

@@ -143,9 +143,11 @@ def _with_patience(name: str) -> Callable[..., Any]:
     return patient
 
 
-# Also what Optuna's memory in front of a storage calls of it.
-for _name in (*BaseStorage.__abstractmethods__, "_create_new_trial", "_set_trial_param", "_get_trials"):
-    setattr(_PatientStorage, _name, _with_patience(_name))
+_ASKED = [name for name, each in vars(BaseStorage).items() if callable(each) and not name.startswith("_")]
+# Also what Optuna's memory in front of a storage calls of it; to leave a session asks the server nothing.
+for _name in (*_ASKED, "_create_new_trial", "_set_trial_param", "_get_trials"):
+    if _name != "remove_session":
+        setattr(_PatientStorage, _name, _with_patience(_name))
 
 
 class Database:

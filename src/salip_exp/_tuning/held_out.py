@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from salip_exp._runs.records import fingerprint
 from salip_exp._tuning.choosing import choose, winner
 from salip_exp._tuning.objectives import OBJECTIVES
 from salip_exp._tuning.study import Study, draw, labelled, order
@@ -17,7 +18,6 @@ from salip_exp.config import Config
 from salip_exp.data.case import Case, CaseRef
 from salip_exp.errors import CaseError, DataError
 from salip_exp.evaluation.statistics import estimate, spread
-from salip_exp.runs.records import fingerprint
 
 log = logging.getLogger(__name__)
 DSC = "dsc"

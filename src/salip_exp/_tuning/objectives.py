@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.config import Config, EmptyTarget
+from salip_exp.config import Config, EmptyTarget, Objective
 from salip_exp.data.case import Case
-from salip_exp.evaluation._confidence import CONFIDENCE, Measure, Segment
+from salip_exp.evaluation._confidence import SIGNALS, Measure, Segment
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
 
@@ -28,6 +28,6 @@ def _without_target(measure: Measure) -> _Objective:
 
 OBJECTIVES: Mapping[str, _Objective] = {
     "dsc": lambda found, case, config, segment: dsc(found, case.mask, config.score.empty_target),
-    **{name: _without_target(measure) for name, measure in CONFIDENCE.items()},
+    **{name: _without_target(signal.measure) for name, signal in SIGNALS.items() if name in list(Objective)},
 }
 """By name, what is one for the prediction of a case."""

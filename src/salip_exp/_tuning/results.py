@@ -1,4 +1,4 @@
-"""What a study leaves: `study.json`, `tuned.yaml`, plots and a page."""
+"""What a study leaves: `study.json`, `tuned.yaml` and a page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 
 from salip_exp._files import atomic_write
 from salip_exp._paper import notes_on_text
+from salip_exp._runs._manifest import write_config
+from salip_exp._runs.folder import write_json
+from salip_exp._runs.summary import EMBEDDED_NOTE, are_embedded
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuned import tuned_yaml
 from salip_exp._settings.tuning import sampler_of
@@ -22,9 +25,6 @@ from salip_exp._tuning.worker import applied
 from salip_exp._wording import many
 from salip_exp.cascade.work import Counters
 from salip_exp.config import Config, ScoreAt
-from salip_exp.runs._manifest import write_config
-from salip_exp.runs.folder import write_json
-from salip_exp.runs.summary import EMBEDDED_NOTE
 
 
 def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], searched: Searched) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
         "version": VERSION,
         "study": study.name,
         "dataset": config.dataset.name,
-        "networks": study.loaded.names,
+        "networks": study.loaded.labels,
         "notes": notes(study, trials),
         "sampler": str(sampler_of(config)),
         "seed": config.seed,
@@ -61,7 +61,7 @@ def write_results(study: Study, folder: Path, trials: Sequence[TrialRow], search
 
 def notes(study: Study, trials: Sequence[TrialRow]) -> list[str]:
     """What has to be said wherever the figures are shown."""
-    lines = [EMBEDDED_NOTE] if "tiny" in study.loaded.names.values() else []
+    lines = [EMBEDDED_NOTE] if are_embedded(study.loaded.names) else []
     lines += notes_on_text(study.config, study.loaded.sentences)
     if study.config.score.at is ScoreAt.native:
         lines.append("a search scores at working size, whatever score.at says")

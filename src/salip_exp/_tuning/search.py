@@ -15,6 +15,9 @@ from pathlib import Path
 
 from salip_exp._console import Report, only_words, progress
 from salip_exp._environment import COMPUTING, PYTHON, environment_of_children, handing_on
+from salip_exp._runs._identity import require_same
+from salip_exp._runs._process import stoppable
+from salip_exp._runs.lab import Lab
 from salip_exp._secrets import handed_over, take
 from salip_exp._tuning.database import Database
 from salip_exp._tuning.study import Study, make_study
@@ -22,9 +25,6 @@ from salip_exp._tuning.trials import Best, read_trials
 from salip_exp._tuning.worker import OnTrial
 from salip_exp.config import Config
 from salip_exp.errors import EnvironmentFault, SalipError
-from salip_exp.runs._identity import require_same
-from salip_exp.runs._process import stoppable
-from salip_exp.runs.lab import Lab
 
 _LOOK = 2.0  # seconds between looks at what other workers did
 

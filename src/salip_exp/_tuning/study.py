@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from salip_exp._runs._identity import Identity, read_identity
+from salip_exp._runs.lab import Lab, Loaded
+from salip_exp._runs.records import fingerprint, recipe
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuning import sampler_of
 from salip_exp._tuning.database import Database, studies_in
@@ -22,9 +25,6 @@ from salip_exp.config import Config, Objective, Sampler
 from salip_exp.data._left_out import LeftOut, by_reason
 from salip_exp.data.case import Case, CaseRef, Dataset
 from salip_exp.errors import CaseError, DataError, EnvironmentFault
-from salip_exp.runs._identity import Identity, read_identity
-from salip_exp.runs.lab import Lab, Loaded
-from salip_exp.runs.records import fingerprint, recipe
 
 log = logging.getLogger(__name__)
 

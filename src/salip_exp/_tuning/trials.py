@@ -79,7 +79,7 @@ class Best:
         return "none has a value yet" if self.value is None else f"best {self.value:.4f} (trial {self.number})"
 
 
-def optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
+def _optuna_study(trials: Sequence[TrialRow], space: Space) -> optuna.Study:
     """The trials as a study in memory, for what Optuna computes and draws of one; but those outside of the space."""
     study = optuna.create_study(direction="maximize")
     for each in (one for one in trials if not one.values or space.holds(one.values)):
@@ -97,7 +97,7 @@ def importances(trials: Sequence[TrialRow], space: Space) -> dict[str, float]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that few trials make all shares equal
-            found = get_param_importances(optuna_study(trials, space), evaluator=PedAnovaImportanceEvaluator())
+            found = get_param_importances(_optuna_study(trials, space), evaluator=PedAnovaImportanceEvaluator())
     except (ValueError, RuntimeError) as error:  # too few trials, or all of one value
         log.info("no importances: %s", error)
         return {}

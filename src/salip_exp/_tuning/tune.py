@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from salip_exp._files import atomic_write, require_kept
+from salip_exp._runs._identity import require_same
+from salip_exp._runs.folder import claim
+from salip_exp._runs.lab import Lab
 from salip_exp._settings.folders import File
 from salip_exp._tuning.choosing import winner
 from salip_exp._tuning.database import Database
@@ -20,9 +23,6 @@ from salip_exp._tuning.trials import TrialRow, read_trials, trial_table
 from salip_exp._tuning.worker import applied
 from salip_exp._wording import many
 from salip_exp.config import Config, Task
-from salip_exp.runs._identity import require_same
-from salip_exp.runs.folder import claim
-from salip_exp.runs.lab import Lab
 
 
 @dataclass(frozen=True)

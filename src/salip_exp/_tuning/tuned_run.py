@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.listener import Listener
+from salip_exp._runs.runner import run
 from salip_exp._settings.folders import File
 from salip_exp._settings.tuned import Tuned, read_tuned
 from salip_exp._settings.tuning import searches
@@ -14,9 +17,6 @@ from salip_exp.config import Config
 from salip_exp.data.case import Dataset
 from salip_exp.data.datasets import without_cases
 from salip_exp.errors import ConfigError
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.listener import Listener
-from salip_exp.runs.runner import run
 
 _REMEDY = ", or score them by tuning.score_tuning_images=true, and every table will say so"
 

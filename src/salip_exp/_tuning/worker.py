@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
 
+from salip_exp._runs.lab import Lab
 from salip_exp._settings.tuning import AREA
 from salip_exp._tuning.database import Claim, Database
 from salip_exp._tuning.objectives import OBJECTIVES
@@ -24,7 +25,6 @@ from salip_exp.config import AreaUnit, Config
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.methods.base import Prediction
-from salip_exp.runs.lab import Lab
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ import numpy as np
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import key_of
 from salip_exp._settings.foreign import refuse_foreign_code
-from salip_exp._settings.validate import typed
+from salip_exp._settings.validate import literal, typed
 from salip_exp.config import Config, Sampler, Task
 from salip_exp.errors import ConfigError
 from salip_exp.methods.traits import METHODS
 
 ORGANS = {"brain": ("brain", 1), "fetal head": ("fetal_head", 1), "lungs": ("lungs", 2)}
 """Organs whose sentences come with the package: the option of `vdt`, and how many of them an image holds."""
-_WORD = re.compile(r"(?!(?:null|true|false|yes|no|on|off|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
+_WORD = re.compile(r"(?!(?:null|true|false|yes|no|on|off|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE | re.ASCII)
 _OUTSIDE = ["cache=memory", "cache.memory_mb=64", "progress=false"]
 """What is asked for first: nothing is kept on disk, little in memory, for the image at hand; nothing is printed."""
 _composing = threading.Lock()  # Hydra's own state is one for the process
@@ -68,7 +68,7 @@ def text_of(value: object) -> str:
 
 def _quoted(text: str) -> str:
     # Backslashes count only in front of a quote, where two stand for one.
-    inner = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)
+    inner = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), literal(text))
     return f"'{inner}'"
 
 
@@ -93,6 +93,8 @@ def configured(overrides: Sequence[str]) -> Config:
         raise ConfigError(
             f"tuning={config.tuning.sampler} searches over a data set: run it there, and give tuned=FILE here"
         )
+    if config.stress is not None:
+        raise ConfigError(f"stress={config.stress} is for the images of a data set: leave it out")
     if config.seeds:
         raise ConfigError("seeds=[...] are runs of their own: give seed=N")
     if config.dataset.files.labels is not None:

@@ -15,6 +15,9 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from salip_exp._runs.candidates import frame_of, table_of
+from salip_exp._runs.lab import Lab
+from salip_exp._runs.masks import image_of
 from salip_exp.api._overrides import configured, of_organ
 from salip_exp.api.result import Segmentation
 from salip_exp.config import Config
@@ -24,11 +27,10 @@ from salip_exp.data.loading import is_mirrored, make_case, native_mask, slice_re
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import is_volume
 from salip_exp.errors import CaseError, DataError
-from salip_exp.evaluation._confidence import confidence
+from salip_exp.evaluation._assessment import Assessment, Assessor
+from salip_exp.evaluation._repair import Outcome, assessed
+from salip_exp.evaluation.flags import REASONS
 from salip_exp.methods.base import Prediction
-from salip_exp.runs.candidates import frame_of, table_of
-from salip_exp.runs.lab import Lab
-from salip_exp.runs.masks import image_of
 
 _Readable = ArrayLike | Image.Image | str | Path
 """An array (H, W) or (H, W, 3), a picture of Pillow's, or the path of a picture."""
@@ -78,6 +80,7 @@ class SaLIP:
         self.config = config
         self._sentences = lab.loaded(config).sentences
         self._method = lab.method(config)
+        self._assess = Assessor(config)
         self._turn = threading.Lock()
 
     def __call__(self, image: _Readable) -> Segmentation:
@@ -93,9 +96,8 @@ class SaLIP:
         pixels, notes, path = _read(image)
         case = self._case(pixels, notes, path)
         with self._turn:
-            prediction = self._method.predict(case)
-            told = confidence(prediction, self.config.dataset.k)
-        return self._result(pixels, case, prediction, told)
+            found = self._segmented(case)
+        return self._result(pixels, case, found.prediction, found.believed)
 
     def volume(self, image: str | Path | SpatialImage) -> SpatialImage:
         """Segment a volume slice by slice, as `dataset.volume` says: `dataset__volume__axis="axial"` and so on.
@@ -120,15 +122,18 @@ class SaLIP:
         refs = slice_refs(path.name, data.group, path, None, data)
         if not refs:
             raise DataError(f"{path}: {'no slice is left' if refs.taken is None else refs.taken.why_none(data.volume)}")
-        slices, axis = {}, None
+        slices, axis, mending = {}, None, self.config.repair.enabled
         for ref in refs:
             case = ref.load()
             assert case.source is not None and case.slice is not None
             with self._turn:
-                mask = self._method.predict(case).mask
+                mask = (self._segmented(case).prediction if mending else self._method.predict(case)).mask
             slices[case.slice], axis = native_mask(mask, case.source.size, data.resize), case.source.axis
         assert axis is not None
         return cast(SpatialImage, image_of(path, axis, is_mirrored(axis, data), slices, label_number(data)))
+
+    def _segmented(self, case: Case) -> Outcome:
+        return assessed(self._method.predict(case), self._assess, self.config)
 
     def _case(self, pixels: NDArray[np.uint8], notes: tuple[str, ...], path: Path) -> Case:
         name = path.stem
@@ -136,9 +141,7 @@ class SaLIP:
         ref = CaseRef(name, self.config.dataset.group, name, unread)
         return make_case(ref, self.config.dataset, path, pixels, None, notes=notes)
 
-    def _result(
-        self, pixels: NDArray[np.uint8], case: Case, prediction: Prediction, confidence: dict[str, float]
-    ) -> Segmentation:
+    def _result(self, pixels: NDArray[np.uint8], case: Case, prediction: Prediction, told: Assessment) -> Segmentation:
         size = pixels.shape[0], pixels.shape[1]
         table = table_of(prediction)
         return Segmentation(
@@ -147,7 +150,9 @@ class SaLIP:
             status=str(prediction.status),
             boxes=_grown(prediction.boxes, prediction.mask.shape, size),
             candidates=pd.DataFrame() if table is None else frame_of(table, self._sentences),
-            confidence=confidence,
+            confidence={name: value for name, value in told.scores.items() if value is not None} | told.signals,
+            flag=told.flag,
+            reason=REASONS.get(told.flag or "", ""),
             seconds=dict(prediction.seconds),
             notes=case.notes,
             _pool=prediction.pool,

@@ -34,10 +34,14 @@ class Segmentation:
             its `score` (likeness with the text) and `sentence_1`, ... (with each sentence, `attrs["sentences"]` has
             them), its box `x0`, `y0`, `x1`, `y1` and `area` in pixels at working size, SAM's `predicted_iou` and
             `stability`. Empty for methods without candidates.
-        confidence: how good the prediction is believed to be, without a target: `stability` (Dice with the masks of
-            boxes moved by 5 %), `predicted_iou` (SAM's own), `agreement` (Dice of candidates and final mask), `margin`
-            (of CLIP's scores), each better when higher. No `stability` where no boxes prompt SAM; empty for methods
-            without candidates.
+        confidence: how good the prediction is believed to be, without a target: `confidence`, the DSC to expect,
+            `dsc_at_least`, what it exceeds in 90 % of cases like those that this was calibrated on
+            (`confidence__level`), and the signals that they are made of: `stability` (Dice with the masks of boxes
+            moved by 5 %), `predicted_iou` (SAM's own), `agreement` (Dice of candidates and final mask), `margin` (of
+            CLIP's scores) and others, each better when higher. Empty for methods without candidates.
+        flag: the stage that is doubted where the confidence is low: `everything`, `retrieval`, `duplicate`, `prompt` or
+            `text`; None where it is not.
+        reason: the same in words; empty where there is no flag.
         seconds: by stage.
         notes: what was done to the image that a user should know (alpha dropped, windowed from 16 bit, ...).
     """
@@ -48,6 +52,8 @@ class Segmentation:
     boxes: NDArray[np.float32]
     candidates: pd.DataFrame
     confidence: Mapping[str, float]
+    flag: str | None
+    reason: str
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
     _pool: Pool | None = field(repr=False)
@@ -55,10 +61,10 @@ class Segmentation:
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
-        said = ", ".join(f"{name} {value:.3f}" for name, value in self.confidence.items())
+        said = "".join(f", {name} {value:.3f}" for name, value in self.confidence.items())
         return (
             f"<Segmentation {width} x {height}, {int(self.mask.sum())} pixels, {self.status}, "
-            f"{len(self.candidates)} candidates{f', {said}' if said else ''}>"
+            f"{len(self.candidates)} candidates{said}{f', flagged: {self.flag}' if self.flag else ''}>"
         )
 
     def candidate(self, number: int) -> NDArray[np.bool_]:

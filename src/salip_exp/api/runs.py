@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from salip_exp._runs._volumes import read_volumes
+from salip_exp._runs.folder import read_run as read_folder
+from salip_exp._runs.folder import run_folders
+from salip_exp._runs.summary import case_table
 from salip_exp._settings.folders import File
 from salip_exp.config import ScoreAt
 from salip_exp.errors import DataError
-from salip_exp.runs._volumes import read_volumes
-from salip_exp.runs.folder import read_run as read_folder
-from salip_exp.runs.folder import run_folders
-from salip_exp.runs.summary import case_table
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from salip_exp._files import TooLarge, acquire, open_file, process_lock, read_fi
 from salip_exp.cache._base import Arrays, Counted, Stage
 from salip_exp.cache._files import (
     HEAD,
-    LOCK_TIMEOUT_S,
     Damaged,
     entry_path,
     evict_some,
@@ -119,9 +118,9 @@ class DiskStore(Counted):
 
     Args:
         folder: of everything kept between runs.
-        budget_bytes: of all files together; above it the least recently used leave. Each process looks at a
-            part of a large cache when it opens the store, and so often that it has been round after every 5 % that it
-            wrote (256 MB at most), so several may exceed it by that much each.
+        budget_bytes: of all files together; above it the least recently used leave. Opening a store looks at nothing.
+            Each process looks at a part of a large cache before it writes for the first time, and so often that it has
+            been round after every 5 % that it wrote (256 MB at most), so several may exceed it by that much each.
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
@@ -137,8 +136,7 @@ class DiskStore(Counted):
         self._unfit: set[tuple[Stage, str]] = set()  # unreadable, or damaged and not to be removed
         self._guard = threading.Lock()
         self._locks = FileLocks(locks_folder(folder))
-        if is_eviction_due(folder, budget_bytes):
-            self._evict(timeout_s=0)
+        self._overdue = is_eviction_due(folder, budget_bytes)
 
     def peek(self, stage: Stage, key: str) -> Arrays | None:
         """The entry, read-only; finding nothing is not counted."""
@@ -175,6 +173,9 @@ class DiskStore(Counted):
 
     def put(self, stage: Stage, key: str, arrays: Arrays) -> None:
         """Write an entry in place of what had its key, in one step; a disk that takes no more does not raise."""
+        if self._overdue:  # before, as it may make the room that is wanted
+            self._overdue = False
+            self._evict()
         with self._timed(stage):
             size = self._write(stage, key, arrays) if self.writing else 0
         self.stats[stage].count(bytes_written=size, unwritten=size == 0)
@@ -243,9 +244,9 @@ class DiskStore(Counted):
                 self._written = 0
         return full
 
-    def _evict(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    def _evict(self) -> None:
         try:
-            removed, self._share = evict_some(self._folder, self._budget, timeout_s)
+            removed, self._share = evict_some(self._folder, self._budget)
         except OSError as fault:
             log.warning("the cache %s cannot be pruned: %s", self._folder, fault)
             return

@@ -214,7 +214,7 @@ def evict(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> Remov
         return removed
 
 
-def evict_some(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> tuple[Removed, float]:
+def evict_some(folder: Path, budget: int) -> tuple[Removed, float]:
     """A bounded part of `evict`, after which the next one goes on: prefixes of keys with LOOKED_AT entries, of which
     REMOVED_AT are removed at most.
 
@@ -228,7 +228,7 @@ def evict_some(folder: Path, budget: int, timeout_s: float = LOCK_TIMEOUT_S) -> 
     Raises:
         OSError: a folder cannot be listed.
     """
-    with _alone(folder, timeout_s) as alone:
+    with _alone(folder, LOCK_TIMEOUT_S) as alone:
         if not alone:
             return Removed(), 1.0
         _, first, sizes = _progress(folder)

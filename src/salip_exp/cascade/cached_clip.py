@@ -15,11 +15,15 @@ from salip_exp.cache._base import content_key
 from salip_exp.cache._fetch import fetch, fetch_rows
 from salip_exp.cache.store import Arrays, Stage, Store
 from salip_exp.cascade.cached_sam import Picture
+from salip_exp.cascade.like_text import condition, like_text
 from salip_exp.cascade.pool import DIGEST_BYTES, Pool
 from salip_exp.cascade.retrieval import Embedding, Text, embed_views, read_by, similarities
+from salip_exp.cascade.saliency import relevance
+from salip_exp.cascade.spotting import require_spotter, spot
 from salip_exp.cascade.views import settings_of, views
 from salip_exp.cascade.work import Counters, Limits
 from salip_exp.config import Prototype, ViewConfig
+from salip_exp.networks._library_clip import LibraryClip, Spotted
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.device import network_key
 
@@ -82,6 +86,65 @@ class ClipStages:
         prototypes, each = [text.prototype for text in texts], [row for text in texts for row in text.sentences]
         scores = np.stack([similarities(found["embedding"], one) for one in (*prototypes, *each)])
         return scores[: len(texts)], scores[len(texts) :]
+
+    def relevance(self, picture: Picture, text: Text) -> NDArray[np.float32]:
+        """What every pixel of a picture contributes to its likeness with a text (`cascade.saliency`), float32 (H, W).
+
+        Raises:
+            ConfigError: the image tower is no vision transformer.
+            CaseError: E_NONFINITE, a gradient is no number.
+        """
+        key = content_key("relevance", self.key, picture.key, text.prototype)
+        found: NDArray[np.float32] = fetch(
+            self.store,
+            Stage.view,
+            key,
+            lambda: {"relevance": relevance(self.net, picture.image, text.prototype, self.counters)},
+        )["relevance"]
+        return found
+
+    def condition(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """What a CLIPSeg's decoder is told of the sentences, float32 (D,).
+
+        Raises:
+            ConfigError: the network has no decoder, or a sentence has more tokens than it reads.
+        """
+        key = content_key("condition", self.key, list(sentences))
+        made = fetch(self.store, Stage.text, key, lambda: {"of": condition(self.net, sentences, self.counters)})
+        found: NDArray[np.float32] = made["of"]
+        return found
+
+    def like(self, picture: Picture, wanted: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+        """What of a picture is like a text, bool (H, W), by that decoder; raises CaseError as `like_text` does."""
+
+        def decoded() -> Arrays:
+            assert isinstance(self.net, LibraryClip)  # `condition` has asked
+            return {"bits": np.packbits(like_text(self.net, picture.image, wanted, threshold, self.counters))}
+
+        key = content_key("like", self.key, picture.key, wanted, threshold)
+        bits = fetch(self.store, Stage.organ, key, decoded)["bits"]
+        height, width = picture.size
+        return np.unpackbits(bits, count=height * width).view(bool).reshape(height, width)
+
+    def require_spotter(self, sentences: Sequence[str], masks: bool) -> None:
+        """Raises ConfigError as `cascade.spotting.require_spotter` does."""
+        require_spotter(self.net, sentences, masks)
+
+    def spotted(self, picture: Picture, sentence: str, above: float) -> Spotted:
+        """What the network finds in a picture by a sentence; raises CaseError as `spot` does."""
+
+        height, width = picture.size
+
+        def found() -> Arrays:
+            boxes, scores, masks = spot(self.net, picture.image, sentence, above, self.counters)
+            drawn = {} if masks is None else {"bits": np.packbits(masks.reshape(len(masks), height * width), axis=1)}
+            return {"boxes": boxes, "scores": scores, **drawn}
+
+        kept = fetch(self.store, Stage.organ, content_key("spotted", self.key, picture.key, sentence, above), found)
+        if "bits" not in kept:
+            return Spotted(kept["boxes"], kept["scores"], None)
+        bits = np.unpackbits(kept["bits"], axis=1, count=height * width)
+        return Spotted(kept["boxes"], kept["scores"], bits.view(bool).reshape(len(bits), height, width))
 
     def _embedded(self, picture: Picture, pool: Pool, config: ViewConfig, watch: Stopwatch) -> Embedding:
         with watch.stage("views"):

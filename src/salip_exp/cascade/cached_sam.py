@@ -21,8 +21,8 @@ from salip_exp.cache.store import Arrays, NoStore, Stage, Store
 from salip_exp.cascade.candidates import ARRAYS, Candidates, Floor, Sampling, candidates, joined
 from salip_exp.cascade.embedding import Crop, Embedding, crop_plan, embed_crops, input_size_of
 from salip_exp.cascade.everything import Cleaned, clean_mask, pool_of, sampling_of, select, thresholds_of
-from salip_exp.cascade.organ import segment_box, segment_unprompted, usable_boxes
-from salip_exp.cascade.pool import Masks, Pool, concatenate, pack
+from salip_exp.cascade.organ import Hint, segment_answers, segment_box, segment_unprompted, usable_boxes
+from salip_exp.cascade.pool import DIGEST_BYTES, Masks, Pool, concatenate, pack
 from salip_exp.cascade.work import Counters, Limits, extent, require_finite
 from salip_exp.config import OrganConfig, SamConfig
 from salip_exp.networks.device import network_key
@@ -44,6 +44,19 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that SAM answers to some boxes, box by box.
+
+    Attributes:
+        masks: bool (n, H, W).
+        predicted_iou: float32 (n,), its own estimate.
+    """
+
+    masks: NDArray[np.bool_]
+    predicted_iou: NDArray[np.float32]
 
 
 _Layer = Sequence[Crop]
@@ -92,28 +105,66 @@ class SamStages:
         bits = self._boxed(picture, usable_boxes(boxes, picture.size), config)
         return _unpacked(np.bitwise_or.reduce(bits, axis=0), picture.size)
 
-    def organs(self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig) -> Masks:
-        """SAM's mask for each box; an empty one for a box that is not usable."""
+    def organs(
+        self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig, hints: Sequence[Hint] | None = None
+    ) -> Masks:
+        """SAM's mask for each box; an empty one for a box that is not usable.
+
+        Args:
+            hints: what it is told beside each; None: nothing.
+        """
         usable = [len(usable_boxes(box[None], picture.size)) > 0 for box in boxes]
-        answers = iter(self._boxed(picture, usable_boxes(boxes, picture.size), config))
+        told = None if hints is None else [hint for hint, good in zip(hints, usable, strict=True) if good]
+        answers = iter(self._boxed(picture, usable_boxes(boxes, picture.size), config, told))
         empty = np.zeros(picture.size, dtype=bool)
         each = (_unpacked(next(answers), picture.size) if good else empty for good in usable)
         return concatenate(picture.size, [pack(mask[None]) for mask in each])
 
-    def _boxed(self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig) -> NDArray[np.uint8]:
+    def _boxed(
+        self, picture: Picture, boxes: NDArray[np.float32], config: OrganConfig, hints: Sequence[Hint] | None = None
+    ) -> NDArray[np.uint8]:
         """SAM's masks for usable boxes, packed to bits, uint8 (N, B)."""
 
         def decode(missing: NDArray[np.int64]) -> Arrays:
             embedding = self._whole(picture)
-            masks = [segment_box(self.net, embedding, boxes[row], config, self.counters) for row in missing]
+            told = [Hint()] * len(boxes) if hints is None else hints
+            asked = [(boxes[row], config, self.counters, told[row]) for row in missing]
+            masks = [segment_box(self.net, embedding, *each) for each in asked]
             return {"bits": np.packbits(np.stack(masks).reshape(len(masks), -1), axis=1)}
 
         if not len(boxes):
             return np.zeros((0, -(-picture.size[0] * picture.size[1] // 8)), np.uint8)
         key = content_key("organ", self.key, picture.key, config.multimask, config.threshold)
-        coordinates = np.ascontiguousarray(boxes).view(np.uint8).reshape(len(boxes), -1)  # a box is its own key
-        bits: NDArray[np.uint8] = fetch_rows(self.store, Stage.organ, key, coordinates, decode)["bits"]
+        rows = np.ascontiguousarray(boxes).view(np.uint8).reshape(len(boxes), -1)  # a box is its own key
+        if hints is not None:
+            rows = np.stack([_hinted(box, hint) for box, hint in zip(boxes, hints, strict=True)])
+        bits: NDArray[np.uint8] = fetch_rows(self.store, Stage.organ, key, rows, decode)["bits"]
         return bits
+
+    def answers(self, picture: Picture, boxes: NDArray[np.float32], multimask: bool, threshold: float) -> Answers:
+        """Three masks for each usable box, float32 (n, 4), or one; logits above the threshold are organ."""
+
+        def decode(missing: NDArray[np.int64]) -> Arrays:
+            embedding = self._whole(picture)
+            found = [
+                segment_answers(self.net, embedding, boxes[row], multimask, threshold, self.counters) for row in missing
+            ]
+            bits = np.stack([np.packbits(masks.reshape(len(masks), -1), axis=1) for masks, _ in found])
+            return {"bits": bits, "predicted_iou": np.stack([told for _, told in found])}
+
+        if not len(boxes):
+            return Answers(np.zeros((0, *picture.size), bool), np.zeros(0, np.float32))
+        key = content_key("answers", self.key, picture.key, multimask, threshold)
+        rows = np.ascontiguousarray(boxes).view(np.uint8).reshape(len(boxes), -1)
+        kept = fetch_rows(self.store, Stage.organ, key, rows, decode)
+        masks = [_unpacked(bits, picture.size) for each in kept["bits"] for bits in each]
+        return Answers(np.stack(masks), kept["predicted_iou"].ravel())
+
+    def pointed(
+        self, picture: Picture, points: NDArray[np.float32], box: NDArray[np.float32] | None, config: OrganConfig
+    ) -> NDArray[np.bool_]:
+        """The one mask that SAM gives for points, and a usable box, as a `Hint` has them; nothing is kept."""
+        return segment_box(self.net, self._whole(picture), box, config, self.counters, Hint(points))
 
     def unprompted(self, picture: Picture, config: OrganConfig) -> NDArray[np.bool_]:
         """The one mask that SAM gives without any prompt, bool (H, W)."""
@@ -198,6 +249,12 @@ def _replaced(masks: Masks, rows: NDArray[np.int64], bits: NDArray[np.uint8]) ->
     order = np.arange(len(masks))
     order[rows] = len(masks) + np.arange(len(rows))
     return both.select(order)
+
+
+def _hinted(box: NDArray[np.float32], hint: Hint) -> NDArray[np.uint8]:
+    """The row key of a box with what is told beside it, uint8 (16,)."""
+    key = content_key("hinted", box, hint.points, np.zeros(0, bool) if hint.mask is None else hint.mask)
+    return np.frombuffer(bytes.fromhex(key)[:DIGEST_BYTES], np.uint8)
 
 
 def _unpacked(bits: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:

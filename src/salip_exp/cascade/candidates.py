@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
-from segment_anything.utils.transforms import ResizeLongestSide
 
-from salip_exp.cascade.embedding import Embedding, upscale
+from salip_exp.cascade.embedding import Embedding, resizing_of, upscale
 from salip_exp.cascade.grid_decoder import decode_grid
 from salip_exp.cascade.options import MASKS_PER_POINT
+from salip_exp.cascade.packing import OnDevice, hold, release
 from salip_exp.cascade.pool import Masks, concatenate, pack, place
 from salip_exp.cascade.work import SAME_BITS, Counters, Limit, Limits, extent, in_chunks, require_finite
 from salip_exp.errors import CaseError
@@ -24,8 +26,10 @@ from salip_exp.networks.packages import Sam
 
 MOST_BYTES = 4 * 10**9
 """Bits of all masks of one crop box; an image that needs more fails before it takes the machine's memory."""
-BYTES = {"cpu": 16 * 2**20, "mps": 2**29, "cuda": 2 * 2**30}
+_BYTES = {"cpu": 16 * 2**20, "mps": 2**29, "cuda": 3 * 2**30}
 """What decoding, and then upscaling, may hold at a time; a point that needs more is taken alone, or with three."""
+_HELD = {"cpu": 0, "mps": 0, "cuda": 2**30}
+"""Decoded logits, and bits of their masks, that are held until a GPU is waited for."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +129,15 @@ def candidates(
     """
     floor, limits = floor or Floor(), limits or Limits()
     points = sampling.grids[embedding.layer] * np.array(embedding.crop_size)[None, ::-1]
-    parts, held, extents = [_nothing(embedding)], 0, []
-    for batch_start in range(0, len(points), sampling.points_per_batch):
-        batch = points[batch_start : batch_start + sampling.points_per_batch]
-        whole = Limit("points", len(batch))
-        limit = whole if len(batch) % SAME_BITS else limits.points.fit(_points_at_once(net))
-        for low, predicted_iou, prompts in _decoded(net, embedding, batch, limit, counters):
-            extents.append(extent(low, predicted_iou))
-            for part in _measure(net, embedding, low, predicted_iou, prompts, sampling, floor, limits.masks):
-                held += part.masks.bits.nbytes
-                parts.append(part)
-                _require_room(held, embedding)
+    prompts = np.repeat(points, MASKS_PER_POINT, axis=0) + np.array(embedding.crop_box[:2])
+    parts, done, held, extents = [_nothing(embedding)], 0, 0, []
+    for low, predicted_iou in _together(_decoded(net, embedding, points, sampling, limits, counters), embedding):
+        extents.append(extent(low, predicted_iou))
+        rows = slice(done, done + len(low))
+        part = _measure(net, embedding, low, predicted_iou, prompts[rows], sampling, floor, limits.masks)
+        done, held = rows.stop, held + part.masks.bits.nbytes
+        parts.append(part)
+        _require_room(held, embedding)
     require_finite(torch.cat(extents), "SAM's answers to the grid of points")  # once, so that a GPU is not waited for
     return joined(embedding.image_size, parts)
 
@@ -154,33 +156,71 @@ def _points_at_once(net: Sam) -> int:
     """Points that decode within the budget: keys, queries and the upscaled embedding, per point."""
     side, width = int(net.image_encoder.img_size) // 16, int(net.prompt_encoder.embed_dim)
     per_point = 4 * (6 * width * side**2 + (width // 8 + 4) * (4 * side) ** 2 + width // 4 * (2 * side) ** 2)
-    return max(1, BYTES[net.device.type] // per_point // SAME_BITS) * SAME_BITS
+    return max(1, _BYTES[net.device.type] // per_point // SAME_BITS) * SAME_BITS
+
+
+_Answer = tuple[torch.Tensor, torch.Tensor]
+"""Logits (3 P, h, w) and predicted IoU (3 P,) of P points."""
 
 
 def _decoded(
-    net: Sam, embedding: Embedding, points: NDArray[np.float64], limit: Limit, counters: Counters
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, NDArray[np.float64]]]:
-    """Of each part of a batch: logits (3 P, h, w), predicted IoU (3 P,), and each mask's prompt (3 P, 2)."""
+    net: Sam,
+    embedding: Embedding,
+    points: NDArray[np.float64],
+    sampling: Sampling,
+    limits: Limits,
+    counters: Counters,
+) -> Iterator[_Answer]:
+    """Answers to single foreground points in crop pixels, in order, as many at a time as fit."""
+    size = sampling.points_per_batch
+    batches = [points[first : first + size] for first in range(0, len(points), size)]
+    for batch, prompts in zip(batches, [_prompted(net, embedding, batch) for batch in batches], strict=True):
+        count = len(batch)
+        limit = Limit("points", count) if count % SAME_BITS else limits.points.fit(_points_at_once(net))
+        yield from in_chunks(count, limit, partial(_decode_points, net, embedding, *prompts))
+        counters.decoded_points += count
 
-    def decode_part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return _decode_points(net, embedding, points[start:stop])
 
-    prompts = np.repeat(points, MASKS_PER_POINT, axis=0) + np.array(embedding.crop_box[:2])
-    done = 0
-    for low, predicted_iou in in_chunks(len(points), limit, decode_part):
-        yield low, predicted_iou, prompts[done : done + len(low)]
-        done += len(low)
-    counters.decoded_points += len(points)
-
-
-def _decode_points(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Low-resolution logits (3 P, h, w) and predicted IoU (3 P,) of single foreground points in crop pixels."""
-    resize = ResizeLongestSide(net.image_encoder.img_size)
-    coords = torch.as_tensor(resize.apply_coords(points, embedding.crop_size), device=net.device)
+def _prompted(net: Sam, embedding: Embedding, points: NDArray[np.float64]) -> tuple[Any, torch.Tensor | None]:
+    """What the prompt encoder makes of a batch; it waits for a GPU (it looks for labels), so before any is decoded."""
+    coords = torch.as_tensor(resizing_of(net).apply_coords(points, embedding.crop_size), device=net.device)
     labels = torch.ones(len(coords), dtype=torch.int, device=net.device)
     sparse, dense = net.prompt_encoder(points=(coords[:, None, :], labels[:, None]), boxes=None, masks=None)
-    low, predicted_iou = decode_grid(net, embedding.features, sparse, dense)
+    return sparse, dense
+
+
+def _decode_points(
+    net: Sam, embedding: Embedding, sparse: Any, dense: torch.Tensor | None, start: int, stop: int
+) -> _Answer:
+    part: Any = None
+    if dense is not None:
+        sparse, part = sparse[start:stop], dense[start:stop]
+    else:  # a network of transformers embeds them itself: the prompts of one image by their names
+        sparse = {name: each[:, start:stop] for name, each in sparse.items()}
+    low, predicted_iou = decode_grid(net, embedding.features, sparse, part)
     return low.flatten(0, 1), predicted_iou.flatten(0, 1)
+
+
+def _together(answers: Iterator[_Answer], embedding: Embedding) -> Iterator[_Answer]:
+    """The same answers, joined to as many as a device may hold."""
+    height, width = embedding.crop_size
+    waiting: list[_Answer] = []
+    held = 0
+    for low, predicted_iou in answers:
+        waiting.append((low, predicted_iou))
+        held += low.nbytes + len(low) * height * width // 8
+        if held >= _HELD[low.device.type]:
+            yield _one(waiting)
+            waiting, held = [], 0
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(answers: list[_Answer]) -> _Answer:
+    if len(answers) == 1:
+        return answers[0]
+    low, predicted_iou = (torch.cat(each) for each in zip(*answers, strict=True))
+    return low, predicted_iou
 
 
 def _measure(
@@ -192,24 +232,31 @@ def _measure(
     sampling: Sampling,
     floor: Floor,
     limit: Limit,
-) -> Iterator[Candidates]:
-    """Full-resolution rows of decoded logits, a chunk of masks at a time."""
+) -> Candidates:
+    """Full-resolution rows of decoded logits; those of too low a predicted IoU are not upscaled.
+
+    A chunk of masks at a time, and none waits for a GPU: what is kept is asked for at the end.
+    """
     height, width = embedding.image_size
     side = net.image_encoder.img_size
-    points_at_once = BYTES[net.device.type] // (4 * MASKS_PER_POINT * max(side * side, height * width))
+    points_at_once = _BYTES[net.device.type] // (4 * MASKS_PER_POINT * max(side * side, height * width))
     wanted = confident(predicted_iou, floor.predicted_iou).nonzero()[:, 0]
 
-    def measure_part(start: int, stop: int) -> Candidates:
-        index = wanted[start:stop]
-        logits = upscale_rows(net, low[index], embedding)
+    def measure_part(start: int, stop: int) -> tuple[torch.Tensor, Masks | OnDevice]:
+        logits = _upscale_rows(net, low[wanted[start:stop]], embedding)
         stability = _stability_of(logits, net.mask_threshold, sampling.stability_score_offset)
-        masks = pack((logits > net.mask_threshold).cpu().numpy())
-        frame = [0, 0, width, height]
-        edge = is_box_near_crop_edge(torch.from_numpy(masks.boxes), list(embedding.crop_box), frame)
-        rows = _rows(embedding, masks, predicted_iou[index], stability, prompts[index.cpu().numpy()])
-        return rows.select((stable(stability, floor.stability).cpu() & ~edge).numpy())
+        return stability, hold(logits > net.mask_threshold)
 
-    yield from in_chunks(len(wanted), limit.fit(MASKS_PER_POINT * max(1, points_at_once)), measure_part)
+    parts = list(in_chunks(len(wanted), limit.fit(MASKS_PER_POINT * max(1, points_at_once)), measure_part))
+    if not parts:
+        return _nothing(embedding)
+    stability = torch.cat([each for each, _ in parts])
+    keep = stable(stability, floor.stability)
+    masks = release(embedding.crop_size, [each for _, each in parts], keep)
+    kept = wanted[keep]
+    edge = is_box_near_crop_edge(torch.from_numpy(masks.boxes), list(embedding.crop_box), [0, 0, width, height])
+    rows = _rows(embedding, masks, predicted_iou[kept], stability[keep], prompts[kept.cpu().numpy()])
+    return rows.select(~edge.numpy())
 
 
 def _rows(
@@ -246,7 +293,7 @@ def _stability_of(logits: torch.Tensor, threshold: float, offset: float) -> torc
     return torch.from_numpy(inner) / torch.from_numpy(outer)
 
 
-def upscale_rows(net: Sam, low: torch.Tensor, embedding: Embedding) -> torch.Tensor:
+def _upscale_rows(net: Sam, low: torch.Tensor, embedding: Embedding) -> torch.Tensor:
     """Any low-resolution logits (m, h, w) at the size of the crop box, rounded as the reference rounds them.
 
     Torch on one thread interpolates three channels by another kernel than one channel, with other last bits; the

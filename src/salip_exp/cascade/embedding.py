@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from segment_anything.utils.amg import generate_crop_boxes
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
 from salip_exp.cascade.work import Counters, Limits, in_chunks
+from salip_exp.networks._sam_of_transformers import SamOfTransformers
 from salip_exp.networks.packages import Sam
 
 _CROPS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 8}
@@ -107,6 +109,8 @@ def embed_crops(
 def _input(net: Sam, image: NDArray[np.uint8], crop: Crop) -> tuple[torch.Tensor, tuple[int, int]]:
     """A crop box as the encoder takes it, float32 (1, 3, side, side), and its (height, width) inside the padding."""
     x0, y0, x1, y1 = crop.box
+    if isinstance(net, SamOfTransformers):
+        return net.pixels(Image.fromarray(image[y0:y1, x0:x1])), input_size_of(net, crop)
     resized = ResizeLongestSide(net.image_encoder.img_size).apply_image(image[y0:y1, x0:x1, :])
     pixels = torch.as_tensor(resized, device=net.device).permute(2, 0, 1).contiguous()[None]
     return net.preprocess(pixels), (resized.shape[0], resized.shape[1])
@@ -115,9 +119,13 @@ def _input(net: Sam, image: NDArray[np.uint8], crop: Crop) -> tuple[torch.Tensor
 def input_size_of(net: Sam, crop: Crop) -> tuple[int, int]:
     """(height, width) of a crop box inside the padded square that the encoder takes, without encoding it."""
     x0, y0, x1, y1 = crop.box
-    side = net.image_encoder.img_size
-    height, width = ResizeLongestSide.get_preprocess_shape(y1 - y0, x1 - x0, side)
+    height, width = resizing_of(net).get_preprocess_shape(y1 - y0, x1 - x0, net.image_encoder.img_size)
     return height, width
+
+
+def resizing_of(net: Sam | SamOfTransformers) -> ResizeLongestSide:
+    """What brings images, points and boxes to the frame of the encoder."""
+    return net.resizing if isinstance(net, SamOfTransformers) else ResizeLongestSide(net.image_encoder.img_size)
 
 
 @torch.no_grad()
@@ -126,17 +134,21 @@ def decode(
     embedding: Embedding,
     multimask: bool,
     boxes: torch.Tensor | None = None,
+    points: tuple[torch.Tensor, torch.Tensor] | None = None,
+    masks: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Decode boxes, or the network's default embedding where there is none.
+    """Decode boxes, points and masks, or the network's default embedding where there is none.
 
     Args:
         multimask: three masks per prompt (tokens 1 to 3) instead of one (token 0).
         boxes: (P, 4) in the frame of the encoded square.
+        points: (P, N, 2) in that frame, and (P, N) their labels, 1 for the organ and 0 for what is none.
+        masks: float32 (P, 1, h, w), logits in that frame, as large as `prompt_encoder.mask_input_size`.
 
     Returns:
         Low-resolution logits (P, 3 or 1, h, w) and predicted IoU (P, 3 or 1).
     """
-    sparse, dense = net.prompt_encoder(points=None, boxes=boxes, masks=None)
+    sparse, dense = net.prompt_encoder(points=points, boxes=boxes, masks=masks)
     low, predicted_iou = net.mask_decoder(
         image_embeddings=embedding.features,
         image_pe=net.prompt_encoder.get_dense_pe(),

@@ -54,7 +54,7 @@ class Cleaned:
 
 
 _Cleaner = Callable[[Masks, int], Cleaned]
-"""`clean_masks`, or the same with a memory."""
+"""`_clean_masks`, or the same with a memory."""
 
 
 def suppress(boxes: NDArray[np.int64], scores: torch.Tensor, threshold: float) -> NDArray[np.int64]:
@@ -65,7 +65,7 @@ def suppress(boxes: NDArray[np.int64], scores: torch.Tensor, threshold: float) -
     return rows
 
 
-def clean_masks(masks: Masks, min_area: int) -> Cleaned:
+def _clean_masks(masks: Masks, min_area: int) -> Cleaned:
     """Fill holes and drop islands smaller than `min_area` pixels."""
     parts = [pack(np.zeros((0, *masks.shape), bool))]
     changed = np.zeros(len(masks), dtype=bool)
@@ -82,7 +82,7 @@ def clean_mask(mask: Mask, min_area: int) -> tuple[Mask, bool]:
     return cleaned, bool(had_holes or had_islands)
 
 
-def select(table: Sequence[Candidates], thresholds: Thresholds, cleaner: _Cleaner = clean_masks) -> Candidates:
+def select(table: Sequence[Candidates], thresholds: Thresholds, cleaner: _Cleaner = _clean_masks) -> Candidates:
     """Survivors of the thresholds, of suppression within each crop box and, where there are several, across them.
 
     Args:

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]  # x0 y0 x1 y1 as the pool gives it, far edges inclusive
 
 MASKS_PER_POINT = 3
-MAX_CANDIDATES = 2_000_000
+_MAX_CANDIDATES = 2_000_000
 """Masks that SAM may be asked for in one image; 32 points a side are 3,072."""
 
 
@@ -52,10 +52,10 @@ def no_point(key: str, points_per_side: int, crop_n_layers: int, downscale: int)
 def too_many(key: str, points_per_side: int, crop_n_layers: int, downscale: int) -> Iterator[str]:
     """A sentence for a grid that asks for more masks than an image may; none for any other."""
     candidates = most_candidates(points_per_side, crop_n_layers, downscale)
-    if candidates > MAX_CANDIDATES:
+    if candidates > _MAX_CANDIDATES:
         yield (
             f"{key}={points_per_side} with sam.crop_n_layers={crop_n_layers} asks SAM for {candidates:,} candidates "
-            f"per image: the limit is {MAX_CANDIDATES:,}; take fewer points or layers, or a larger "
+            f"per image: the limit is {_MAX_CANDIDATES:,}; take fewer points or layers, or a larger "
             "sam.crop_n_points_downscale_factor"
         )
 

@@ -108,7 +108,7 @@ def pack(masks: NDArray[np.bool_]) -> Masks:
         top, left, bottom, right = ys[0], xs[0], ys[-1] + 1, xs[-1] + 1
         windows[row] = top, left, bottom - top, right - left
         parts.append(np.packbits(masks[row, top:bottom, left:right], axis=1).ravel())
-    return Masks((height, width), windows, _starts(windows), _joined(parts))
+    return of_windows((height, width), windows, _joined(parts))
 
 
 def place(masks: Masks, shape: tuple[int, int], top: int, left: int) -> Masks:
@@ -121,7 +121,12 @@ def concatenate(shape: tuple[int, int], parts: Sequence[Masks]) -> Masks:
     """The masks of all parts, in order, with no more bits than they need."""
     windows = np.concatenate([np.zeros((0, 4), np.int32), *(part.windows for part in parts)])
     rows = [part._packed(row) for part in parts for row in range(len(part))]
-    return Masks(shape, windows, _starts(windows), _joined(rows))
+    return of_windows(shape, windows, _joined(rows))
+
+
+def of_windows(shape: tuple[int, int], windows: NDArray[np.int32], bits: NDArray[np.uint8]) -> Masks:
+    """Masks whose bits lie one after the other, in the order of their windows."""
+    return Masks(shape, windows, _starts(windows), bits)
 
 
 def mask_iou(first: Mask, second: Mask) -> float:

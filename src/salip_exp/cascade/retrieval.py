@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from salip_exp.cascade.pool import Pool, mask_iou
 from salip_exp.cascade.work import SAME_BITS, Counters, Limits, extent, in_chunks, require_finite
 from salip_exp.config import Prototype, Ties, ViewFit
 from salip_exp.errors import CaseError, ConfigError, WeightsError
+from salip_exp.networks._library_clip import LibraryClip, too_long
 from salip_exp.networks.packages import CLIP, clip
 
 Embedding = NDArray[np.float16] | NDArray[np.float32]
@@ -38,7 +38,7 @@ class Text(NamedTuple):
 
 
 @torch.no_grad()
-def read_by(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Counters) -> Text:
+def read_by(net: CLIP | LibraryClip, sentences: Sequence[str], order: Prototype, counters: Counters) -> Text:
     """An ensemble of sentences, read in one forward.
 
     Args:
@@ -50,7 +50,7 @@ def read_by(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Cou
     """
     if not sentences:
         raise ConfigError("vdt has no sentences: give vdt.sentences=[...] or vdt.file=FILE.")
-    tokens = torch.cat([_tokens(sentence, net.context_length) for sentence in sentences])
+    tokens = torch.cat([_tokens(net, sentence) for sentence in sentences])
     embeddings = net.encode_text(tokens.to(_device(net)))
     counters.clip_text_forwards += 1
     each = _normalised(embeddings)
@@ -65,7 +65,7 @@ def read_by(net: CLIP, sentences: Sequence[str], order: Prototype, counters: Cou
 
 @torch.no_grad()
 def embed_views(
-    net: CLIP,
+    net: CLIP | LibraryClip,
     views: Sequence[NDArray[np.uint8]],
     fit: ViewFit,
     batch: int,
@@ -84,11 +84,11 @@ def embed_views(
     Raises:
         CaseError: E_NONFINITE, an embedding is no number.
     """
-    side = int(net.visual.input_resolution)
+    pixels_of, width = input_of(net)
     limit = (limits or Limits()).views.fit(batch)
 
     def forward(start: int, stop: int) -> Embedding:
-        pixels = torch.stack([preprocess(view, side, fit) for view in views[start:stop]])
+        pixels = torch.stack([pixels_of(fitted(view, fit)) for view in views[start:stop]])
         filled = torch.cat([pixels, pixels[:1].expand(-len(pixels) % SAME_BITS, -1, -1, -1)])
         embeddings = net.encode_image(filled.to(_device(net)))[: len(pixels)]
         counters.clip_image_forwards += 1
@@ -98,7 +98,7 @@ def embed_views(
         found: Embedding = unit.numpy()
         return found
 
-    none = np.zeros((0, net.visual.output_dim), np.float16 if net.dtype is torch.float16 else np.float32)
+    none = np.zeros((0, width), np.float16 if net.dtype is torch.float16 else np.float32)
     return np.concatenate([none, *in_chunks(len(views), limit, forward)])
 
 
@@ -129,8 +129,7 @@ def retrieve(
         bad = int(pool.ids[np.flatnonzero(~np.isfinite(scores))[0]])
         raise CaseError("E_SCORE", f"CLIP's score of candidate {bad} is not finite: check the weights of CLIP.")
     picks: list[int] = []
-    areas = pool.areas if ties is Ties.area else np.zeros(len(pool), np.int64)
-    for row in np.lexsort((pool.ids, -areas, -scores)):
+    for row in ranked(pool, scores, ties):
         if len(picks) == k:
             break
         if all(mask_iou(pool.masks[row], pool.masks[pick]) <= max_overlap for pick in picks):
@@ -138,13 +137,29 @@ def retrieve(
     return np.array(picks, dtype=np.int64)
 
 
+def ranked(pool: Pool, scores: NDArray[np.float32], ties: Ties) -> NDArray[np.int64]:
+    """Rows of all candidates, the highest score first, those of one mask among them; ties as in `retrieve`."""
+    areas = pool.areas if ties is Ties.area else np.zeros(len(pool), np.int64)
+    return np.asarray(np.lexsort((pool.ids, -areas, -scores)), np.int64)
+
+
 def preprocess(view: NDArray[np.uint8], side: int, fit: ViewFit) -> torch.Tensor:
     """A view as CLIP's input, float32 (3, side, side), by the steps of the `clip` package."""
-    picture = Image.fromarray(np.ascontiguousarray(view))
-    if fit == ViewFit.pad:
-        picture = _squared(picture)
-    pixels: torch.Tensor = _steps(side)(picture)
+    pixels: torch.Tensor = _steps(side)(fitted(view, fit))
     return pixels
+
+
+def input_of(net: CLIP | LibraryClip) -> tuple[Callable[[Image.Image], torch.Tensor], int]:
+    """What makes a network's input of a picture, and the width of its embeddings."""
+    if isinstance(net, LibraryClip):
+        return net.pixels, net.width
+    return _steps(int(net.visual.input_resolution)), int(net.visual.output_dim)
+
+
+def fitted(view: NDArray[np.uint8], fit: ViewFit) -> Image.Image:
+    """A view as a picture: on a black square where it is padded, else as it is."""
+    picture = Image.fromarray(np.ascontiguousarray(view))
+    return _squared(picture) if fit == ViewFit.pad else picture
 
 
 @cache
@@ -161,14 +176,13 @@ def _squared(picture: Image.Image) -> Image.Image:
     return square
 
 
-def _tokens(sentence: str, context_length: int) -> torch.Tensor:
+def _tokens(net: CLIP | LibraryClip, sentence: str) -> torch.Tensor:
+    if isinstance(net, LibraryClip):
+        return net.tokens(sentence)
     try:
-        tokens: torch.Tensor = clip.tokenize(sentence, context_length)
+        tokens: torch.Tensor = clip.tokenize(sentence, net.context_length)
     except RuntimeError as error:
-        raise ConfigError(
-            f"the sentence '{shorten(sentence, 80)}' has more than the {context_length} tokens that CLIP reads: "
-            "shorten or split it."
-        ) from error
+        raise ConfigError(too_long(sentence, net.context_length)) from error
     return tokens
 
 
@@ -177,6 +191,6 @@ def _normalised(embeddings: torch.Tensor) -> torch.Tensor:
     return unit
 
 
-def _device(net: CLIP) -> torch.device:
+def _device(net: CLIP | LibraryClip) -> torch.device:
     device: torch.device = next(net.parameters()).device
     return device

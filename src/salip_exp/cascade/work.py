@@ -19,7 +19,7 @@ class Counters:
     Attributes:
         encoder_calls: images or crops that went through SAM's image encoder.
         decoded_points: grid points that went through SAM's mask decoder.
-        box_decodes: box prompts that went through SAM's mask decoder.
+        box_decodes: prompts of a box, or of points, that went through SAM's mask decoder.
         unprompted_decodes: images that SAM was asked about without a prompt.
         clip_image_forwards: batches that went through CLIP's image tower.
         clip_images: views in those batches.

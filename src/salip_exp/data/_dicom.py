@@ -7,10 +7,7 @@ of a patient.
 from __future__ import annotations
 
 import hashlib
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,14 +19,12 @@ from numpy.typing import NDArray
 from salip_exp._files import PICTURE, open_file
 from salip_exp._wording import many, some
 from salip_exp.config import Volume
+from salip_exp.data import _dicom_pixels as pixels
 from salip_exp.data import _frames as frames
-from salip_exp.data._labels import finite
 from salip_exp.data._stored import Stored, grid, reading, require_fair
-from salip_exp.data._windows import between, limits
-from salip_exp.data.images import short
-from salip_exp.data.images import window as from_minimum
+from salip_exp.data._windows import limits
 from salip_exp.data.paths import has_dicom_mark, natural
-from salip_exp.errors import CaseError, EnvironmentFault
+from salip_exp.errors import CaseError
 
 ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
 _DEFLATED, _META = b"1.2.840.10008.1.2.1.99", 1 << 16
@@ -158,11 +153,11 @@ def _heads(folder: Path, modified: int) -> dict[str, _Head]:
     return found
 
 
-_SHOWN = ("WindowCenter", "WindowWidth", "VOILUTFunction", "PhotometricInterpretation")
 _TOLD = (
     *(
         "SeriesInstanceUID",
         "SeriesNumber",
+        "FrameOfReferenceUID",
         "ImagePositionPatient",
         "ImageOrientationPatient",
         "Rows",
@@ -180,31 +175,14 @@ def _head(path: Path) -> _Head:
     series = hashlib.sha256(str(header.get("SeriesInstanceUID", "")).encode()).hexdigest()[:8]
     number, plane = int(header.get("NumberOfFrames") or 1), frames.plane(header)
     lies = tuple(round(each, 4) for each in (*plane.directions, *plane.spacing))
-    stack = (series, header.Rows, header.Columns, lies) if plane.known and number == 1 else None
+    space = str(header.get("FrameOfReferenceUID", ""))  # places in different ones cannot be compared
+    stack = (series, space, header.Rows, header.Columns, lies) if plane.known and number == 1 else None
     return _Head(stack, series, str(header.get("SeriesNumber") or series), plane, number)
-
-
-@contextmanager
-def _pydicom() -> Iterator[Any]:
-    """The package, silent.
-
-    Raises:
-        EnvironmentFault: it is not installed.
-    """
-    try:
-        import pydicom
-        import pydicom.pixels
-    except ImportError as error:
-        raise EnvironmentFault("DICOM is read by an extra: pip install 'salip_exp[dicom]'") from error
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield pydicom
 
 
 def _read(path: Path, tags: tuple[str, ...] | None = None) -> Any:
     """A file; only some tags of its header where they are given, in which case pixels are not read."""
-    with _pydicom() as pydicom, open_file(path, PICTURE) as stream:
+    with pixels.pydicom_silent() as pydicom, open_file(path, PICTURE) as stream:
         if _DEFLATED in stream.read(_META):  # before pydicom inflates it, to whatever size
             raise CaseError("E_FORMAT", f"{path} is deflated DICOM: write it uncompressed, as dcmdjpeg or gdcmconv do.")
         stream.seek(0)
@@ -224,27 +202,32 @@ def read(path: Path, voxels: bool = True) -> Stored:
     """
     files = stack_of(path)
     with reading(path, "DICOM"):
-        first = _read(files[0], None if voxels else _TOLD + _SHOWN)
+        first = _read(files[0], None if voxels else _TOLD + pixels.SHOWN)
         number = frames.count(first, path)
         shape = int(first.Columns), int(first.Rows), max(number, len(files))
         require_fair(shape, path)
         if number > 1:
             order, planes = frames.in_order(first, number, path)
             affine = frames.affine(planes, f"{path} holds")
-            slices = list(_values(first, path)[order]) if voxels else []
+            slices = list(pixels.values(first, path)[order]) if voxels else []
         else:
             # Of what is read now: headers are kept by folders, and a file may have been written over since.
-            read = [_slice(each) for each in files] if voxels else [(_own(each).plane, None) for each in files]
-            affine = frames.affine([plane for plane, _ in read], f"{path.parent}: the series has")
-            slices = [values for _, values in read if values is not None]
+            read = [_slice(each, pixels.is_inverted(first)) for each in files] if voxels else []
+            planes = [plane for plane, _ in read] or [_own(each).plane for each in files]
+            affine = frames.affine(planes, f"{path.parent}: the series has")
+            slices = [values for _, values in read]
         values = np.stack([each.T for each in slices], axis=2) if voxels else grid(shape)
-        return Stored(values, affine, window=_window(first), inverted=_is_inverted(first))
+        return Stored(values, affine, window=pixels.window(first), inverted=pixels.is_inverted(first))
 
 
-def _slice(path: Path) -> tuple[frames.Plane, NDArray[np.float64]]:
-    """Where a file of a series lies, and its numbers (rows, columns)."""
+def _slice(path: Path, inverted: bool) -> tuple[frames.Plane, NDArray[np.float64]]:
+    """Where a file of a series lies, and its numbers (rows, columns), of which the lowest is white as in the others."""
     data = _read(path)
-    return frames.plane(data), _values(data, path)[0]
+    if pixels.is_inverted(data) != inverted:
+        raise CaseError(
+            "E_FORMAT", f"{path}: of its series some slices have a white zero, some a black one: save them alike."
+        )
+    return frames.plane(data), pixels.values(data, path)[0]
 
 
 def as_stored(path: Path, whole: NDArray[Any]) -> NDArray[Any]:
@@ -259,64 +242,10 @@ def as_stored(path: Path, whole: NDArray[Any]) -> NDArray[Any]:
         return whole if number == 1 else whole[..., np.argsort(frames.in_order(data, number, path)[0])]
 
 
-def _values(data: Any, path: Path) -> NDArray[np.float64]:
-    """The numbers of a grey file (frames, rows, columns) in the units that its header rescales each frame to."""
-    number = frames.count(data, path)
-    require_fair((data.Rows, data.Columns, number), path)
-    if "ConcatenationUID" in data:
-        raise CaseError("E_FORMAT", f"{path} is a part of an image in several files (a concatenation): join them.")
-    with _pydicom() as pydicom:
-        try:
-            pixels = pydicom.pixels.pixel_array(data)
-        except RuntimeError as error:  # pydicom's, of a stream that is damaged as of a decoder that is missing
-            name = getattr(data.file_meta.TransferSyntaxUID, "name", "of an unknown kind")
-            raise CaseError(
-                "E_FORMAT",
-                f"{path}: its pixels ({name}) cannot be unpacked ({short(error)}): it is damaged, or wants a decoder: "
-                "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg.",
-            ) from error
-        if pixels.shape[-2:] != (data.Rows, data.Columns) or pixels.size != number * data.Rows * data.Columns:
-            raise CaseError("E_DIMS", f"{path} holds {' x '.join(map(str, pixels.shape))} pixels: give grey slices.")
-        pixels = pixels.reshape(number, *pixels.shape[-2:])
-        return np.stack([_rescaled(each, data, frame, pydicom) for frame, each in enumerate(pixels)])
-
-
-def _rescaled(pixels: NDArray[Any], data: Any, frame: int, pydicom: Any) -> NDArray[np.float64]:
-    """A frame in the units of its functional group, or of the header: PS3.3, C.7.6.16.2.9 and C.11.1."""
-    slope, intercept = (
-        _first(frames.told(data, frame, "PixelValueTransformationSequence", f"Rescale{name}"))
-        for name in ("Slope", "Intercept")
-    )
-    if slope is None or intercept is None or "RescaleSlope" in data or "ModalityLUTSequence" in data:
-        return np.asarray(pydicom.pixels.apply_modality_lut(pixels, data), np.float64)
-    return pixels.astype(np.float64) * slope + intercept
-
-
-def _is_inverted(data: Any) -> bool:
-    return bool(data.get("PhotometricInterpretation") == "MONOCHROME1")
-
-
-def _window(data: Any) -> tuple[float, float] | None:
-    """The first window of a header, of its first frame where frames have their own: PS3.3, C.11.2.1.2."""
-    centre, width, kind = (frames.told(data, 0, "FrameVOILUTSequence", key) for key in _SHOWN[:3])
-    centre, width = _first(centre), _first(width)
-    if centre is None or width is None or width < 1:
-        return None
-    if kind == "LINEAR_EXACT":
-        return centre - width / 2, centre + width / 2
-    return (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2) if width > 1 else None
-
-
-def _first(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-
-
 def read_single(path: Path, config: Volume) -> tuple[NDArray[np.uint8], tuple[float, float] | None, tuple[str, ...]]:
     """A file that is a picture: uint8 (H, W, 3) RGB, millimetres per pixel (row, column) or None, and notes.
 
-    Grey is windowed as `dataset.volume.window` says, else as the header does, else from minimum to maximum.
+    Grey is windowed as `dataset.volume.window` says, else as `grey` says.
 
     Raises:
         CaseError: as from `read`, or E_NONFINITE.
@@ -329,15 +258,9 @@ def read_single(path: Path, config: Volume) -> tuple[NDArray[np.uint8], tuple[fl
         detector = spacing is not None and not frames.plane(data).spacing
         notes = ("pixel size is that at the detector",) if detector else ()
         if int(data.get("SamplesPerPixel") or 1) > 1 or data.get("PhotometricInterpretation") == "PALETTE COLOR":
-            return _colours(data, path), spacing, notes
-        values = _values(data, path)[0]
-        if not finite(values).all():
-            raise CaseError("E_NONFINITE", f"{path} holds NaN or infinite pixels: mend or remove the file.")
-        chosen = limits(config.window) or _window(data)
-        grey = from_minimum(values, path) if chosen is None else between(values, *chosen)
-        grey = 255 - grey if _is_inverted(data) else grey
-        said = "from minimum to maximum" if chosen is None else f"{chosen[0]:g} to {chosen[1]:g}"
-        return np.repeat(grey[:, :, None], 3, axis=2), spacing, (*notes, f"windowed {said}")
+            return pixels.colours(data, path), spacing, notes
+        shown, said = pixels.grey(pixels.values(data, path)[0], data, limits(config.window), path)
+        return np.repeat(shown[:, :, None], 3, axis=2), spacing, (*notes, said)
 
 
 def _spacing(data: Any) -> tuple[float, float] | None:
@@ -346,15 +269,3 @@ def _spacing(data: Any) -> tuple[float, float] | None:
         if len(found) == 2 and min(found) > 0:
             return found[0], found[1]
     return None
-
-
-def _colours(data: Any, path: Path) -> NDArray[np.uint8]:
-    with _pydicom() as pydicom:
-        pixels = pydicom.pixels.pixel_array(data)
-        if data.PhotometricInterpretation == "PALETTE COLOR":
-            pixels = pydicom.pixels.apply_color_lut(pixels, data) >> 8
-        if pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise CaseError("E_DIMS", f"{path} holds several pictures: give one picture per file.")
-        if pixels.max(initial=0) > 255:
-            raise CaseError("E_FORMAT", f"{path} holds 16-bit colours: save it with 8 bits.")
-        return np.ascontiguousarray(pixels, np.uint8)

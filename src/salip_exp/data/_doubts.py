@@ -105,7 +105,7 @@ class Doubts:
     def _k(self) -> Iterator[LeftOut]:
         """Whether most targets have another number of parts than `dataset.k`; without targets, what the text says."""
         seen, k = self.parts.total(), self.dataset.k
-        if not seen and self.pair and k == 1 and self.dataset.side is Side.both:
+        if not seen and self.pair and not self.dataset.absent and k == 1 and self.dataset.side is Side.both:
             why = ", and dataset.k=1 looks for one: dataset.k=2 finds both"
             yield LeftOut("doubt", self.untold, "the text is that of an organ that images hold a pair of", why)
         parts, n = max(self.parts.items(), key=lambda each: (each[1], -each[0]), default=(k, 0))

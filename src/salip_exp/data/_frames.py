@@ -19,6 +19,8 @@ _UNEVEN = 0.01
 """Share of the distance between slices that one may be off."""
 _ASIDE = 0.25
 """Pixels that a slice may lie beside the line through the first and the last."""
+_SQUARE = 0.01
+"""By which the lengths of directions, and the cosine between them, may be off."""
 _MOST = 1 << 16
 """Frames of a file, each of which has groups of its own."""
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -117,12 +119,15 @@ def affine(planes: list[Plane], where: str) -> NDArray[np.float64]:
 
     Raises:
         CaseError: E_DIMS for a single one, or two at one place; E_AFFINE for slices that are missing, uneven or beside
-            the others.
+            the others, or directions that are none.
     """
     if len(planes) < 2:
         raise CaseError("E_DIMS", f"{where} one slice, which is a picture and no volume.")
     places, (rows, columns) = np.array([each.position for each in planes]), planes[0].spacing
     directions = np.array(planes[0].directions)
+    turn = directions.reshape(2, 3)
+    if np.abs(turn @ turn.T - np.eye(2)).max() > _SQUARE:
+        raise CaseError("E_AFFINE", f"{where} directions that are not of length 1 or at no right angle: mend that.")
     apart = np.diff(places @ planes[0].normal)
     if (apart <= 1e-4).any():
         raise CaseError("E_DIMS", f"{where} several slices at one place (phases, echoes): give each volume a folder.")

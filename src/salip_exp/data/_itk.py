@@ -48,6 +48,8 @@ _SPACES = {
     **dict.fromkeys(("left-anterior-superior", "las"), (1, -1)),
 }
 """What turns the first two axes of a space of NRRD to left and posterior."""
+_WORDS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+"""What MetaImage says for yes and no."""
 _MILLIMETRES = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "cm": 10.0, "m": 1e3}
 
 
@@ -136,6 +138,8 @@ def _nrrd_affine(told: Mapping[str, Any], axes: int, path: Path) -> NDArray[np.f
     if units - {"mm", ""} or (directions is not None and space not in _SPACES):
         said = f"the unit {', '.join(sorted(units))}" if units - {"mm", ""} else f"the space {space}"
         raise CaseError("E_AFFINE", f"{path} lies in {said}, which is not read: write it in LPS or RAS, and mm.")
+    if directions is None and space != "none" and axes == 3:
+        raise CaseError("E_AFFINE", f"{path} lies in the space {space} and has no directions there: write it again.")
     if directions is None:
         sizes = told.get("spacings")
         return None if sizes is None or not np.isfinite(sizes).all() else _affine(np.diag(sizes), np.zeros(axes))
@@ -210,7 +214,11 @@ def _numbers(text: str, count: int) -> NDArray[np.float64]:
 
 
 def _yes(told: Mapping[str, str], *keys: str) -> bool:
-    return any(told.get(key, "").lower() in ("true", "1") for key in keys)
+    """Whether a header says so by any of some keys, which must not say two things."""
+    said = {_WORDS.get(told[key].lower()) for key in keys if key in told}
+    if len(said) > 1 or None in said:
+        raise ValueError(f"{' and '.join(keys)}: neither True nor False")
+    return True in said
 
 
 def _affine(directions: NDArray[np.float64], origin: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,6 +44,8 @@ def read(path: Path, voxels: bool = True, mask: bool = False) -> Stored:
         if values.ndim != 3:
             raise CaseError("E_DIMS", f"{path} holds an array of {values.ndim} dimensions: give slices, rows, columns.")
         size = np.ones(3) if spacing is None else np.asarray(spacing, np.float64)
+        if not (size > 0).all():
+            raise CaseError("E_AFFINE", f"{path} has voxels of {size.tolist()} mm: give sizes above 0.")
         notes = (UNSIZED,) if spacing is None else ()
         return Stored(values.transpose(2, 1, 0), from_lps([*np.diag(size), np.zeros(3)]), notes)
 
@@ -82,10 +84,12 @@ def _require_fair_table(stream: BinaryIO) -> None:
 
 def _arrays(archive: zipfile.ZipFile, path: Path, mask: bool, voxels: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
     there = [name.removesuffix(".npy") for name in archive.namelist()]
-    name = next((each for each in _NAMES[mask] if each in there), None)
-    if name is None:
+    found = [each for each in there if each in _NAMES[mask]]
+    if len(found) != 1:
         what = "mask" if mask else "image"
-        raise CaseError("E_READ", f"{path} holds {some(there)}, and no {what}: {' or '.join(_NAMES[mask])}.")
+        said = f"{' and '.join(found)}, and one is the {what}" if found else f"{some(there)}, and no {what}"
+        raise CaseError("E_READ", f"{path} holds {said}: {' or '.join(_NAMES[mask])}.")
+    (name,) = found
     values = _member(archive, name, path, voxels)
     spacing = _member(archive, "spacing", path, voxels=True, most=3) if "spacing" in there else None
     return values, spacing

@@ -22,6 +22,11 @@ MAX_VOXELS = 2**28
 UNSIZED = "voxel size unknown"
 """Note on a volume whose file does not say how large its voxels are: in its affine they are of 1 mm."""
 
+ASKEW = "its axes are no right angles (a tilted gantry?): no distances in mm"
+"""Note on what distances cannot be measured of: they would be measured along axes that are askew."""
+_SQUARE = 1e-3
+"""Cosine of the angle up to which axes of voxels count as at right angles."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -48,6 +53,13 @@ def from_lps(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     affine[:3] = np.stack(columns, axis=1)
     affine[:2] *= -1
     return affine
+
+
+def is_square(affine: NDArray[np.float64], axes: Sequence[int] = (0, 1, 2)) -> bool:
+    """Whether some axes of voxels are at right angles to each other."""
+    turn = affine[:3, list(axes)]
+    turn = turn / np.linalg.norm(turn, axis=0)
+    return bool(np.abs(turn.T @ turn - np.eye(len(axes))).max() <= _SQUARE)
 
 
 def grid(shape: tuple[int, ...]) -> NDArray[Any]:

@@ -56,6 +56,7 @@ class Case:
         notes: what the reader did that a user should know (alpha dropped, outline filled, ...).
         source: where it was read; None of cases that no file has.
         touched: bool (H, W), where the resized mask is not zero, before it is cut; None unless it is resized first.
+        stress: how its image was made worse (`data.stress`); None: it was not.
     """
 
     case_id: str
@@ -71,6 +72,7 @@ class Case:
     notes: tuple[str, ...] = ()
     source: Source | None = None
     touched: NDArray[np.bool_] | None = None
+    stress: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from salip_exp._wording import many, some
 from salip_exp.config import DatasetConfig, MissingMasks
 from salip_exp.data._left_out import UNSCORED, LeftOut, Taken, left_out, of_slices, unread
 from salip_exp.data._phantoms.store import phantom_root
-from salip_exp.data.case import CaseRef, Dataset, SliceRefs
+from salip_exp.data.case import Case, CaseRef, Dataset, SliceRefs
 from salip_exp.data.paths import PICTURES, VOLUMES, composed, natural, safe
+from salip_exp.data.stress import Stress, stress_of
 from salip_exp.errors import CaseError, ConfigError, DataError
 from salip_exp.plugins import Catalogue
 
@@ -139,7 +141,7 @@ def choose(listing: Listing, config: DatasetConfig, seed: int) -> Dataset:
         refs += listing.unmasked
         beside += (
             [left_out(UNSCORED, without, "[image has|images have] no mask", ": predicted, not scored")]
-            if without
+            if without and not config.absent
             else []
         )
     elif config.missing_masks is MissingMasks.exclude:
@@ -244,8 +246,13 @@ READERS = Catalogue(
 )
 
 
-def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
+def open_dataset(config: DatasetConfig, seed: int, stress: str | None = None) -> Dataset:
     """The configured data set; no image is decoded before its case is loaded.
+
+    Args:
+        config: of it.
+        seed: of what is drawn: cases, and what stress does to them.
+        stress: every image is made worse so (`stress_of`).
 
     Raises:
         DataError: no root, no images, or a choice that cannot be met.
@@ -269,4 +276,20 @@ def open_dataset(config: DatasetConfig, seed: int) -> Dataset:
         name, reason = dataset.excluded[0]
         hint = " (dataset.missing_masks=predict goes without scores)" if reason == "no mask" else ""
         raise DataError(f"none of the images below {root} can be used, {name}: {reason}{hint}. {reader.layout}{there}")
-    return dataset
+    if not config.absent and stress is None:
+        return dataset
+    worse = None if stress is None else stress_of(stress)
+    return replace(
+        dataset, refs=[replace(ref, load=partial(_changed, ref, config, worse, seed)) for ref in dataset.refs]
+    )
+
+
+def _changed(ref: CaseRef, config: DatasetConfig, stress: Stress | None, seed: int) -> Case:
+    """A case without the organ that is asked for, and under stress."""
+    case = ref.load()
+    if config.absent:
+        empty = np.zeros(case.image.shape[:2], bool)
+        source = None if case.source is None else replace(case.source, mask=None)
+        touched = None if case.touched is None else empty
+        case = replace(case, mask=empty, touched=touched, source=source, facts={})
+    return case if stress is None else stress.applied(case, seed)

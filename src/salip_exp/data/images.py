@@ -22,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from salip_exp._files import PICTURE, TooLarge, open_file, read_file
 from salip_exp.data._labels import finite, target
-from salip_exp.data._tiff import require_fair_directory, silence_libtiff
+from salip_exp.data._tiff import EXIF, require_fair_directory, require_fair_segments, silence_libtiff
 from salip_exp.errors import CaseError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -35,10 +35,12 @@ _COLOURED = 16
 _SAMPLES, _PHOTOMETRIC, _BITS, _COMPRESSION = 277, 262, 258, 259
 _PLANES, _FORMAT, _DEPTH, _SAID = 284, 339, 32997, 270
 """Tags of TIFF."""
-_EXIF = b"Exif\0\0"
-"""What stands before EXIF data, which are a TIFF without pixels."""
 _ORIENTATION = 274
 """Tag of TIFF and of EXIF."""
+_STEPS = {"L;2": 85, "L;4": 17}
+"""From the greys of a PNG to those of 8 bits, which Pillow makes of them, but not of the one that is transparent."""
+_MASK_TURNED = "the mask turned as its EXIF data say"
+"""Note on a mask; an image that is turned and a mask that is not may not lie on each other."""
 _SIGNED, _FLOAT = 2, 3
 """Values of TIFF's SampleFormat."""
 
@@ -51,11 +53,13 @@ class _Pixels:
         values: (H, W) or RGB (H, W, 3); a palette's colours.
         opaque: bool (H, W); None where nothing is meant to be transparent.
         numbers: (H, W) of a palette; None where there is none.
+        turned: it was stored otherwise than upright, and says so.
     """
 
     values: NDArray[Any]
     opaque: NDArray[np.bool_] | None = None
     numbers: NDArray[np.uint8] | None = None
+    turned: bool = False
 
 
 def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -89,7 +93,7 @@ def _shown(read: _Pixels, path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...
         pixels, notes = window(pixels.astype(np.float64), path), (f"windowed from {deep}", *notes)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(pixels, np.uint8), notes
+    return np.ascontiguousarray(pixels, np.uint8), (*notes, *["turned as its EXIF data say"] * read.turned)
 
 
 def window(values: NDArray[np.float64], path: Path) -> NDArray[np.uint8]:
@@ -110,7 +114,9 @@ def read_mask(path: Path, label: int | None = None) -> tuple[NDArray[np.bool_], 
         CaseError: as from `read_picture`, or E_LABELS for several labels of which none is chosen, several colours, or
             a shape that is drawn in the transparency alone.
     """
-    return target(_mask_numbers(_decoded(path), path, label), path, label)
+    read = _decoded(path)
+    mask, notes = target(_mask_numbers(read, path, label), path, label)
+    return mask, (*notes, *[_MASK_TURNED] * read.turned)
 
 
 def read_levels(path: Path, label: int | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -119,8 +125,10 @@ def read_levels(path: Path, label: int | None = None) -> tuple[NDArray[np.uint8]
     Raises:
         CaseError: as from `read_mask`.
     """
-    numbers = _mask_numbers(_decoded(path), path, label)
+    read = _decoded(path)
+    numbers = _mask_numbers(read, path, label)
     mask, notes = target(numbers, path, label)
+    notes = (*notes, *[_MASK_TURNED] * read.turned)
     if label is not None or not mask.any():
         return np.asarray(mask * np.uint8(255)), notes
     return np.asarray(np.round(numbers.clip(0) * (255 / numbers.max())), np.uint8), notes
@@ -177,6 +185,7 @@ def _decoded(path: Path) -> _Pixels:
             warnings.simplefilter("ignore")  # what Pillow warns of is refused here, or does not matter
             with open_file(path, PICTURE) as stream:
                 require_fair_directory(stream)
+                require_fair_segments(stream)
                 with Image.open(stream, formats=_FORMATS) as image:
                     _require_one_of_fair_size(image, path)
                     if image.format != "PNG":
@@ -238,17 +247,25 @@ def _upright(image: Image.Image, path: Path) -> _Pixels:
     deep = any(";16" in str(tile) for tile in getattr(image, "tile", ())) or max(tags.get(_BITS, (1,))) > 8
     if deep and image.mode not in _SIXTEEN_BIT:
         return _deep_colours(image, tags, path)
+    step = next((_STEPS.get(str(tile[3]), 1) for tile in getattr(image, "tile", ())), 1)
     image.load()
-    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(_EXIF)))
+    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(EXIF)))
+    turned = _is_turned(image, tags)
     image = ImageOps.exif_transpose(image)
     if image.mode == "La":  # grey, multiplied with its alpha
         image = image.convert("LA")
+    if step > 1 and "transparency" in image.info:
+        image.info["transparency"] *= step
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     opaque = _opaque(image) if transparent else None
     if image.mode in _SIXTEEN_BIT or tags.get(_FORMAT, (1,))[0] == _SIGNED:
-        return _Pixels(_as_tagged(np.asarray(image), tags, path), opaque)
+        return _Pixels(_as_tagged(np.asarray(image), tags, path), opaque, turned=turned)
     numbers = np.asarray(image) if image.mode == "P" else None
-    return _Pixels(np.asarray(image.convert("RGB")), opaque, numbers)
+    return _Pixels(np.asarray(image.convert("RGB")), opaque, numbers, turned)
+
+
+def _is_turned(image: Image.Image, tags: dict[int, Any]) -> bool:
+    return tags.get(_ORIENTATION, image.getexif().get(_ORIENTATION, 1)) in range(2, 9)
 
 
 def _require_whole(image: Image.Image) -> None:
@@ -289,11 +306,12 @@ def _deep_colours(image: Image.Image, tags: dict[int, Any], path: Path) -> _Pixe
     if pixels is None or pixels.ndim != 3:
         raise ValueError("16-bit colours that OpenCV does not decode")
     image.load()  # what a PNG says may stand behind its pixels
-    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(_EXIF)))
+    require_fair_directory(io.BytesIO(image.info.get("exif", b"").removeprefix(EXIF)))
+    turned = _is_turned(image, tags)
     if _ORIENTATION not in tags:  # which OpenCV obeys itself; it leaves EXIF data alone
         pixels = _turned(pixels, image.getexif().get(_ORIENTATION, 1))
     opaque = pixels[:, :, 3] >= 1 << 15 if pixels.shape[2] == 4 else None
-    return _Pixels(np.asarray(pixels[:, :, 2::-1]), opaque)
+    return _Pixels(np.asarray(pixels[:, :, 2::-1]), opaque, turned=turned)
 
 
 def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

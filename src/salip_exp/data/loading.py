@@ -33,7 +33,7 @@ from salip_exp.data import _ome as ome
 from salip_exp.data._labels import target as labelled
 from salip_exp.data._left_out import LOST_REGIONS
 from salip_exp.data._regions import loses_regions, one_side
-from salip_exp.data._stored import UNSIZED
+from salip_exp.data._stored import ASKEW
 from salip_exp.data.case import Case, CaseRef, SliceRefs, Source, failing
 from salip_exp.data.images import read_levels, read_mask, read_picture, window
 from salip_exp.data.paths import PICTURES
@@ -49,7 +49,7 @@ _HALF = 127
 """Levels above it are target."""
 
 
-def working_size(height: int, width: int, config: Resize) -> tuple[int, int]:
+def _working_size(height: int, width: int, config: Resize) -> tuple[int, int]:
     """Height and width after resizing; at least one pixel each."""
     if config.mode is ResizeMode.native:
         return height, width
@@ -59,26 +59,26 @@ def working_size(height: int, width: int, config: Resize) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize_image(image: NDArray[np.uint8], config: Resize) -> NDArray[np.uint8]:
+def _resize_image(image: NDArray[np.uint8], config: Resize) -> NDArray[np.uint8]:
     """A uint8 image (H, W, 3) at working size."""
-    height, width = working_size(image.shape[0], image.shape[1], config)
+    height, width = _working_size(image.shape[0], image.shape[1], config)
     return np.asarray(_resampled(image, height, width, config), np.uint8)
 
 
-def resize_mask(mask: _Mask | _Levels, config: Resize) -> _Mask:
+def _resize_mask(mask: _Mask | _Levels, config: Resize) -> _Mask:
     """A mask (H, W) at working size: a pixel belongs to it where half of what it covers does.
 
     Levels are resized as they are, and cut at half of white.
     """
     if mask.dtype == np.uint8:
         return np.asarray(_resized_levels(mask, config) > _HALF)
-    if working_size(mask.shape[0], mask.shape[1], config) == mask.shape:
+    if _working_size(mask.shape[0], mask.shape[1], config) == mask.shape:
         return np.asarray(mask, bool)
     return np.asarray(_resized_levels(mask.astype(np.float32), config) >= 0.5)
 
 
 def _resized_levels(levels: NDArray[Any], config: Resize) -> NDArray[Any]:
-    height, width = working_size(levels.shape[0], levels.shape[1], config)
+    height, width = _working_size(levels.shape[0], levels.shape[1], config)
     return _resampled(levels, height, width, config)
 
 
@@ -110,7 +110,7 @@ def resize_target(target: _Mask | _Levels, config: Resize, where: str, key: str 
     Raises:
         VanishedTarget: it has pixels, and none at working size: it would look like an image without the organ.
     """
-    resized = resize_mask(target, config)
+    resized = _resize_mask(target, config)
     if target.any() and not resized.any():
         raise vanished(target, config, where, key)
     return resized
@@ -119,7 +119,7 @@ def resize_target(target: _Mask | _Levels, config: Resize, where: str, key: str 
 def vanished(target: _Mask | _Levels, config: Resize, where: str, key: str = "dataset.resize") -> VanishedTarget:
     """What to raise for a target (H, W) of which resizing leaves nothing; see `resize_target`."""
     (height, width), own = target.shape, key == "dataset.resize"
-    rows, columns = working_size(height, width, config)
+    rows, columns = _working_size(height, width, config)
     kept = _side_that_keeps(target, config, below=max(height, width) if own else _LARGEST + 1)
     remedies = [f"{key}.side={kept}"] * (kept is not None) + ["dataset.resize.mode=native"] * own
     return VanishedTarget(
@@ -132,10 +132,10 @@ def vanished(target: _Mask | _Levels, config: Resize, where: str, key: str = "da
 def _side_that_keeps(target: _Mask | _Levels, config: Resize, below: int) -> int | None:
     """The first of the doubled working sizes, less than a bound, that leaves something of a target."""
     sides = takewhile(lambda side: side < min(below, _LARGEST + 1), (config.side << n for n in count(1)))
-    return next((side for side in sides if resize_mask(target, replace(config, side=side)).any()), None)
+    return next((side for side in sides if _resize_mask(target, replace(config, side=side)).any()), None)
 
 
-def resized_spacing(
+def _resized_spacing(
     spacing: tuple[float, float] | None, before: tuple[int, int], after: tuple[int, int]
 ) -> tuple[float, float] | None:
     """Millimetres per pixel (row, column) after resizing."""
@@ -195,7 +195,7 @@ def make_case(
         group=ref.group,
         image=resized,
         mask=target,
-        spacing=resized_spacing(spacing, (image.shape[0], image.shape[1]), (resized.shape[0], resized.shape[1])),
+        spacing=_resized_spacing(spacing, (image.shape[0], image.shape[1]), (resized.shape[0], resized.shape[1])),
         subject=ref.subject,
         volume=ref.volume,
         slice=ref.slice,
@@ -208,7 +208,7 @@ def make_case(
 
 def _at_working_size(image: NDArray[np.uint8], config: DatasetConfig) -> NDArray[np.uint8]:
     """What the networks see: resized, its channels in the configured order."""
-    resized = resize_image(image, config.resize)
+    resized = _resize_image(image, config.resize)
     return np.ascontiguousarray(resized[:, :, ::-1]) if config.channels is Channels.bgr else resized
 
 
@@ -245,8 +245,8 @@ def _target(mask: _Mask | _Levels, config: DatasetConfig, path: Path) -> tuple[_
         target = resize_target(mask, config.resize, str(path))
         return target, (LOST_REGIONS,) * loses_regions(held, target)
     asked = one_side(held, config.side)
-    target = one_side(resize_mask(mask, config.resize), config.side)
-    if asked.any() and not (target.any() and resize_mask(asked, config.resize).any()):
+    target = one_side(_resize_mask(mask, config.resize), config.side)
+    if asked.any() and not (target.any() and _resize_mask(asked, config.resize).any()):
         raise vanished(asked, config.resize, str(path))
     if mask.any() and not target.any():
         return target, (f"{NOT_ON_SIDE} {config.side} side",)
@@ -371,7 +371,8 @@ def _load_slice(
     ref = CaseRef(case_id, group, name, load, volume=name, slice=number)
     if not config.volume.resize:
         config = replace(config, resize=replace(config.resize, mode=ResizeMode.native))
-    spacing = None if UNSIZED in volume.notes else volume.spacing(axis)
+    notes = (*notes, *[ASKEW] * volume.is_askew(axis))
+    spacing = volume.spacing(axis)
     return make_case(ref, config, image, picture, target, spacing, notes=notes, mask_path=mask, axis=axis)
 
 

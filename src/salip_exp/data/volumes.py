@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ from salip_exp.data import _npz as npz
 from salip_exp.data import _ome as ome
 from salip_exp.data._labels import finite, target
 from salip_exp.data._left_out import Taken
-from salip_exp.data._stored import MAX_VOXELS, Stored, grid, reading
+from salip_exp.data._stored import MAX_VOXELS, UNSIZED, Stored, grid, is_square, reading
 from salip_exp.data._windows import HEADER, between, by_percentiles, limits
 from salip_exp.data.paths import PICTURES, VOLUMES
 from salip_exp.errors import CaseError
@@ -45,6 +46,7 @@ MAX_BYTES = 4 << 30
 """Of a volume's file: twice what the voxels below can take."""
 MAX_EXTENSIONS = 4 << 20
 """Of header and extensions, which programs keep notes in; each of them becomes an object."""
+_UNPLACED = "neither qform nor sform: columns taken to go left, rows anterior, slices superior"
 _MAX_ZOOM = 1e4
 """Voxels of more millimetres, or less than the inverse, are no measurement."""
 _AIR = -900
@@ -110,13 +112,19 @@ class Slices:
             orientations.apply_orientation(whole, orientations.ornt_transform(canonical, own)), bool
         )
 
-    def spacing(self, axis: Axis) -> tuple[float, float]:
-        """Millimetres per pixel (row, column) of a slice."""
+    def spacing(self, axis: Axis) -> tuple[float, float] | None:
+        """Millimetres per pixel (row, column) of a slice; None where they are unknown or its axes askew."""
+        if UNSIZED in self.notes or self.is_askew(axis):
+            return None
         across, up = (zoom for number, zoom in enumerate(self.zooms) if number != _AXES[axis])
         return up, across
 
+    def is_askew(self, axis: Axis) -> bool:
+        """Whether rows and columns of slices are at no right angle to each other."""
+        return not is_square(self.affine, [number for number in range(3) if number != _AXES[axis]])
 
-def is_nifti(path: Path) -> bool:
+
+def _is_nifti(path: Path) -> bool:
     """Whether a file is named as NIfTI."""
     return path.name.lower().endswith(VOLUMES)
 
@@ -128,7 +136,7 @@ def is_volume(path: Path) -> bool:
         CaseError: it must be looked into for this, and cannot be read.
     """
     ending = path.suffix.lower()
-    if is_nifti(path) or ending in itk.ENDINGS:
+    if _is_nifti(path) or ending in itk.ENDINGS:
         return True
     if ending == npz.ENDING or ome.is_ome(path):
         return npz.is_stack(path) if ending == npz.ENDING else ome.is_stack(path)
@@ -175,7 +183,7 @@ def _form(path: Path) -> str:
         return "ome"
     if ending in itk.ENDINGS or ending == npz.ENDING:
         return "npz" if ending == npz.ENDING else "itk"
-    return "dicom" if not is_nifti(path) and dicom.is_dicom(path) else "nifti"
+    return "dicom" if not _is_nifti(path) and dicom.is_dicom(path) else "nifti"
 
 
 def _stored(path: Path, voxels: bool = True, mask: bool = False) -> Stored:
@@ -208,7 +216,7 @@ def read_header(path: Path) -> Any:
 def _nifti(path: Path, voxels: bool) -> Stored:
     with _reading(path) as (stream, most):
         header, start = _header(stream, most, path)
-        affine, notes = _placed(header, path)
+        affine, notes = _placed(header, start, path)
         shown = float(header["cal_min"]), float(header["cal_max"])
         values = grid(header.get_data_shape())
         if voxels:
@@ -221,7 +229,8 @@ def _nifti(path: Path, voxels: bool) -> Stored:
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """As `_unpacked`; turns what nibabel raises into E_READ, and keeps what it logs off the terminal."""
-    with reading(path, "NIfTI"), nib.imageglobals.LoggingOutputSuppressor(), _unpacked(path) as found:
+    nib.imageglobals.logger.setLevel(logging.CRITICAL + 1)
+    with reading(path, "NIfTI"), _unpacked(path) as found:
         yield found
 
 
@@ -289,14 +298,22 @@ def _voxels(header: Any, start: bytes, stream: BinaryIO, path: Path) -> bytes:
     return content
 
 
-def _placed(header: Any, path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Where a header says that the voxels lie, in millimetres, and a note where it says two things."""
+def _placed(header: Any, raw: bytes, path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Where a header says that the voxels lie, in millimetres, and a note where it says nothing, or two things.
+
+    NaN along axes to which it gives voxels of no size, of which nibabel makes 1.
+    """
     unit = int(header["xyzt_units"]) & 7
     if unit not in _MILLIMETRES:
         raise CaseError("E_AFFINE", f"{path}: its unit of length has the number {unit}, which NIfTI does not know.")
     affine = np.array(header.get_best_affine(), np.float64)
     affine[:3] *= _MILLIMETRES[unit]
+    if header["sform_code"] == 0:
+        sizes = type(header)(raw, check=False)["pixdim"][1:4]
+        affine[:3, :3][:, (sizes == 0) & (header["dim"][1:4] > 1)] = np.nan
     forms = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    if all(each is None for each in forms):
+        return affine, (_UNPLACED,)
     return affine, () if any(each is None for each in forms) or _alike(*forms) else (
         "qform and sform differ: sform taken",
     )

@@ -1,18 +1,23 @@
-"""How good a prediction is believed to be, by what SAM and CLIP say; no target is needed.
+"""Signals: how good a prediction is believed to be, by what SAM and CLIP say; no target is needed.
 
-Each is a number in [0, 1] (`margin` in [-2, 2]) where more is better. A ROI that was not found counts as 0: they are
-averaged over the k ROIs that the image holds, so that finding one lung of two is never the safer choice.
+Each is a number in [0, 1] (`margin` and `contrast` in [-2, 2]) where more is better. A ROI that was not found counts as
+0: they are averaged over the k ROIs that the image holds, so that finding one lung of two is never the safer choice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import EmptyTarget
+from salip_exp.data._regions import components
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Prediction
 
@@ -62,29 +67,125 @@ def moved(boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [(boxes + SHIFT * move * sides).astype(np.float32) for move in MOVES]
 
 
-CONFIDENCE: Mapping[str, Measure] = {
-    "agreement": lambda found, k, segment: agreement(found, k),
-    "predicted_iou": lambda found, k, segment: predicted_iou(found, k),
-    "margin": lambda found, k, segment: margin(found, k),
-    "stability": stability,
+def pairwise(prediction: Prediction, k: int, segment: Segment) -> float:
+    """Mean Dice of all pairs among the final mask and those of its moved boxes.
+
+    The disagreement of an ensemble, the field's best single measure (Zenk et al., MedIA 2025); its members are prompts
+    here, not networks.
+    """
+    if not len(prediction.boxes):
+        return 0.0
+    masks = [prediction.mask, *(segment(boxes) for boxes in moved(prediction.boxes))]
+    return _found(prediction, k) * float(np.mean([_dice(*pair) for pair in combinations(masks, 2)]))
+
+
+def sentences(prediction: Prediction, k: int) -> float:
+    """Share of the retrieved candidates that a sentence alone retrieves too, averaged over the sentences.
+
+    An ensemble of sentences, which takes no forward: CLIP has read each. 1 where there is one sentence only.
+    """
+    each, chosen = prediction.sentence_scores, np.isin(prediction.kept_ids, np.asarray(prediction.selected_ids))
+    if not each.size or not chosen.any():
+        return 0.0
+    picks = np.argsort(-each, axis=1, kind="stable")[:, : int(chosen.sum())]
+    return _found(prediction, k) * float(chosen[picks].mean())
+
+
+def contrast(prediction: Prediction, k: int) -> float:
+    """CLIP's lowest score of a retrieved candidate above the best that it gives to a sentence of something else.
+
+    The question is wrong where its answer looks more like another organ, or like background (MedVeriSeg 2026 rejects
+    false queries so). 0 where there are no such sentences.
+    """
+    chosen = np.isin(prediction.kept_ids, np.asarray(prediction.selected_ids, np.int64))
+    if not chosen.any() or not prediction.contrast_scores.size:
+        return 0.0
+    above = prediction.kept_scores[chosen] - prediction.contrast_scores[:, chosen].max(axis=0)
+    return _found(prediction, k) * float(above.min())
+
+
+def shape(prediction: Prediction, k: int) -> float:
+    """Area of the k largest components over that of their convex hulls, with specks beside them counted as hull.
+
+    Organs asked for here are compact: ragged, hollow and scattered masks are not (solidity).
+    """
+    parts = components(prediction.mask, k)
+    if not len(parts):
+        return 0.0
+    whole, inside = int(prediction.mask.sum()), int(parts.sum())
+    return len(parts) / k * inside / (sum(map(_hull, parts)) + whole - inside)
+
+
+def pair(prediction: Prediction, k: int) -> float:
+    """How alike the two components of a pair are, left and right: area, height and place, the smallest of the three.
+
+    The smaller area over the larger, the rows that both cover over those that either covers, and the columns that only
+    one covers over all that either does. 1 unless two ROIs are asked for; 0 where one component is found.
+    """
+    if k != 2:
+        return 1.0
+    parts = components(prediction.mask, 2)
+    if len(parts) < 2:
+        return 0.0
+    areas, rows, columns = parts.sum(axis=(1, 2)), parts.max(axis=2), parts.max(axis=1)
+    beside = 1 - columns.all(axis=0).sum() / columns.any(axis=0).sum()
+    level = rows.all(axis=0).sum() / rows.any(axis=0).sum()
+    return float(min(areas.min() / areas.max(), level, beside))
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One measure of confidence.
+
+    Attributes:
+        measure: its value.
+        decodes: boxes that SAM is asked anew for each box of the prediction; signals that ask for the same share them.
+    """
+
+    measure: Measure
+    decodes: int = 0
+
+
+def _told(measure: Callable[[Prediction, int], float]) -> Signal:
+    """A signal of what is known already."""
+    return Signal(lambda found, k, segment: measure(found, k))
+
+
+SIGNALS: Mapping[str, Signal] = {
+    "agreement": _told(agreement),
+    "predicted_iou": _told(predicted_iou),
+    "margin": _told(margin),
+    "stability": Signal(stability, len(MOVES)),
+    "pairwise": Signal(pairwise, len(MOVES)),
+    "sentences": _told(sentences),
+    "contrast": _told(contrast),
+    "shape": _told(shape),
+    "pair": _told(pair),
 }
-"""By name; SAM is asked again for `stability` alone."""
+"""By name."""
 
 
-def confidence(prediction: Prediction, k: int) -> dict[str, float]:
-    """Every measure of a prediction by name; no `stability` where no boxes prompt SAM, and none without candidates.
+def signals(prediction: Prediction, k: int, names: Sequence[str]) -> dict[str, float]:
+    """Those signals of a prediction that it can have, by name.
+
+    None of a prediction without candidates; where no boxes prompt SAM, none that would ask it; `contrast` where CLIP
+    was told of something else.
 
     Raises:
         CaseError: SAM cannot be asked for its boxes, moved.
     """
     prompted = prediction.prompted
-    names = [each for each in CONFIDENCE if prediction.pool is not None and (prompted or each != "stability")]
 
-    def segment(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    @cache
+    def asked(boxes: bytes) -> NDArray[np.bool_]:
         assert prompted is not None
-        return np.asarray(np.logical_or.reduce(prompted(boxes).dense(), axis=0), bool)
+        masks = prompted(np.frombuffer(boxes, np.float32).reshape(-1, 4))
+        return np.asarray(np.logical_or.reduce(masks.dense(), axis=0), bool)
 
-    return {name: CONFIDENCE[name](prediction, k, segment) for name in names}
+    lacks = {name for name, signal in SIGNALS.items() if prompted is None and signal.decodes}
+    lacks |= set() if len(prediction.contrast_scores) else {"contrast"}
+    can = [each for each in names if prediction.pool is not None and each not in lacks]
+    return {name: SIGNALS[name].measure(prediction, k, lambda boxes: asked(boxes.tobytes())) for name in can}
 
 
 def _selected(prediction: Prediction) -> Pool:
@@ -99,3 +200,11 @@ def _found(prediction: Prediction, k: int) -> float:
 
 def _dice(mine: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return dice(mine, other, EmptyTarget.zero)
+
+
+def _hull(part: NDArray[np.bool_]) -> float:
+    """Pixels of the convex hull of a component: never fewer than its own."""
+    rows, columns = np.nonzero(part)
+    hull = cv2.convexHull(np.stack([columns, rows], axis=1).astype(np.int32))
+    drawn = cv2.fillConvexPoly(np.zeros(part.shape, np.uint8), hull, 1)
+    return max(float(drawn.sum()), float(len(rows)))

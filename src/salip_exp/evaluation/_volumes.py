@@ -10,6 +10,7 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from salip_exp.config import ScoreConfig
+from salip_exp.data._stored import is_square
 from salip_exp.evaluation.metrics import dice, hd95, surface_dice
 
 FIGURES = {
@@ -21,8 +22,6 @@ FIGURES = {
     "difference_ml": "predicted_ml minus target_ml",
 }
 """What is measured of a volume, by name."""
-_SQUARE = 1e-3
-"""Cosine of the angle up to which axes of voxels count as at right angles."""
 
 
 def measure_volume(
@@ -53,12 +52,6 @@ def measure_volume(
         "target_ml": aimed,
         "difference_ml": predicted - aimed,
     }
-
-
-def is_square(affine: NDArray[np.float64]) -> bool:
-    """Whether the axes of voxels are at right angles."""
-    axes = affine[:3, :3] / voxel_sizes(affine)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= _SQUARE)
 
 
 def _around(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

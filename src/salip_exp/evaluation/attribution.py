@@ -23,7 +23,8 @@ and with the filter, and `salip`.
 Other methods are charged along the part of this chain that they have. Without a second prompt (sam_clip) M is the
 candidate's own mask, and nothing is charged to `prompt`. A rule of the method's own takes CLIP's place as `choice`; the
 oracle takes the best there is. Methods without a pool choose nothing: with boxes (gt_sam) all is `prompt`, without
-(unprompted_sam) `sam`. One that does not ask SAM, as a U-Net, has no stages, nor has an empty target something to lose.
+(unprompted_sam) `sam`; where CLIP says where the boxes are (saliency, grounded_sam), all is `clip`. One that does not
+ask SAM, as a U-Net, has no stages, nor has an empty target something to lose.
 
 The failure of a case is the stage with the largest charge, if that is more than LOST (`evaluation.charges`); else it is
 `none`: no stage has lost it. A choice that took two of which each prompts what the other does, with an IoU of _TWICE or
@@ -39,8 +40,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.cascade.pool import Masks, candidate_ious, mask_iou
-from salip_exp.config import Config
-from salip_exp.data._regions import regions
+from salip_exp.config import Config, Side
+from salip_exp.data._regions import one_side, regions
 from salip_exp.data.case import Case
 from salip_exp.evaluation.charges import Failure, charged, lost_by
 from salip_exp.evaluation.metrics import dice
@@ -87,13 +88,27 @@ def attribute(case: Case, prediction: Prediction, config: Config) -> Attribution
         return None
     got = dice(prediction.mask, target)
     if prediction.pool is None:
-        charges = charged({Failure.prompt if len(prediction.boxes) else Failure.sam: got})
+        by_clip = METHODS[config.method].clip  # it chose the boxes, of whatever place
+        charges = charged({Failure.clip if by_clip else Failure.prompt if len(prediction.boxes) else Failure.sam: got})
         return Attribution(charges, lost_by(charges), None)
     masks = prediction.pool.masks if prediction.prompted is None else prediction.prompted(prediction.pool.boxes)
     charges = charged(_bounds(case, target, prediction, masks, config) | {_chooser(config): got})
     ious = candidate_ious(prediction.pool, regions(target, config.dataset.k, config.prompt.min_component_area))
     failure = _by_choice(lost_by(charges), prediction, masks)
     return Attribution(charges, failure, float(ious.max(axis=1, initial=0.0).min()))
+
+
+def roi_recall(mask: _Mask, target: _Mask | None, config: Config) -> float | None:
+    """Share of the ROI that was found worst which a prediction holds, in [0, 1]; None without a target that has any.
+
+    Of two that touch in the target (`dataset.k=2`) each is what lies in its half of the picture.
+    """
+    if target is None or not target.any():
+        return None
+    rois = regions(target, config.dataset.k, config.prompt.min_component_area)
+    if config.dataset.k == 2 and len(rois) == 1:
+        rois = np.stack([one_side(rois[0], side) for side in (Side.right, Side.left)])
+    return min(float(mask[roi].mean()) for roi in rois if roi.any())
 
 
 def _bounds(case: Case, target: _Mask, prediction: Prediction, masks: Masks, config: Config) -> dict[str, float]:

@@ -23,6 +23,15 @@ class Failure(StrEnum):
     prompt = "prompt"
 
 
+WHY: Mapping[str, str] = {
+    Failure.sam: "no candidate of SAM fits the target; more points or lower thresholds may propose one",
+    Failure.filter: "candidates that fit the target were dropped; a larger area may let them through",
+    Failure.clip: "candidates that fit the target were less like the sentences than others; try other sentences",
+    Failure.duplicate: "one thing was taken twice; sentences that tell the parts apart may help",
+    Failure.choice: "candidates that fit the target were there, and the method took others",
+    Failure.prompt: "even the best boxes there are make SAM draw something else; try a box of your own",
+}
+"""What a stage lost a case by, and what may help."""
 STAGES = (Failure.prompt, Failure.sam, Failure.filter, Failure.clip, Failure.choice)
 """What can be charged, along the chain."""
 

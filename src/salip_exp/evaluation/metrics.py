@@ -45,6 +45,16 @@ class Overlap:
         union = self.predicted + self.target - self.both
         return self.both / union if union else _BOTH_EMPTY[empty]
 
+    @property
+    def precision(self) -> float | None:
+        """|P and T| / |P|; None where nothing is predicted."""
+        return self.both / self.predicted if self.predicted else None
+
+    @property
+    def recall(self) -> float | None:
+        """|P and T| / |T|; None without a target."""
+        return self.both / self.target if self.target else None
+
 
 def overlap(prediction: NDArray[np.bool_], target: NDArray[np.bool_]) -> Overlap:
     """Pixel counts of two bool masks (H, W).
@@ -158,7 +168,7 @@ def head_circumference(mask: NDArray[np.bool_], spacing: tuple[float, float] | N
         return None
     points = _between(np.asarray(binary_fill_holes(components(mask, 1)[0]))) * spacing
     ellipse = fit_ellipse(points[:, ::-1], max(np.multiply(mask.shape, spacing)))
-    return None if ellipse is None else perimeter(*ellipse[1])
+    return None if ellipse is None else _perimeter(*ellipse[1])
 
 
 def _between(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -168,7 +178,7 @@ def _between(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.concatenate([upright, level])
 
 
-def perimeter(width: float, height: float) -> float:
+def _perimeter(width: float, height: float) -> float:
     """Circumference of an ellipse from its full axes: Ramanujan's second approximation (1914).
 
         pi (a + b) (1 + 3 h / (10 + sqrt(4 - 3 h))),  h = ((a - b) / (a + b))^2,  a and b the half axes

@@ -175,7 +175,10 @@ _RESERVED = {
     ),
     *(
         *map(str, Doubt),
+        *("dsc_at_least", "flag", "flag_reason", "flagged", "repaired", "dsc_before", "confidence_before"),
         "score_at",
+        "roi_recall",
+        "stress",
         "image",
         "mask",
         "prediction",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Literal
@@ -152,18 +152,27 @@ def _ends(
         [
             ((weights[:, 1:] @ sums)[:, None] + weights[:, :1] * sizes.mean() * np.array(bounds))
             / (weights[:, 1:] @ sizes + weights[:, 0] * sizes.mean())[:, None]
-            for weights in _weights(len(sums) + 1, resamples, rng)
+            for weights in random_weights(len(sums) + 1, resamples, rng)
         ]
     )
     ends = np.quantile(means[:, 0], tail), np.quantile(means[:, 1], 1 - tail)
     return max(bounds[0], float(ends[0])), min(bounds[1], float(ends[1]))  # the sums are rounded
 
 
-def _weights(n: int, resamples: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """`resamples` rows of n weights each, in chunks."""
-    at_once = max(1, _CHUNK // n)
-    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
-    return [rng.exponential(size=(size, n)) for size in sizes]
+def random_weights(
+    n: int, resamples: int, rng: np.random.Generator, width: int | None = None
+) -> Iterator[NDArray[np.float64]]:
+    """`resamples` rows of n exponential weights each, in chunks of a bounded size.
+
+    Args:
+        n: weights in a row.
+        resamples: rows.
+        rng: that they are drawn from.
+        width: numbers that are made of each row, where these are more than n.
+    """
+    at_once = max(1, _CHUNK // (width or n))
+    for start in range(0, resamples, at_once):
+        yield rng.exponential(size=(min(at_once, resamples - start), n))
 
 
 @dataclass(frozen=True)
@@ -216,10 +225,10 @@ def compare(
     if not ids:
         return Comparison(0, 0)
     pairs = differences if groups is None else _means(differences, groups)
-    return Comparison(len(ids), len(pairs), found.mean, found.low, found.high, signed_rank(pairs))
+    return Comparison(len(ids), len(pairs), found.mean, found.low, found.high, _signed_rank(pairs))
 
 
-def signed_rank(differences: NDArray[np.float64]) -> float:
+def _signed_rank(differences: NDArray[np.float64]) -> float:
     """Two-sided p of the Wilcoxon signed-rank test: whether differences lie symmetrically around 0.
 
     Differences of exactly 0 are ranked with the others and then left out of both sums (Pratt 1959), so that many cases

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from salip_exp.cascade.cached_clip import ClipStages
 from salip_exp.cascade.cached_sam import SamStages
+from salip_exp.cascade.organ import Hint
 from salip_exp.cascade.pool import Masks, Pool
 from salip_exp.cascade.work import Counters
-from salip_exp.config import Config
+from salip_exp.config import Config, SamConfig
 from salip_exp.data.case import Case
 from salip_exp.errors import CaseError, EnvironmentFault
 from salip_exp.networks.unet import LoadedUnet
@@ -30,6 +31,14 @@ class Status(StrEnum):
     all_filtered = "all_filtered"  # nothing was left by the area filter, the views or the component size
     k_short = "k_short"  # fewer candidates than ROIs
     zero_box = "zero_box"  # a box without extent was kept from SAM
+
+
+class Prompted(Protocol):
+    """SAM's mask for each of some boxes of an image."""
+
+    def __call__(self, boxes: NDArray[np.float32], *, hints: Sequence[Hint] | None = None) -> Masks:
+        """Of float32 (n, 4), and what it is told beside each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,9 @@ class Prediction:
             prompts. Those without extent are listed too, though SAM never sees them.
         seconds: by stage.
         sentence_scores: float32 (S, M), similarity of each with every sentence; no rows where CLIP was not asked.
-        prompted: SAM's mask for each of some boxes, float32 (n, 4), of this image, as the last stage asks for it; None
-            for a method that has no such stage.
+        contrast_scores: float32 (C, M), similarity of each with every sentence of something else; no rows without.
+        prompted: of this image, as the last stage asks for it; None for a method that has no such stage.
+        again: the prediction of this image with other settings of segment-everything mode; None where there is no such.
     """
 
     mask: NDArray[np.bool_]
@@ -62,7 +72,9 @@ class Prediction:
     boxes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     seconds: dict[str, float] = field(default_factory=dict)
     sentence_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    prompted: Callable[[NDArray[np.float32]], Masks] | None = None
+    contrast_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    prompted: Prompted | None = None
+    again: Callable[[SamConfig], Prediction] | None = None
 
 
 def target_of(case: Case, method: str) -> NDArray[np.bool_]:

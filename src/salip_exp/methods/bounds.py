@@ -68,17 +68,17 @@ def prompt_boxes(case: Case, target: NDArray[np.bool_], config: Config) -> list[
     """
     prompt = config.prompt
     if prompt.boxes is PromptBoxes.outlines:
-        return [outline_boxes(target if case.touched is None else case.touched)]
-    boxes = component_boxes(target, prompt.min_component_area)
+        return [_outline_boxes(target if case.touched is None else case.touched)]
+    boxes = _component_boxes(target, prompt.min_component_area)
     if config.dataset.k != 2 or len(boxes) != 1:
         return [boxes]
     (organs,) = regions(target, 2, prompt.min_component_area)
     halves = [one_side(organs, side) for side in (Side.right, Side.left)]
-    of_halves = np.concatenate([component_boxes(half, prompt.min_component_area) for half in halves])
+    of_halves = np.concatenate([_component_boxes(half, prompt.min_component_area) for half in halves])
     return [boxes, of_halves] if len(of_halves) > 1 else [boxes]
 
 
-def outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Tight boxes of the outer outlines of a mask (H, W), left to right: as the authors prompt with a target.
 
     What lies in the hole of another component has none, nor have points and lines, whose outline encloses nothing.
@@ -92,7 +92,7 @@ def outline_boxes(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.stack([x, y, x + width - 1, y + height - 1], axis=1)
 
 
-def component_boxes(target: NDArray[np.bool_], min_area: int) -> NDArray[np.float32]:
+def _component_boxes(target: NDArray[np.bool_], min_area: int) -> NDArray[np.float32]:
     """Tight boxes of the 8-connected components of at least `min_area` pixels.
 
     Returns:

@@ -13,9 +13,9 @@ from salip_exp.cascade.cached_sam import Picture
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import Pool, keep_small
 from salip_exp.cascade.retrieval import retrieve
-from salip_exp.cascade.sentences import read_texts
+from salip_exp.cascade.sentences import contrast_sentences, read_texts
 from salip_exp.cascade.views import viewable
-from salip_exp.config import Config
+from salip_exp.config import Config, SamConfig
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Networks, Prediction, Status
 
@@ -29,6 +29,7 @@ class Found:
         kept: those that CLIP scored.
         scores: float32, one per candidate of `kept`: similarity with the text, or with the set that it is most like.
         by_sentence: float32 (S, M), similarity of each with every sentence.
+        by_contrast: float32 (C, M), the same with every sentence of something else (`confidence.contrast`).
         rows: positions in `kept` of the retrieved candidates, best first.
         status: ok, no_masks, all_filtered or k_short.
     """
@@ -37,6 +38,7 @@ class Found:
     kept: Pool
     scores: NDArray[np.float32]
     by_sentence: NDArray[np.float32]
+    by_contrast: NDArray[np.float32]
     rows: NDArray[np.int64]
     status: Status
 
@@ -55,6 +57,7 @@ class Found:
             kept_ids=self.kept.ids,
             kept_scores=self.scores,
             sentence_scores=self.by_sentence,
+            contrast_scores=self.by_contrast,
             selected_ids=selected.ids.tolist(),
             selected_scores=self.scores[self.rows].tolist(),
             boxes=selected.boxes,
@@ -75,22 +78,30 @@ class _Finder:
         self.clip = networks.clip
         texts = read_texts(config.vdt) if config.vdt.parts else [networks.sentences]
         self.texts = [self.clip.text(text, config.retrieval.prototype) for text in texts]
+        other = contrast_sentences(config, networks.sentences)
+        self.others = [self.clip.text(other, config.retrieval.prototype)] if other else []
 
-    def find(self, picture: Picture, watch: Stopwatch) -> Found:
+    def find(self, picture: Picture, watch: Stopwatch, sam: SamConfig | None = None) -> Found:
         """The candidates most like the text.
+
+        Args:
+            sam: how SAM proposes them; None: as configured.
 
         Raises:
             CaseError: E_SCORE, a score is not finite.
         """
         with watch.stage("everything"):
-            pool = self.sam.pool(picture, self.config.sam)
+            pool = self.sam.pool(picture, sam or self.config.sam)
         with watch.stage("area"):
             kept = viewable(keep_small(pool, self.config.area), self.config.view)
-        by_text, by_sentence = self.clip.scores(picture, kept, self.config.view, self.texts, watch)
+        asked = [*self.texts, *self.others]
+        by_text, by_sentence = self.clip.scores(picture, kept, self.config.view, asked, watch)
+        by_text, own = by_text[: len(self.texts)], sum(len(text.sentences) for text in self.texts)
         with watch.stage("retrieval"):
             scores = by_text.max(axis=0)
             rows = self._one_set(kept, scores) if len(by_text) == 1 else self._one_each(kept, by_text)
-        return Found(pool, kept, scores, by_sentence, rows, _status(pool, kept, rows, self.config.dataset.k))
+        status = _status(pool, kept, rows, self.config.dataset.k)
+        return Found(pool, kept, scores, by_sentence[:own], by_sentence[own:], rows, status)
 
     def _one_set(self, kept: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         retrieval = self.config.retrieval
@@ -122,15 +133,22 @@ class Salip:
 
     def predict(self, case: Case) -> Prediction:
         """Find the organ's candidates and let SAM segment inside their boxes."""
+        return self._predicted(Picture(case.image), self.config.sam)
+
+    def _predicted(self, picture: Picture, sam: SamConfig) -> Prediction:
         watch = Stopwatch()
-        picture = Picture(case.image)
-        found = self.finder.find(picture, watch)
+        found = self.finder.find(picture, watch, sam)
         selected = found.selected
         with watch.stage("organ"):
-            mask = self.sam.organ(picture, selected.boxes, self.config.organ)
+            mask = self._organ(picture, selected.boxes)
         refused = len(usable_boxes(selected.boxes, mask.shape)) < len(selected)
         prediction = found.prediction(mask, watch, Status.zero_box if refused else found.status)
-        return replace(prediction, prompted=partial(self.sam.organs, picture, config=self.config.organ))
+        prompted = partial(self.sam.organs, picture, config=self.config.organ)
+        return replace(prediction, prompted=prompted, again=partial(self._predicted, picture))
+
+    def _organ(self, picture: Picture, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """The last stage, bool (H, W): what boxes, float32 (n, 4), prompt."""
+        return self.sam.organ(picture, boxes, self.config.organ)
 
 
 class SamClip:

@@ -39,6 +39,7 @@ class Traits:
         chooser: who chooses from the pool.
         prompts: SAM is prompted with boxes of what was chosen.
         searched: a study can search its settings.
+        clips: registered CLIPs that bring what it asks beside embeddings, a decoder or boxes; empty where any will do.
     """
 
     build: Build | str
@@ -49,6 +50,7 @@ class Traits:
     chooser: Chooser = Chooser.nobody
     prompts: bool = False
     searched: bool = False
+    clips: tuple[str, ...] = ()
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -75,6 +77,17 @@ METHODS = Catalogue(
         "oracle": Traits(
             "salip_exp.methods.bounds:Oracle", sam=True, target=True, chooser=Chooser.target, prompts=True
         ),
+        "saliency": Traits("salip_exp.methods.saliency:Saliency", sam=True, clip=True, prompts=True),
+        "lsg_sam": Traits("salip_exp.methods.lsg:LsgSam", sam=True, clip=True, chooser=Chooser.clip, prompts=True),
+        "clipseg": Traits("salip_exp.methods.clipseg:Clipseg", clip=True, clips=("clipseg",)),
+        "grounded_sam": Traits(
+            "salip_exp.methods.grounded:GroundedSam",
+            sam=True,
+            clip=True,
+            prompts=True,
+            clips=("owlv2", "grounding_dino", "sam3"),
+        ),
+        "sam3_text": Traits("salip_exp.methods.grounded:Sam3Text", clip=True, clips=("sam3",)),
         "unet": Traits("salip_exp.methods.unet:Unet", trained=True),
     },
 )

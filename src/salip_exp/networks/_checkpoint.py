@@ -6,25 +6,33 @@ registered gives its tensors only.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from salip_exp._files import TooLarge, open_file
-from salip_exp.errors import WeightsError
+from salip_exp._wording import brief
+from salip_exp.errors import SalipError, WeightsError
+from salip_exp.networks._hub import Folder, read_folder
 from salip_exp.networks._torchscript import read_tensors
 from salip_exp.networks.registry import Entry, named_by_hash, named_by_shape
 
 State = dict[str, torch.Tensor]
 Net = TypeVar("Net", bound=torch.nn.Module)
+Built = TypeVar("Built")
 
 
+_log = logging.getLogger(__name__)
+
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
+"""Under which names trainings keep the network, beside optimiser and epoch."""
 HEADER = 4 << 20
 """Bytes of the table of contents of a safetensors file; that of a thousand tensors has 100,000."""
 
@@ -85,16 +93,28 @@ def read_state_dict(path: Path, entry: Entry) -> State:
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as fault:  # a deserialiser may fail in any way on bytes it does not expect
         raise _unreadable(path, entry, fault) from fault
-    if isinstance(state, dict) and state and all(str(name).startswith("module.") for name in state):
-        raise WeightsError(
-            f"{entry.option}: the names of all tensors in {path} begin with module., as DataParallel and "
-            "DistributedDataParallel save them: save net.module.state_dict(), or take that prefix off"
-        )
+    state = _unwrapped(state, path, entry)
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise WeightsError(
             f"{entry.option}: {path} holds no plain state dict (names to tensors); "
             "take the state dict out of the training checkpoint and save it with torch.save"
         )
+    return state
+
+
+def _unwrapped(state: Any, path: Path, entry: Entry) -> Any:
+    """The state dict in a training's checkpoint, without what wraps it; what was taken off is said in the log."""
+    taken = []
+    inner = next((key for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
+    if inner is not None:
+        state = state[inner]
+        taken.append(f"what it holds as {inner!r}")
+    for prefix in ("module.", "_orig_mod.", "module.", "sam."):  # of DataParallel, of torch.compile, of a class around
+        if isinstance(state, dict) and state and all(str(name).startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+            taken.append(f"names without {prefix!r}")
+    if taken:
+        _log.warning("%s: of %s were taken %s", entry.option, path, ", ".join(taken))
     return state
 
 
@@ -135,6 +155,32 @@ def require_finite(tensors: Mapping[str, torch.Tensor], named: str) -> None:
                 f"{named}: {n:,} of {tensor.numel():,} values of the tensor {name} are NaN or infinite: the training "
                 "that made it went wrong, or the file was damaged before its hash was taken; give another"
             )
+
+
+def of_library(entry: Entry, build: Callable[[Entry, Folder], Net]) -> Net:
+    """The network that a library builds from a located folder.
+
+    Raises:
+        EnvironmentFault: the library is not installed.
+        WeightsError: it cannot build the network, or its tensors are no numbers.
+    """
+    net = by_library(entry, build)
+    require_finite(net.state_dict(), f"{entry.option}: {read_folder(entry).weights}")
+    return net
+
+
+def by_library(entry: Entry, build: Callable[[Entry, Folder], Built]) -> Built:
+    """What a library makes of a located folder; raises what `of_library` raises, but looks at no tensor."""
+    folder = read_folder(entry)
+    try:
+        return build(entry, folder)
+    except SalipError:
+        raise
+    except Exception as fault:  # a library may fail in any way on files that it does not expect
+        raise WeightsError(
+            f"{entry.option}: the network in {folder.place} cannot be built ({type(fault).__name__}: "
+            f"{brief(str(fault))}): get its files again"
+        ) from fault
 
 
 def frozen(net: Net) -> Net:

@@ -1,17 +1,22 @@
-"""CLIP, official or embedded, from proven weights."""
+"""CLIP, official, embedded or of a library, from proven weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from salip_exp.config import ClipConfig, Precision
-from salip_exp.errors import WeightsError
+from salip_exp.errors import ConfigError, WeightsError
 from salip_exp.networks import _checkpoint as checkpoint
 from salip_exp.networks import registry, weights
+from salip_exp.networks._clip_of_transformers import build_transformers, transformers_words
 from salip_exp.networks._embedded import networks as files
+from salip_exp.networks._hub import OPEN_CLIP, Folder, located
+from salip_exp.networks._library_clip import LibraryClip, Words
+from salip_exp.networks._open_clip import build_open_clip, open_clip_words
 from salip_exp.networks.packages import CLIP, build_model
 from salip_exp.networks.registry import Entry
 
@@ -29,18 +34,28 @@ class LoadedClip:
         sha256: of the file that the weights were read from.
         device: where it runs.
         arithmetic: how it computes, as `network_key` tells it.
+        file: name of that file, or of a folder on the hub with its commit; empty where none was read.
     """
 
-    net: CLIP
+    net: CLIP | LibraryClip
     name: str
     sha256: str
     device: torch.device
     arithmetic: str = "float32"
+    file: str = ""
 
     @property
-    def resolution(self) -> int:
-        """Side of the square views it sees, in pixels."""
-        return int(self.net.visual.input_resolution)
+    def logit(self) -> tuple[float, float] | None:
+        """What makes the network's own logit of a cosine: the factor, and what is added (by a sigmoid loss).
+
+        None of a network that compares no embeddings.
+        """
+        net: Any = self.net.net if isinstance(self.net, LibraryClip) else self.net
+        net = getattr(net, "clip", net)  # CLIPSeg has its CLIP inside
+        if not hasattr(net, "logit_scale"):
+            return None
+        bias = getattr(net, "logit_bias", None)
+        return float(net.logit_scale.exp()), 0.0 if bias is None else float(bias)
 
 
 def load_clip(config: ClipConfig, device: torch.device, download: bool) -> LoadedClip:
@@ -61,9 +76,45 @@ def load_clip(config: ClipConfig, device: torch.device, download: bool) -> Loade
         EnvironmentFault: the cache cannot be written.
     """
     entry = registry.find("clip", config.name, config.weights, config.sha256)
+    if entry.folder:
+        entry = located(entry, download)
+        read = _of_library(entry, config.precision)
+        return LoadedClip(checkpoint.frozen(read).to(device), entry.name, entry.sha256, device, file=entry.label)
     state = read_clip(entry, weights.obtain(entry, download))
     net = _build(state, entry, config.precision)
-    return LoadedClip(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device, str(config.precision))
+    frozen = checkpoint.frozen(net).to(device)
+    return LoadedClip(frozen, entry.name, entry.sha256, device, str(config.precision), entry.label)
+
+
+def _of_library(entry: Entry, precision: Precision) -> LibraryClip:
+    if precision is not Precision.float32:
+        raise ConfigError(
+            f"clip.precision={precision} is how OpenAI's CLIP computes, which preset=paper wants: {entry.option} takes "
+            "clip.precision=float32"
+        )
+    return checkpoint.of_library(entry, _build_by_library)
+
+
+def _build_by_library(entry: Entry, folder: Folder) -> LibraryClip:
+    return (build_open_clip if _of_open_clip(folder) else build_transformers)(entry, folder)
+
+
+def _of_open_clip(folder: Folder) -> bool:
+    return folder.config.name == OPEN_CLIP or not (folder.place / "config.json").is_file()
+
+
+def read_words(entry: Entry) -> Words:
+    """How the network of a folder that is on this machine reads a sentence; its weights are not read.
+
+    Raises:
+        WeightsError: it is not there, or does not hold together.
+        EnvironmentFault: its library is not installed.
+    """
+
+    def words(of: Entry, folder: Folder) -> Words:
+        return (open_clip_words if _of_open_clip(folder) else transformers_words)(of, folder)
+
+    return checkpoint.by_library(entry, words)
 
 
 def read_clip(entry: Entry, path: Path) -> checkpoint.State:

@@ -12,6 +12,8 @@ import torch
 from salip_exp.cache._base import content_key
 from salip_exp.config import Arithmetic
 from salip_exp.errors import EnvironmentFault
+from salip_exp.networks._attention import attend_by_low_rank
+from salip_exp.networks._library_clip import LibraryClip
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
 from salip_exp.networks.unet import LoadedUnet
@@ -92,20 +94,27 @@ def sped_up(loaded: Network, precision: Arithmetic, compiled: bool) -> Network:
 
     SAM's prompt encoder stays as it is: positions need full precision. So does CLIP, a small share of the time: its
     scores differ by less between candidates than bfloat16 rounds, and retrieval would take others (`clip.precision`
-    has float16 for who wants it). Whatever a tower computes in, it gives float32.
+    has float16 for who wants it). Whatever a tower computes in, it gives float32. On a GPU SAM's encoder in bfloat16
+    attends by a flash kernel (`networks._attention`); exact mode, and a CPU, which gains nothing, keep the public path.
     """
+    how = arithmetic_of(precision, compiled)
+    if precision is Arithmetic.bf16 and isinstance(loaded, LoadedSam) and loaded.device.type == "cuda":
+        attend_by_low_rank(loaded.net)
+        how += ", low rank"
     for tower in _towers(loaded):
         if precision is Arithmetic.bf16 and not isinstance(loaded, LoadedClip):
             tower.forward = _in_bfloat16(tower.forward, loaded.device)
         if compiled:
             tower.compile()
-    return replace(loaded, arithmetic=f"{loaded.arithmetic}, {arithmetic_of(precision, compiled)}")
+    return replace(loaded, arithmetic=f"{loaded.arithmetic}, {how}")
 
 
 def _towers(loaded: LoadedSam | LoadedClip | LoadedUnet) -> list[Any]:
     net: Any = loaded.net
     if isinstance(loaded, LoadedUnet):
         return [net]
+    if isinstance(net, LibraryClip):
+        return net.towers
     return [net.image_encoder, net.mask_decoder] if isinstance(loaded, LoadedSam) else [net.visual, net.transformer]
 
 

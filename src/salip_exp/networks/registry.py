@@ -1,7 +1,10 @@
 """The weights that a name stands for: where they come from, and the SHA-256 that proves them.
 
-Three kinds, one table: official weights (a URL), embedded ones (files of the package), and the user's own, which take
-the place of a registered file by their hash: `sam=vit_b sam.weights=FILE sam.sha256=HEX`.
+Four kinds, one table: official weights (a URL), embedded ones (files of the package), folders of a hub
+(huggingface_hub), and the user's own, which take the place of a registered file by their hash:
+`sam=vit_b sam.weights=FILE sam.sha256=HEX`.
+A network of a hub need not be registered: `hf:owner/name` or `hf:owner/name@revision` is a name, too, and so is
+`open_clip:MODEL/TAG` for what the library open_clip lists.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ Network = Literal["sam", "clip"]
 EMBEDDED = Path(__file__).parent / "_embedded"
 SUMS = "SHA256SUMS"
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
+_MOBILE = "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"
 
 
@@ -32,11 +36,16 @@ class Entry:
         name: option of that group, e.g. `vit_b`.
         file: file name in the cache or the package.
         sha256: of the whole file, lower-case hexadecimal.
-        shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP.
+        shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP. Of a
+            folder, that of a file of SAM's own classes that may take its place; empty where none may.
         url: where it is fetched from; None for files that are not fetched.
         size: bytes, for people; what decides is the hash.
         path: where the file lies if not in the cache.
         users: whether `path` is the user's own file rather than the package's.
+        folder: whether it is a folder of several files (weights, configuration, tokenizer) that a library reads;
+            `sha256` is then over all of them, and empty until they are found.
+        repo: owner and name on the hub; None for a folder that is on none.
+        revision: branch, tag or commit there; the commit as soon as the folder is found.
     """
 
     network: Network
@@ -48,11 +57,21 @@ class Entry:
     size: int | None = None
     path: Path | None = None
     users: bool = False
+    folder: bool = False
+    repo: str | None = None
+    revision: str | None = None
 
     @property
     def option(self) -> str:
         """The override that chooses it, e.g. `sam=vit_b`."""
         return f"{self.network}={self.name}"
+
+    @property
+    def label(self) -> str:
+        """What its files are called: a file's or a folder's name, or the address on the hub with the commit."""
+        if self.repo is not None and not self.users:
+            return f"{self.repo}@{(self.revision or 'main')[:7]}"
+        return self.path.name if self.path is not None else self.file
 
     @property
     def embedded(self) -> bool:
@@ -66,6 +85,10 @@ def _sam(name: str, file: str, size: int, width: int, sha256: str) -> Entry:
 
 def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: str) -> Entry:
     return Entry("clip", name, file, sha256, shape, f"{_OPENAI}/{sha256}/{file}", size)
+
+
+def _hub(network: Network, name: str, repo: str, shape: tuple[int, ...] = ()) -> Entry:
+    return Entry(network, name, repo.rpartition("/")[2], "", shape, folder=True, repo=repo)
 
 
 # SHA-256 of SAM as several independent projects publish them; those of CLIP are part of OpenAI's own URLs.
@@ -92,6 +115,22 @@ TABLE: tuple[Entry, ...] = (
         1280,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
+    Entry(
+        "sam",
+        "mobile_sam",
+        "mobile_sam.pt",
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        (64,),
+        f"{_MOBILE}/mobile_sam.pt",
+        40_728_226,
+    ),
+    _hub("sam", "medsam", "wanglab/medsam-vit-base", (768,)),
+    _hub("sam", "sam_hq_vit_b", "syscv-community/sam-hq-vit-base"),
+    *(
+        _hub("sam", f"sam2_1_{size}", f"facebook/sam2.1-hiera-{size.replace('_', '-')}")
+        for size in ("tiny", "small", "base_plus", "large")
+    ),
+    _hub("sam", "sam3", "facebook/sam3"),
     Entry("sam", "tiny", "sam_tiny.safetensors", "", (192,), path=EMBEDDED / "sam_tiny.safetensors"),
     _clip(
         "vit_b_32",
@@ -108,7 +147,19 @@ TABLE: tuple[Entry, ...] = (
         "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
     ),
     Entry("clip", "tiny", "clip_tiny.safetensors", "", (128, 8, 64), path=EMBEDDED / "clip_tiny.safetensors"),
+    _hub("clip", "biomedclip", "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"),
+    _hub("clip", "siglip2", "timm/ViT-B-16-SigLIP2"),
+    _hub("clip", "mobileclip", "apple/MobileCLIP-S1-OpenCLIP"),
+    _hub("clip", "pubmedclip", "flaviagiammarino/pubmed-clip-vit-base-patch32"),
+    _hub("clip", "clipseg", "CIDAS/clipseg-rd64-refined"),
+    _hub("clip", "owlv2", "google/owlv2-base-patch16-ensemble"),
+    _hub("clip", "grounding_dino", "IDEA-Research/grounding-dino-tiny"),
+    _hub("clip", "sam3", "facebook/sam3"),
+    Entry("clip", "fetalclip", "FetalCLIP", "", (), folder=True),
 )
+
+HUB = re.compile(r"(?P<of>hf|open_clip):(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+"""A network of the hub by its address there, or by how a library calls it, in place of a registered name."""
 
 
 def find(network: Network, name: str, weights: str | None = None, sha256: str | None = None) -> Entry:
@@ -124,9 +175,7 @@ def find(network: Network, name: str, weights: str | None = None, sha256: str | 
         ConfigError: unknown name, a hash without a file, or something that is no SHA-256.
         WeightsError: the package was installed without its embedded weights.
     """
-    entry = next((e for e in TABLE if (e.network, e.name) == (network, name)), None)
-    if entry is None:
-        raise _unknown(network, name)
+    entry = next((e for e in TABLE if (e.network, e.name) == (network, name)), None) or _on_hub(network, name)
     if sha256 is not None and weights is None:
         raise ConfigError(f"{network}.sha256 is set but {network}.weights is not: give the file it belongs to")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
@@ -134,8 +183,16 @@ def find(network: Network, name: str, weights: str | None = None, sha256: str | 
             f"{network}.sha256={sha256!r} is not a SHA-256: 64 hexadecimal digits, as `sha256sum FILE` prints them"
         )
     if weights is not None:
-        entry = replace(entry, path=Path(weights).expanduser(), users=True)
+        path = Path(weights).expanduser()
+        entry = replace(entry, path=path, users=True, folder=entry.folder and not (entry.shape and path.is_file()))
     return replace(entry, sha256=sha256.lower() if sha256 else _registered_sha256(entry))
+
+
+def _on_hub(network: Network, name: str) -> Entry:
+    found = HUB.fullmatch(name)
+    if found is None or (found["of"], network) == ("open_clip", "sam"):
+        raise _unknown(network, name)
+    return replace(_hub(network, name, found["repo"]), revision=found["revision"])
 
 
 def entry_of(config: Config, network: Network) -> Entry:
@@ -164,7 +221,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def _registered_sha256(entry: Entry) -> str:
-    if entry.sha256:
+    if entry.sha256 or entry.folder:
         return entry.sha256
     sha256 = read_sums(EMBEDDED).get(entry.file)
     if sha256 is None:
@@ -180,4 +237,6 @@ def _unknown(network: Network, name: str) -> ConfigError:
     names = [e.name for e in TABLE if e.network == network]
     near = get_close_matches(name, names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return ConfigError(f"{network}.name={name!r} is not known{hint}; choose one of {', '.join(names)}")
+    return ConfigError(
+        f"{network}.name={name!r} is not known{hint}; choose one of {', '.join(names)}, or hf:OWNER/NAME of the hub"
+    )

@@ -1,4 +1,4 @@
-"""SAM, official or embedded, from proven weights."""
+"""SAM, official, embedded or of transformers, from proven weights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from pathlib import Path
 import torch
 
 from salip_exp.config import SamConfig
+from salip_exp.errors import EnvironmentFault
 from salip_exp.networks import _checkpoint as checkpoint
 from salip_exp.networks import registry, weights
 from salip_exp.networks._embedded import networks as files
 from salip_exp.networks._embedded.networks import build_sam
+from salip_exp.networks._hub import located
+from salip_exp.networks._sam_of_transformers import SamOfTransformers, build_transformers_sam
 from salip_exp.networks.packages import Sam, segment_anything
 from salip_exp.networks.registry import Entry
 
-_WIDTH_OF = "image_encoder.patch_embed.proj.weight"
+_WIDTH_OF = ("image_encoder.patch_embed.proj.weight", "image_encoder.patch_embed.seq.2.c.weight")
+"""Of SAM's encoder, and of MobileSAM's."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,15 @@ class LoadedSam:
         sha256: of the file that the weights were read from.
         device: where it runs.
         arithmetic: how it computes, as `network_key` tells it.
+        file: name of that file, or of a folder on the hub with its commit; empty where none was read.
     """
 
-    net: Sam
+    net: Sam | SamOfTransformers
     name: str
     sha256: str
     device: torch.device
     arithmetic: str = "float32"
+    file: str = ""
 
 
 def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedSam:
@@ -53,9 +59,13 @@ def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedS
         EnvironmentFault: the cache cannot be written.
     """
     entry = registry.find("sam", config.name, config.weights, config.sha256)
+    if entry.folder:
+        entry = located(entry, download)
+        of_library = checkpoint.of_library(entry, build_transformers_sam)
+        return LoadedSam(checkpoint.frozen(of_library).to(device), entry.name, entry.sha256, device, file=entry.label)
     state = read_sam(entry, weights.obtain(entry, download))
     net = _build(state, entry)
-    return LoadedSam(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device)
+    return LoadedSam(checkpoint.frozen(net).to(device), entry.name, entry.sha256, device, file=entry.label)
 
 
 def read_sam(entry: Entry, path: Path) -> checkpoint.State:
@@ -71,7 +81,7 @@ def read_sam(entry: Entry, path: Path) -> checkpoint.State:
 
 
 def _require_variant(state: checkpoint.State, entry: Entry) -> None:
-    embedding = state.get(_WIDTH_OF)
+    embedding = next((state[name] for name in _WIDTH_OF if name in state), None)
     if embedding is not None and embedding.ndim == 4:
         checkpoint.require_shape((embedding.shape[0],), f"a SAM encoder of width {embedding.shape[0]}", entry)
     else:
@@ -79,8 +89,21 @@ def _require_variant(state: checkpoint.State, entry: Entry) -> None:
         checkpoint.require_shape(None, other, entry)
 
 
+def _mobile_sam() -> Sam:
+    """MobileSAM (Zhang et al. 2023, https://arxiv.org/abs/2306.14289): SAM with a TinyViT in its encoder's place."""
+    try:
+        from kornia.models.tiny_vit import TinyViT
+    except ImportError as error:
+        raise EnvironmentFault("sam=mobile_sam is built by an extra: pip install 'salip_exp[mobilesam]'") from error
+    net: Sam = segment_anything.sam_model_registry["vit_b"]()
+    net.image_encoder = TinyViT.from_config("5m", img_size=net.image_encoder.img_size, mobile_sam=True)
+    return net
+
+
 def _build(state: checkpoint.State, entry: Entry) -> Sam:
-    net: Sam = build_sam() if entry.embedded else segment_anything.sam_model_registry[entry.name]()
+    builders = {**segment_anything.sam_model_registry, "mobile_sam": _mobile_sam}
+    name = entry.name if entry.name in builders else str(registry.named_by_shape("sam", entry.shape))
+    net: Sam = build_sam() if entry.embedded else builders[name]()
     try:
         net.load_state_dict(state)
     except RuntimeError as fault:

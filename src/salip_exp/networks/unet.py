@@ -26,7 +26,7 @@ from salip_exp.networks._checkpoint import require_finite, require_small_header
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
-METADATA = "salip_exp_unet"
+_METADATA = "salip_exp_unet"
 _TRAIN = "python -m salip_exp task=train method=unet dataset=NAME"
 
 
@@ -117,7 +117,7 @@ def logits_of(unet: LoadedUnet, image: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def weights_file(state: Mapping[str, Tensor], trained: Trained) -> bytes:
     """Weights as safetensors, with what they are in its header; the same weights give the same bytes."""
-    header = {METADATA: json.dumps(asdict(trained), sort_keys=True)}
+    header = {_METADATA: json.dumps(asdict(trained), sort_keys=True)}
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, header)
 
 
@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[Trained, dict[str, Tensor]]:
     try:
         require_small_header(path)
         with safetensors.safe_open(path, framework="pt") as stream:
-            facts = json.loads((stream.metadata() or {})[METADATA])
+            facts = json.loads((stream.metadata() or {})[_METADATA])
             state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (it is no mapping)
         return _trained(facts), state
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

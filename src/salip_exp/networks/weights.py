@@ -38,7 +38,7 @@ CONNECT_S, READ_S = 10.0, 60.0  # without an answer, without a further byte
 _LOCK_WAIT_S = 3600.0  # for another process that fetches the same file
 _PAUSE_S = 1.0  # between tries
 _TRIES = 3  # without a further byte, once bytes have flowed
-CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
+_CHUNK = 1 << 16  # bytes read at once, and so the most that a broken connection loses
 SLOW_S, SLOW_BYTES = 60.0, 60_000  # a server that gives fewer bytes in so many seconds is given up
 _REDIRECTS = 5  # that are followed
 _REMEMBER_FROM = 64 << 20  # bytes; smaller files hash faster than the memory is read
@@ -257,7 +257,7 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
     """
     begun, got = time.monotonic(), 0
     try:
-        while chunk := answer.raw.read1(CHUNK):
+        while chunk := answer.raw.read1(_CHUNK):
             yield chunk
             got += len(chunk)
             if got >= SLOW_BYTES:

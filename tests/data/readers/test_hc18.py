@@ -11,7 +11,7 @@ import pytest
 from salip_exp.data._regions import fit_ellipse
 from salip_exp.data.case import Dataset
 from salip_exp.data.images import read_mask
-from salip_exp.data.readers.hc18 import TABLE, _read_measures, fetus_of
+from salip_exp.data.readers.hc18 import TABLE, _fetus_of, _read_measures
 from salip_exp.errors import CaseError, DataError
 
 Save = Callable[..., Path]
@@ -111,7 +111,7 @@ def test_a_table_may_have_blank_lines_and_no_circumference(tmp_path: Path) -> No
     ("name", "fetus"), [("010_HC", "010"), ("010_2HC", "010"), ("1234_HC", "1234"), ("mine", "mine")]
 )
 def test_images_of_one_fetus_share_its_digits(name: str, fetus: str) -> None:
-    assert fetus_of(name) == fetus
+    assert _fetus_of(name) == fetus
 
 
 def test_real_heads_are_filled_and_as_large_as_their_circumference_says(

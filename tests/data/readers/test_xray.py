@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from salip_exp._runs.records import fingerprint
 from salip_exp.data.case import Dataset
 from salip_exp.errors import DataError
-from salip_exp.runs.records import fingerprint
 
 Save = Callable[..., Path]
 Open = Callable[..., Dataset]

@@ -49,12 +49,12 @@ def _read_hc18(root: Path, config: DatasetConfig) -> Listing:
 
     def refs(name: str, image: Path, mask: Path | None) -> list[CaseRef]:
         load = partial(_load_head, image, mask, measures.get(image.name), config)
-        return [CaseRef(name, config.group, fetus_of(name), load)]
+        return [CaseRef(name, config.group, _fetus_of(name), load)]
 
     return gather(images, masks, root, config, refs)
 
 
-def fetus_of(name: str) -> str:
+def _fetus_of(name: str) -> str:
     """The fetus of an image: the digits a name starts with; `010_HC` and `010_2HC` are one fetus."""
     digits = re.match(r"\d+", name)
     return digits[0] if digits else name
@@ -80,7 +80,7 @@ def _load_head(path: Path, mask: Path | None, measure: _Measure | None, config: 
         if measure.circumference_mm is not None:
             facts["head_circumference_mm"] = measure.circumference_mm
     load = partial(_load_head, path, mask, measure, config)
-    ref = CaseRef(path.stem, config.group, fetus_of(path.stem), load)
+    ref = CaseRef(path.stem, config.group, _fetus_of(path.stem), load)
     return make_case(ref, config, path, image, target, spacing, facts, notes, mask)
 
 
