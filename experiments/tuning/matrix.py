@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
+from salip_exp.runs.lab import Lab
 
 from salip_exp._settings.compose import compose
 from salip_exp._settings.tuning import AREA
@@ -26,7 +27,6 @@ from salip_exp._tuning.space import Planned, Values
 from salip_exp._tuning.study import Study, draw, make_study
 from salip_exp._tuning.worker import tried
 from salip_exp.data.case import Case
-from salip_exp.runs.lab import Lab
 
 IMAGES = 40
 BAD: dict[int, Values] = {
