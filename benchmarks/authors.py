@@ -35,6 +35,7 @@ from clip.clip import _transform
 from numpy.typing import NDArray
 from reference import generate
 
+from salip_exp._runs.lab import Lab
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp._timing import Stopwatch
@@ -44,9 +45,8 @@ from salip_exp.config import Config
 from salip_exp.data._phantoms.store import phantom_root
 from salip_exp.data.case import Case
 from salip_exp.data.datasets import open_dataset
-from salip_exp.methods.bounds import outline_boxes
+from salip_exp.methods.bounds import _outline_boxes
 from salip_exp.methods.salip import Found, Salip
-from salip_exp.runs.lab import Lab
 
 KINDS = {
     "crops": "crop",
@@ -116,7 +116,7 @@ def compare_xrays(checkout: Path, root: Path, images: int, tally: Tally) -> None
         assert case.mask is not None and case.touched is not None
         same("images", case.image, image, tally)
         same("targets", case.mask, target > 0, tally)
-        for ours, found in zip(outline_boxes(case.touched), boxes, strict=True):
+        for ours, found in zip(_outline_boxes(case.touched), boxes, strict=True):
             same("boxes of GT-SAM", ours, found, tally)
         compare_cascade(code, config, case, tally)
 

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from arithmetic import best_ious
 from contestant import method
-from networks import Networks, frozen, random_sam
+from networks import VARIANTS, Networks, sam_of
 from numpy.typing import NDArray
 from pictures import cases_of, configured
 from reference import published
-from rows import Results, Row
+from rows import Results, Row, device_name
 from torch.utils.flop_counter import FlopCounterMode
 
 from salip_exp.cache.store import NoStore
@@ -35,7 +35,6 @@ from salip_exp.cascade.pool import Masks, mask_iou, pack
 from salip_exp.config import Arithmetic, Config
 from salip_exp.data.case import Case
 from salip_exp.networks.device import sped_up
-from salip_exp.networks.sam import LoadedSam
 
 PEAK = {  # dense arithmetic of the processor's data sheet, 10^12 per second: float32 without tensor cores, bfloat16
     "H200": (67, 989),
@@ -56,7 +55,7 @@ def main() -> None:
         raise SystemExit("no GPU here: nothing is measured")
     device = torch.device(args.device)
     results = Results(args.results / f"gpu-{args.sam}.csv")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    name = device_name(device)
     contestants = networks(args.sam, device, compiled=not args.no_compile)
     for row in encoder(args.sam, contestants, name):
         results.add(row)
@@ -69,7 +68,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sam", default="vit_h", choices=["vit_b", "vit_l", "vit_h"])
+    parser.add_argument("--sam", default="vit_h", choices=VARIANTS)
     parser.add_argument("--sides", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--grids", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--no-compile", action="store_true", help="bfloat16 alone")
@@ -80,10 +79,7 @@ def arguments() -> argparse.Namespace:
 
 def networks(variant: str, device: torch.device, compiled: bool) -> dict[str, Networks]:
     """The same weights twice: exact, and computing in bfloat16."""
-    exact, other = (
-        LoadedSam(frozen(random_sam(variant), device), variant, "random weights, seed 0", device) for _ in range(2)
-    )
-    faster = sped_up(other, Arithmetic.bf16, compiled)
+    exact, faster = sam_of(variant, device), sped_up(sam_of(variant, device), Arithmetic.bf16, compiled)
     return {"exact": Networks(exact, None), f"bf16{', compiled' if compiled else ''}": Networks(faster, None)}
 
 

@@ -12,6 +12,7 @@ from salip_exp.networks.clip import LoadedClip, load_clip
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
 from salip_exp.networks.sam import LoadedSam, load_sam
 
+VARIANTS = ("tiny", "vit_b", "vit_l", "vit_h")
 WEIGHTS = ("tiny", "vit_b", "vit_b+vit_l_14")
 STAND_IN = "random weights; every network computes in full, but the decoder's masks are replaced by smooth blobs"
 CPU = torch.device("cpu")
@@ -28,12 +29,18 @@ class Networks:
 def load(weights: str, device: torch.device = CPU) -> Networks:
     """The networks of a set of weights."""
     if weights == "tiny":
-        clip = load_clip(ClipConfig(name="tiny"), device, download=False)
-        return Networks(load_sam(SamConfig(name="tiny"), device, download=False), clip)
-    sam = LoadedSam(frozen(random_sam("vit_b"), device), "vit_b", "random weights, seed 0, blobs", device)
+        return Networks(sam_of("tiny", device), load_clip(ClipConfig(name="tiny"), device, download=False))
+    sam = sam_of("vit_b", device)
     if weights == "vit_b":
         return Networks(sam, None)
     return Networks(sam, LoadedClip(frozen(random_clip(), device), "vit_l_14", "random weights, seed 1", device))
+
+
+def sam_of(variant: str, device: torch.device) -> LoadedSam:
+    """SAM with the embedded weights (`tiny`), or an official one with random weights and blobs."""
+    if variant == "tiny":
+        return load_sam(SamConfig(name="tiny"), device, download=False)
+    return LoadedSam(frozen(random_sam(variant), device), variant, "random weights, seed 0, blobs", device)
 
 
 def random_sam(variant: str) -> Sam:

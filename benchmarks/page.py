@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from salip_exp._reports.run_page import write_run_page
-from salip_exp.runs.folder import RunFolder, read_run
+from salip_exp._runs.folder import RunFolder, read_run
 
 TESTS = Path(__file__).parents[1] / "tests"
 CASES = (100, 1000, 5000)

@@ -21,7 +21,7 @@ class Conditions:
 
     Attributes:
         threads: of torch and OpenCV.
-        allocator: `default`, or `kept` (`salip_exp.runs._process.keep_freed_memory`).
+        allocator: `default`, or `kept` (`salip_exp._runs._process.keep_freed_memory`).
     """
 
     threads: int

@@ -8,7 +8,9 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from salip_exp.runs._manifest import commit, machine
+import torch
+
+from salip_exp._runs._manifest import commit, machine
 
 KEY = ("benchmark", "weights", "side", "setting", "who", "unit", "threads", "allocator")
 """Columns that name a figure: a new row takes the place of an older one that has them all the same."""
@@ -34,7 +36,7 @@ class Row:
         work: of the networks, where it is counted.
         extrapolated: empty, or how the figure follows from timed ones.
         threads: of torch and OpenCV.
-        allocator: default, or kept (`salip_exp.runs._process.keep_freed_memory`); the same for both contestants.
+        allocator: default, or kept (`salip_exp._runs._process.keep_freed_memory`); the same for both contestants.
         torch: its version.
         processor: its name.
         date: of the measurement.
@@ -61,6 +63,11 @@ class Row:
     processor: str = machine()["cpu"]
     date: str = ""
     commit: str = ""
+
+
+def device_name(device: torch.device) -> str:
+    """The processor that computes: the GPU's name, or the CPU's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(machine()["cpu"])
 
 
 def stamped(row: Row) -> Row:

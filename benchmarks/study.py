@@ -30,10 +30,10 @@ from plan import Plan
 from processes import Answer, Conditions, fresh
 from rows import Row
 
+from salip_exp._runs.runner import run as run_whole
 from salip_exp.cache.store import open_store
 from salip_exp.config import CacheConfig, CacheMode, Config
 from salip_exp.data.case import Case
-from salip_exp.runs.runner import run as run_whole
 
 SENTENCES = "a smooth grey oval,a round organ with a folded border,a bright shape on a dark ground"
 ABLATIONS = {

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from salip_exp.runs._process import keep_freed_memory, use_threads
+from salip_exp._runs._process import keep_freed_memory, use_threads
 
 
 def main() -> None:
