@@ -161,16 +161,23 @@ class _Actors:
         self._asked[name] = self._actors[name].ping.remote()
         return RUNNING
 
+    def _at_work(self, name: str) -> bool:
+        """Whether its process has begun and not ended, also where a busy machine lets its answer wait."""
+        return _log(self._logs, name).exists() and read_code(_code(self._logs, name)) is None
+
     def last_line(self, id: str) -> str:
         return last_line(_log(self._logs, id))
 
     def stop(self) -> None:
         if self not in _crews:
             return
-        running = [self._actors[name] for name, state in self.states().items() if state == RUNNING]
-        asked = [each.stop.remote() for each in running]
-        ray.wait(asked, num_returns=len(asked), timeout=2 * GRACE_S) if asked else None
+        running = [each for name, each in self._actors.items() if self._at_work(name)]
         for each in self._actors.values():
+            if each not in running:  # first: one that waits would take the place of one that ends, and begin
+                ray.kill(each)
+        asked = [each.stop.options(max_task_retries=0).remote() for each in running]
+        ray.wait(asked, num_returns=len(asked), timeout=2 * GRACE_S) if asked else None
+        for each in running:
             ray.kill(each)
         _crews.remove(self)
         if not _crews:
