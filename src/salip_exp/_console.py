@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -98,6 +99,18 @@ def shown(path: Path) -> str:
     """A path as short as it can be given from here."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextmanager
+def said_late(seconds: float, for_what: str) -> Iterator[None]:
+    """Say on stderr for what is waited, where the block takes longer."""
+    late = Timer(seconds, lambda: sys.stderr.write(f"waiting for {for_what}\n"))
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 class Report(Protocol):

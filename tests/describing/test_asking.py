@@ -184,3 +184,22 @@ def test_a_local_server_needs_no_key_and_the_environment_may_name_it(
         assert describe(config, asked).sentences == servers.LOOKS
     assert "word1234" not in asked.address
     assert json.dumps(server.seen)  # it answered to the password
+
+
+def test_for_whom_is_waited_is_said_after_a_while(
+    servers: Any, asking: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def habit(request: dict[str, Any], before: int) -> Any:
+        answer = servers.openai(request, before)
+        answer.wait_s = 0.01
+        return answer
+
+    with servers.serving(habit) as server:
+        config = asking(server.url)
+        monkeypatch.setattr("salip_exp._describing.server.SAY_AFTER_S", 600.0)
+        describe(config, Server(config.vdt.llm, config.seed))
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr("salip_exp._describing.server.SAY_AFTER_S", 0.05)
+        describe(config, Server(config.vdt.llm, config.seed))
+    said = f"waiting for {server.url}, vdt.llm.timeout_s=20 an answer, vdt.llm.retries=0\n"
+    assert capsys.readouterr().err == said

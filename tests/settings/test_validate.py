@@ -134,6 +134,7 @@ def test_a_wrong_override_gives_one_sentence(override: str, sentence: str) -> No
 def test_a_key_below_what_the_data_set_has_not_is_named() -> None:
     sentence = "dataset.phantom.n=3 cannot be set: dataset.phantom is null here"
     assert sentence in refusal("dataset=folder", "dataset.phantom.n=3", "seed=3")
+    assert sentence in refusal("dataset=folder", "dataset.phantom.n=3", "seed=3", "dataset.phantom.size=64")
 
 
 @pytest.mark.parametrize(

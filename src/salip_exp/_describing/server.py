@@ -7,8 +7,9 @@ import os
 import time
 from typing import Any
 
+from salip_exp._console import said_late
 from salip_exp._describing.prompt import SCHEMA
-from salip_exp._files import from_json
+from salip_exp._files import SAY_AFTER_S, from_json
 from salip_exp._secrets import LLM_KEY, hidden, keep, keep_key, revealed, scrubbed
 from salip_exp._wording import brief
 from salip_exp.config import LlmConfig
@@ -74,9 +75,12 @@ class Server:
             ConfigError: the server knows no such model, or refuses the request in every form.
             EnvironmentFault: it cannot be reached, wants another key, has no time, or is no server of this kind.
         """
+        limits = f"vdt.llm.timeout_s={self._config.timeout_s:g} an answer, vdt.llm.retries={self._config.retries}"
         while True:
             try:
-                return self._content(self._body(prompt))
+                with said_late(SAY_AFTER_S, f"{self.address}, {limits}"):
+                    body = self._body(prompt)
+                return self._content(body)
             except self._openai.APIStatusError as error:
                 if error.status_code not in _REFUSING or not self.weaken():
                     raise self._complaint(error) from None

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
@@ -104,7 +104,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with hydra.initialize_config_module("salip_exp.conf", **VERSION_BASE):
             try:
                 return hydra.compose("config", list(overrides))
-            except (AssertionError, ValueError) as error:  # neither says of which override
+            except (AssertionError, ValueError, ConfigCompositionException) as error:  # none says what is null
                 raise _one_to_blame(overrides, error) or error from error
     except FAULTS as error:
         raise explain(error) from error
@@ -113,16 +113,21 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def _one_to_blame(overrides: Sequence[str], error: Exception) -> ConfigError | None:
-    """Of the override without which the others compose, what cannot be; None where there is no such one."""
-    deepest_first = sorted(enumerate(overrides), key=lambda numbered: -folders.key_of(numbered[1]).count("."))
-    for i, each in deepest_first:
+    """Of the override without which the others compose, what cannot be; None where there is no such one, or where
+    Hydra knows more of it.
+    """
+    for each in sorted(overrides, key=lambda override: -folders.key_of(override).count(".")):
+        names = folders.key_of(each).split(".")
+        section = ".".join(names[:-1])  # others below it fail for the same reason
+        beside = [other for other in overrides if section and folders.key_of(other).startswith(f"{section}.")]
         try:
-            rest = hydra.compose("config", [*overrides[:i], *overrides[i + 1 :]])
+            rest = hydra.compose("config", [other for other in overrides if other not in (each, *beside)])
         except FAULTS:
             continue
-        names = folders.key_of(each).split(".")
         above = (".".join(names[:n]) for n in range(1, len(names)))
-        null = next((name for name in above if OmegaConf.select(rest, name) is None), None)
+        null = next((name for name in above if OmegaConf.select(rest, name, default=0) is None), None)
+        if null is None and isinstance(error, HydraException):
+            return None
         return ConfigError(f"{each} cannot be set: {first_line(error) if null is None else f'{null} is null here'}")
     return None
 
