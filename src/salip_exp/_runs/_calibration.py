@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import yaml
 
-from salip_exp._files import read_small
+from salip_exp._files import YAML, from_yaml, read_file
 from salip_exp._settings.folders import File
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
@@ -95,7 +94,7 @@ def _cases(folder: Path) -> pd.DataFrame:
 
 def _require_same(folder: Path, config: Config) -> None:
     try:
-        before: Any = yaml.safe_load(read_small(folder / File.config))
+        before = from_yaml(read_file(folder / File.config, YAML))
         for path in _SAME:
             was, now = before, config
             for name in path:

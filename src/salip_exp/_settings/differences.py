@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
+from salip_exp._files import YAML, from_json, from_yaml, read_file, read_small
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import FREE, File
 from salip_exp._settings.validate import schema, typed
@@ -120,7 +120,7 @@ def config_of(folder: Path) -> Config:
         DataError: it cannot be read, or has keys that this version does not know.
     """
     try:
-        values = yaml.safe_load(bounded_yaml(read_file(folder / File.config, YAML)))
+        values = from_yaml(read_file(folder / File.config, YAML))
         return cast(Config, OmegaConf.to_object(OmegaConf.merge(schema(), values)))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise DataError(f"{folder / File.config} cannot be read ({error}): run again") from error
@@ -129,7 +129,7 @@ def config_of(folder: Path) -> Config:
 def own_config(folder: Path) -> dict[str, Any] | None:
     """Every key of a run folder's `config.yaml` with its value; None where it cannot be read."""
     try:
-        return dict(_flat(yaml.safe_load(bounded_yaml(read_file(folder / File.config, YAML))), ""))
+        return dict(_flat(from_yaml(read_file(folder / File.config, YAML)), ""))
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return None
 

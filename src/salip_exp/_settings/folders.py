@@ -14,7 +14,7 @@ import omegaconf
 import yaml
 from omegaconf import OmegaConf
 
-from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
+from salip_exp._files import YAML, from_json, from_yaml, read_file, read_small
 from salip_exp._secrets import hidden
 from salip_exp.config import CacheConfig, ExecutorConfig, RayConfig, SlurmConfig, Task, TrackerConfig
 
@@ -200,7 +200,7 @@ def _parent(dataset: str, overrides: Sequence[str]) -> Path:
 def _told(folder: Path) -> set[str] | None:
     """The overrides that a folder was made by; None where it does not tell."""
     try:
-        told = yaml.safe_load(bounded_yaml(read_file(folder / ".hydra" / "overrides.yaml", YAML)))
+        told = from_yaml(read_file(folder / ".hydra" / "overrides.yaml", YAML))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return _said([hidden(str(each)) for each in told]) if isinstance(told, list) else None

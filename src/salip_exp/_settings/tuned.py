@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from salip_exp._files import YAML, bounded_yaml, read_file
+from salip_exp._files import YAML, from_yaml, read_file
 from salip_exp._settings.tuning import AREA, GENERATOR
 from salip_exp.config import AreaUnit, Config, SamConfig
 from salip_exp.errors import ConfigError
@@ -66,7 +66,7 @@ def read_tuned(path: Path) -> Tuned:
         ConfigError: it cannot be read or is no tuned.yaml.
     """
     try:
-        values = yaml.safe_load(bounded_yaml(read_file(path, YAML)))
+        values = from_yaml(read_file(path, YAML))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"tuned={path} cannot be read ({reason}): give the tuned.yaml of a study") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from salip_exp._files import YAML, bounded_yaml, from_json, read_file, read_small
+from salip_exp._files import YAML, from_json, from_yaml, read_file, read_small
 from salip_exp.config import Config, Doubt, TextConfig, VdtConfig
 from salip_exp.errors import ConfigError
 
@@ -112,7 +112,7 @@ def _json(path: Path) -> Any:
 
 def _yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(bounded_yaml(read_file(path, YAML)))
+        return from_yaml(read_file(path, YAML))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
