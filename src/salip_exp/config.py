@@ -189,6 +189,13 @@ class Doubt(StrEnum):
     contrast = "contrast"  # CLIP's score of the retrieved candidates above that of sentences of something else
     shape = "shape"  # how compact the mask is
     pair = "pair"  # how alike the two of a pair are
+    ensemble = "ensemble"  # Dice among final masks of other boxes, candidates, sentences and contrasts, of all pairs
+
+
+_FITTED = [each for each in Doubt if each not in {Doubt.confidence, Doubt.ensemble}]
+"""The signals of `confidence=default`: one that came later and costs more is asked for by name."""
+OF_CLIP = (Doubt.margin, Doubt.contrast)
+"""Signals in the scale of CLIP's scores, which is another one for each network."""
 
 
 class RepairStep(StrEnum):
@@ -534,7 +541,8 @@ class ConfidenceConfig:
     """How good each prediction is believed to be, without its target."""
 
     name: str = "default"
-    signals: list[Doubt] = key([each for each in Doubt if each is not Doubt.confidence])
+    signals: list[Doubt] = key(_FITTED)
+    by: Doubt = Doubt.confidence  # the signal that is the confidence, as it is; confidence: what the fit makes of them
     contrast: dict[str, str] = field(default_factory=_others)  # sentences of something else, by what they name
     calibration: str | None = None  # folder of a finished run over labelled images; None: phantoms under stress
     level: float = key(0.9, 0.5, 0.999)  # share of subjects whose DSC is to exceed `dsc_at_least`

@@ -20,8 +20,8 @@ from salip_exp import SaLIP, Segmentation, read_run
 from salip_exp._runs.lab import Lab
 from salip_exp._runs.runner import run
 from salip_exp.api._overrides import ORGANS, configured
+from salip_exp.config import ConfidenceConfig
 from salip_exp.errors import CaseError, ConfigError, DataError, SalipError
-from salip_exp.evaluation._confidence import SIGNALS
 
 QUICK = {"sam": "tiny", "clip": "tiny", "sam__points_per_side": 6, "device": "cpu"}
 KEYS = ["sam=tiny", "clip=tiny", "sam.points_per_side=6", "device=cpu"]
@@ -76,7 +76,7 @@ def test_a_result_has_the_size_of_the_image_and_all_candidates(lungs: SaLIP, che
     table = result.candidates
     assert table.selected.sum() == len(result.boxes) <= 2
     assert len([name for name in table if str(name).startswith("sentence_")]) == len(table.attrs["sentences"]) == 12
-    assert set(result.confidence) == {"confidence", "dsc_at_least", *SIGNALS}
+    assert set(result.confidence) == {"confidence", "dsc_at_least", *ConfidenceConfig().signals}
     assert (result.flag is None) == (result.reason == "") and 0 <= result.confidence["confidence"] <= 1
     best = table[table.selected].sort_values("score").iloc[-1]
     scale = 300 / 256

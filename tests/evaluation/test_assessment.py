@@ -20,6 +20,9 @@ NAMES = sorted(SIGNALS)
 SOME = st.fixed_dictionaries({name: st.floats(0, 1) for name in NAMES})
 
 
+ENSEMBLE = ConfidenceConfig(signals=[Doubt.ensemble], by=Doubt.ensemble, level=0.999)
+
+
 def config(**changes) -> Config:
     parts = {"dataset": DatasetConfig("stub", "folder"), "sam": SamConfig("tiny"), "clip": ClipConfig("tiny")}
     return Config(**(parts | {"vdt": VdtConfig("stub")} | changes))
@@ -97,8 +100,21 @@ def test_signals_of_clip_count_for_the_network_that_they_were_fitted_with(predic
     assert Assessor(other)(torn).confidence == Assessor(other)(prediction).confidence
 
 
+@pytest.mark.parametrize(("rows", "found", "flag"), [(12, 1, None), (7, 2 / 3, Stage.prompt)])
+def test_a_signal_that_is_the_confidence_is_it_as_it_is(
+    prediction: Prediction, rows: int, found: float, flag: Stage | None
+) -> None:
+    compact = replace(prediction, mask=prediction.mask & (np.arange(20) < rows)[:, None])
+    by = config(method="sam_clip", confidence=ConfidenceConfig(signals=[Doubt.agreement], by=Doubt.agreement))
+    told = Assessor(by)(compact)
+    assert told.confidence == pytest.approx(found) and told.flag is flag
+    assert told.at_least is None, "nothing of it was calibrated"
+    assert Assessor(by, [0.0] * 9)(compact).at_least == told.confidence
+
+
 def test_nothing_is_said_where_it_cannot_be(prediction: Prediction) -> None:
     assert Assessor(config(method="oracle"))(prediction).signals == {}, "it was given the target"
     assert Assessor(config(confidence=ConfidenceConfig(signals=[])))(prediction).scores == {}
     few = ConfidenceConfig(signals=[Doubt.shape])
+    assert Assessor(config(confidence=ENSEMBLE))(prediction).confidence is None, "no boxes prompt"
     assert Assessor(config(confidence=few))(prediction).confidence is None, "no fit is for so little"

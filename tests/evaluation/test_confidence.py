@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from salip_exp.cascade.pool import pack
-from salip_exp.evaluation._confidence import MOVES, SIGNALS, contrast, pair, pairwise, sentences, shape, signals
+from salip_exp.config import ConfidenceConfig
+from salip_exp.evaluation._confidence import (
+    MOVES,
+    SIGNALS,
+    _neighbours,
+    contrast,
+    pair,
+    pairwise,
+    sentences,
+    shape,
+    signals,
+)
 from salip_exp.methods.base import Prediction, Status
 
 
@@ -18,6 +29,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     return mask
 
 
+ORDINARY = list(map(str, ConfidenceConfig().signals))
 LEFT, RIGHT = box(0, 0, 9, 9), box(15, 0, 24, 9)
 
 
@@ -66,7 +78,52 @@ def test_a_pair_lies_side_by_side_and_is_alike() -> None:
     assert pair(of_mask(LEFT | box(0, 12, 9, 19)), 2) == 0.0, "one below the other"
 
 
-@pytest.mark.parametrize("names", [list(SIGNALS), ["pairwise"], ["stability"], ["agreement", "shape"]])
+def counting(prediction: Prediction, asked: list[tuple[str, int]], mask: np.ndarray) -> Prediction:
+    """SAM gives one mask to all boxes; where it is asked, and about how many, is noted."""
+
+    def of(image: np.ndarray):
+        def prompted(boxes: np.ndarray):
+            asked.append((str(int(image.mean())), len(boxes)))
+            return pack(np.stack([mask for _ in boxes]))
+
+        return prompted
+
+    grey = np.full((20, 30, 3), 100, np.uint8)
+    return replace(prediction, prompted=of(grey), retouched=lambda change: of(change(grey)))
+
+
+def test_an_ensemble_is_all_pairs_of_what_might_as_well_have_been_given(prediction: Prediction) -> None:
+    asked: list[tuple[str, int]] = []
+    found = counting(prediction, asked, prediction.mask)
+    assert signals(found, 2, ["ensemble"]) == {"ensemble": 1.0}
+    # Four moves, the neighbours, and the same boxes in the image darker and lighter: seven for each of two boxes.
+    assert [n for _, n in asked] == [2] * SIGNALS["ensemble"].decodes == [2] * 7
+    assert [tone for tone, _ in asked] == ["100"] * 5 + ["79", "121"]
+    # Of nine masks two are the whole, seven its half: 1 + 21 pairs are alike, 14 have a Dice of 2/3.
+    assert signals(counting(prediction, asked, LEFT), 2, ["ensemble"])["ensemble"] == pytest.approx(
+        (1 + 21 + 14 * 2 / 3) / 36
+    )
+
+
+def test_an_ensemble_asks_for_what_is_chosen_where_a_sentence_is_left_out(prediction: Prediction) -> None:
+    asked: list[tuple[str, int]] = []
+    torn = np.array([[0.5, 0.9, 0.1], [0.5, 0.1, 0.3], [0.5, 0.1, 0.3]], np.float32)  # the first alone takes the second
+    found = replace(counting(prediction, asked, prediction.mask), sentence_scores=torn)
+    signals(found, 2, ["ensemble"])
+    assert [n for _, n in asked] == [2] * 8, "one other choice, whichever sentence leads to it"
+    asked.clear()
+    signals(replace(found, sentence_scores=torn[:1]), 2, ["ensemble"])
+    assert len(asked) == 7, "one sentence has nothing to be left out"
+
+
+def test_neighbours_are_the_candidates_that_meet_the_retrieved_ones_most(prediction: Prediction, make_pool) -> None:
+    pool = make_pool(np.stack([LEFT, RIGHT, box(0, 0, 11, 9), box(0, 0, 4, 4)]))
+    np.testing.assert_array_equal(_neighbours(replace(prediction, pool=pool)), [[0, 0, 11, 9], [15, 0, 24, 9]])
+    alone = make_pool(np.stack([LEFT, RIGHT]))
+    np.testing.assert_array_equal(_neighbours(replace(prediction, pool=alone)), alone.boxes)
+
+
+@pytest.mark.parametrize("names", [ORDINARY, ["pairwise"], ["stability"], ["agreement", "shape"]])
 def test_signals_share_what_sam_is_asked_and_it_is_asked_no_more_than_they_say(
     prediction: Prediction, names: list[str]
 ) -> None:
@@ -80,9 +137,11 @@ def test_signals_share_what_sam_is_asked_and_it_is_asked_no_more_than_they_say(
     found = signals(replace(prediction, prompted=prompted, contrast_scores=others), 2, names)
     assert list(found) == names
     assert len(asked) == len(prediction.boxes) * max(SIGNALS[name].decodes for name in names)
-    assert {signal.decodes for signal in SIGNALS.values()} == {0, len(MOVES)}
+    assert {SIGNALS[name].decodes for name in ORDINARY} == {0, len(MOVES)}
 
 
 def test_where_no_boxes_prompt_only_those_are_told_that_need_none(prediction: Prediction) -> None:
-    assert set(signals(prediction, 2, list(SIGNALS))) == set(SIGNALS) - {"stability", "pairwise", "contrast"}
+    asking = {name for name, signal in SIGNALS.items() if signal.decodes}
+    assert asking == {"stability", "pairwise", "ensemble"}
+    assert set(signals(prediction, 2, list(SIGNALS))) == set(SIGNALS) - asking - {"contrast"}
     assert signals(replace(prediction, pool=None), 2, list(SIGNALS)) == {}

@@ -30,6 +30,7 @@ from salip_exp.config import (
     ViewConfig,
 )
 from salip_exp.data.case import Case
+from salip_exp.evaluation._confidence import SIGNALS, TONES, signals
 from salip_exp.methods._registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
@@ -121,6 +122,24 @@ def test_what_repair_asks_is_kept_and_told_apart(loaded, cases):
     before = method.counters.to_dict()
     method.predict(cases[0]).again(finer)
     assert method.counters.to_dict() == before
+
+
+def test_an_ensemble_encodes_two_images_more_and_asks_the_boxes_that_it_says(loaded, cases):
+    config = config_of()
+    method = build_method(config, *loaded, SENTENCES, MemoryStore(2**28))
+    found = method.predict(cases[0])
+    before = method.counters.to_dict()
+    told = signals(found, 2, ["ensemble"])["ensemble"]
+    spent = {name: n - before[name] for name, n in method.counters.to_dict().items() if n != before[name]}
+    asked = spent.pop("box_decodes")
+    assert spent == {"encoder_calls": len(TONES)}
+    most = SIGNALS["ensemble"].decodes * len(found.boxes)
+    assert len(TONES) * len(found.boxes) < asked <= most + len(SENTENCES) * 2  # a box that is asked twice is kept
+    before = method.counters.to_dict()
+    assert signals(found, 2, ["ensemble"])["ensemble"] == told and method.counters.to_dict() == before
+    inverted = found.retouched(lambda image: 255 - image)(found.boxes).dense().any(axis=0)
+    picture = Picture(255 - cases[0].image)
+    np.testing.assert_array_equal(inverted, method.sam.organ(picture, found.boxes, config.organ))
 
 
 def test_an_ablation_computes_what_it_changes_and_nothing_before(loaded, cases):

@@ -30,7 +30,7 @@ from salip_exp._runs.records import (
     sha256,
     write_record,
 )
-from salip_exp.config import EmptyTarget, TextConfig
+from salip_exp.config import ConfidenceConfig, Doubt, EmptyTarget, TextConfig
 from salip_exp.errors import EnvironmentFault
 
 MASK = np.eye(8, dtype=bool)
@@ -186,10 +186,21 @@ def test_a_recipe_changes_with_settings_weights_text_and_device(fakes):
     nearer.score.tolerance_mm = 1.0
     apart = fakes.config()
     apart.vdt.parts = {"one": TextConfig("one", ["text"])}
-    others = [(lower, *base[1:]), (empty, *base[1:]), (nearer, *base[1:]), (apart, *base[1:]),
+    alone, later = fakes.config(), fakes.config()
+    for each in (alone, later):
+        each.confidence = ConfidenceConfig("ensemble", [Doubt.ensemble], by=Doubt.ensemble)
+    later.score.poor_below = 0.7  # below it that confidence is flagged
+    others = [(alone, *base[1:]), (later, *base[1:]),
+              (lower, *base[1:]), (empty, *base[1:]), (nearer, *base[1:]), (apart, *base[1:]),
               (base[0], {"sam": "9", "clip": "2"}, *base[2:]),
               (*base[:2], ["other"], "cpu"), (*base[:3], "cuda")]  # fmt: skip
     assert len({recipe(*each) for each in [base, *others]}) == len(others) + 1
+
+
+def test_a_recipe_with_a_fit_of_few_signals_is_that_of_before_there_was_another_confidence(fakes):
+    fast = fakes.config(confidence=ConfidenceConfig("fast", [Doubt.shape, Doubt.pair], contrast={}))
+    told = recipe(fast, {"sam": "1"}, ["text"], "cpu")
+    assert told == "18a762066fa7b7e54fb373b952341005077e1572635651ea2cb1c980cc0552f8"
 
 
 def test_a_recipe_does_not_change_with_places_or_looks(fakes):

@@ -152,6 +152,8 @@ def test_a_key_below_what_the_data_set_has_not_is_named() -> None:
         ({"method": "grounded_sam"}, "take clip=owlv2 or clip=grounding_dino or clip=sam3"),
         ({"method": "sam3_text", "clip__name": "owlv2"}, "asks more of its CLIP than clip=owlv2 has: take clip=sam3"),
         ({"clip__name": "sam3"}, "embeds no pictures: method=grounded_sam asks it"),
+        ({"confidence__by": "margin"}, "in the scale of CLIP's scores, take confidence.by=ensemble"),
+        ({"confidence__by": "ensemble"}, "confidence.by=ensemble is none of confidence.signals=[stability,"),
         ({"view__color": [255, 0]}, "view.color"),
         ({"view__color": [255, 0, 256]}, "allowed is 0 to 255"),
         (

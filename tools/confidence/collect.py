@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from salip_exp._runs.lab import Lab
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
-from salip_exp.config import Config, EmptyTarget
+from salip_exp.config import ConfidenceConfig, Config, EmptyTarget
 from salip_exp.data.case import Case
-from salip_exp.evaluation._confidence import SIGNALS, signals
+from salip_exp.evaluation._confidence import signals
 from salip_exp.evaluation.metrics import dice
 from salip_exp.methods.base import Method
 
@@ -148,7 +148,7 @@ def _row(method: Method, name: str, case: Case, k: int) -> dict[str, object]:
         "dsc": dice(found.mask, case.mask, EmptyTarget.zero),
         "subject": f"{case.dataset}/{case.subject}",
         "status": str(found.status),
-        **signals(found, k, list(SIGNALS)),
+        **signals(found, k, ConfidenceConfig().signals),
     }
 
 

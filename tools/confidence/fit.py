@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
-from salip_exp.evaluation._assessment import OF_CLIP, Fit, nonconformity, spread
+from salip_exp.config import OF_CLIP, ConfidenceConfig
+from salip_exp.evaluation._assessment import Fit, nonconformity, spread
 from salip_exp.evaluation._confidence import SIGNALS
 
 OUT = Path(__file__).parents[2] / "src/salip_exp/evaluation/fit.json"
@@ -40,13 +41,14 @@ Of seven sets that were tried for the first, by cross-validation over subjects, 
 """
 _Values = NDArray[np.float64]
 
-_DECODED = [name for name, signal in SIGNALS.items() if signal.decodes]
+_FITTED = list(map(str, ConfidenceConfig().signals))
+_DECODED = [name for name in _FITTED if SIGNALS[name].decodes]
 
 
 def _names(prompted: bool, embedded: bool, decoded: bool) -> list[str]:
     """The signals of a fit: agreement means nothing where the candidates are the mask."""
     left_out = [*([] if embedded else OF_CLIP), *([] if decoded else _DECODED), *([] if prompted else ["agreement"])]
-    return [name for name in SIGNALS if name not in left_out]
+    return [name for name in SIGNALS if name in _FITTED and name not in left_out]
 
 
 def _design(table: pd.DataFrame, names: Sequence[str]) -> _Values:

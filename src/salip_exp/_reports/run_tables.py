@@ -23,6 +23,7 @@ BELIEFS = {
     "predicted_iou": "predicted IoU",
     "margin": "margin",
     "pairwise": "pairwise Dice",
+    "ensemble": "ensemble",
     "sentences": "sentences",
     "contrast": "contrast",
     "shape": "shape",

@@ -100,6 +100,10 @@ def recipe(config: Config, weights: Mapping[str, str], sentences: Sequence[str],
     if config.confidence != replace(ConfidenceConfig(), name=config.confidence.name):
         named = replace(config.confidence, name="", calibration=calibration_hash(config))
         settings["confidence"] = _plain(named)  # by default the keys of before
+        if config.confidence.by is Doubt.confidence:
+            del settings["confidence"]["by"]
+        else:
+            settings["flagged_below"] = config.score.poor_below
     if config.repair.enabled:
         settings["repair"] = _plain(replace(config.repair, name=""))
     if config.method == "oracle":

@@ -29,6 +29,7 @@ from salip_exp._settings.tuned import with_tuned
 from salip_exp._wording import some
 from salip_exp.cascade.options import VIEWS, no_point, too_many
 from salip_exp.config import (
+    OF_CLIP,
     AreaUnit,
     CacheMode,
     Config,
@@ -390,8 +391,13 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
             f"area.threshold={area.threshold} is out of range: allowed is up to 1 with area.unit=fraction; "
             "for pixels add area.unit=pixels"
         )
-    if Doubt.confidence in config.confidence.signals:
+    signals, by = config.confidence.signals, config.confidence.by
+    if Doubt.confidence in signals:
         yield "confidence.signals=[confidence] is not possible: signals are what confidence is made of, leave it out"
+    if by in OF_CLIP:
+        yield f"confidence.by={by} is not possible: it is in the scale of CLIP's scores, take confidence.by=ensemble"
+    elif by not in {Doubt.confidence, *signals}:
+        yield f"confidence.by={by} is none of confidence.signals=[{','.join(signals)}]: name it there, too"
     if len(config.view.color) != 3:
         yield f"view.color={config.view.color} is not a colour: give red, green and blue, e.g. view.color=[255,0,0]"
 

@@ -19,15 +19,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from salip_exp.config import Config
+from salip_exp.config import Config, Doubt
 from salip_exp.errors import ConfigError
 from salip_exp.evaluation._confidence import signals
 from salip_exp.evaluation.flags import STAGE_OF, Stage
 from salip_exp.methods.base import Prediction, Status
 from salip_exp.methods.traits import METHODS, Chooser
-
-OF_CLIP = ("margin", "contrast")
-"""Signals in the scale of CLIP's scores, which is another one for each network."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,29 @@ class Fit:
             return quality
         start, slope = self.question
         return quality * _logistic(start + slope * spread(told["contrast"]))
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A signal that is the confidence, as it is, in the place of a fit (`confidence.by`).
+
+    Attributes:
+        name: of the signal.
+        threshold: confidence below which a case is flagged, in the scale of DSC.
+        residuals: none, for nothing of it was calibrated on phantoms.
+    """
+
+    name: str
+    threshold: float
+    residuals: Sequence[float] = ()
+
+    def stage(self, told: Mapping[str, float]) -> Stage:
+        """The stage that the signal tells about."""
+        return STAGE_OF[self.name]
+
+    def expected(self, told: Mapping[str, float]) -> float:
+        """The signal."""
+        return told[self.name]
 
 
 def spread(value: float) -> float:
@@ -135,7 +155,7 @@ class Assessment:
     Attributes:
         signals: by name.
         confidence: the DSC that they lead to expect; None where no fit is for them.
-        at_least: DSC that is exceeded at `confidence.level` (`at_least`); None without confidence.
+        at_least: DSC that is exceeded at `confidence.level` (`at_least`); None without confidence or calibration.
         flag: the stage that is doubted; None where none is.
     """
 
@@ -171,7 +191,9 @@ class Assessor:
         Raises:
             ConfigError: `confidence.level` asks for more than the fits' calibration can say.
         """
-        if residuals is None:
+        by = config.confidence.by
+        self._alone = None if by is Doubt.confidence else _Alone(by, config.score.poor_below)
+        if residuals is None and self._alone is None:
             require_enough(min(len(each.residuals) for each in fits()), config.confidence.level)
         self._residuals = residuals
         self._k, self._level = config.dataset.k, config.confidence.level
@@ -192,7 +214,8 @@ class Assessor:
         confidence = fit.expected(told) if prediction.mask.any() else 0.0  # an empty mask meets no target
         flagged = confidence < fit.threshold
         stage = _OF_STATUS.get(prediction.status) or fit.stage(told)
-        bound = at_least(confidence, self._residuals or fit.residuals, self._level)
+        residuals = self._residuals or fit.residuals
+        bound = at_least(confidence, residuals, self._level) if residuals else None
         return Assessment(told, confidence, bound, stage if flagged else None)
 
     def expected(self, told: Mapping[str, float]) -> float | None:
@@ -200,9 +223,11 @@ class Assessor:
         fit = self._fit(told, self._traits.prompts)
         return None if fit is None else fit.expected(told)
 
-    def _fit(self, told: Mapping[str, float], prompted: bool) -> Fit | None:
+    def _fit(self, told: Mapping[str, float], prompted: bool) -> Fit | _Alone | None:
         if self._traits.chooser is not Chooser.clip:
             return None
+        if self._alone is not None:
+            return self._alone if self._alone.name in told else None
         fitting = (
             each
             for each in fits()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.pool import Pool
+from salip_exp.cascade.pool import Masks, Pool, mask_ious
 from salip_exp.config import EmptyTarget
 from salip_exp.data._regions import components
 from salip_exp.evaluation.metrics import dice
@@ -28,6 +28,8 @@ Measure = Callable[[Prediction, int, Segment], float]
 SHIFT = 0.05  # of a box's sides
 MOVES = np.array([[-1, -1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1]], np.float32)
 """How the corners of a box move: out, in, up and left, down and right."""
+TONES = (1.25, 0.8)
+"""Powers of grey values, darker and lighter."""
 
 
 def predicted_iou(prediction: Prediction, k: int) -> float:
@@ -40,8 +42,7 @@ def agreement(prediction: Prediction, k: int) -> float:
     found = _selected(prediction)
     if not len(found):
         return 0.0
-    union = np.logical_or.reduce(found.masks.dense(), axis=0)
-    return _found(prediction, k) * _dice(prediction.mask, union)
+    return _found(prediction, k) * _dice(prediction.mask, _united(found.masks))
 
 
 def margin(prediction: Prediction, k: int) -> float:
@@ -75,8 +76,60 @@ def pairwise(prediction: Prediction, k: int, segment: Segment) -> float:
     """
     if not len(prediction.boxes):
         return 0.0
-    masks = [prediction.mask, *(segment(boxes) for boxes in moved(prediction.boxes))]
-    return _found(prediction, k) * float(np.mean([_dice(*pair) for pair in combinations(masks, 2)]))
+    return _alike(prediction, k, [segment(boxes) for boxes in moved(prediction.boxes)])
+
+
+def ensemble(prediction: Prediction, k: int, segment: Segment) -> float:
+    """Mean Dice of all pairs among the final mask and others that might as well have been given.
+
+    As `pairwise` (Zenk et al., MedIA 2025), with an ensemble of all that the cascade rests on: its boxes moved; the
+    retrieved candidates, as they are; the boxes of those that meet them most; of those that are retrieved where leaving
+    out one sentence changes the choice; and its boxes in the image darker and lighter.
+    """
+    if not len(prediction.boxes):
+        return 0.0
+    boxes = [*moved(prediction.boxes), _neighbours(prediction), *_without_a_sentence(prediction)]
+    toned = (
+        [] if prediction.retouched is None else [prediction.retouched(partial(_toned, power=each)) for each in TONES]
+    )
+    candidates = _united(_selected(prediction).masks)
+    others = [*map(segment, boxes), candidates, *(_united(prompted(prediction.boxes)) for prompted in toned)]
+    return _alike(prediction, k, others)
+
+
+def _alike(prediction: Prediction, k: int, others: Sequence[NDArray[np.bool_]]) -> float:
+    """Mean Dice of all pairs of the final mask and others; a ROI that was not found counts 0."""
+    pairs = combinations([prediction.mask, *others], 2)
+    return _found(prediction, k) * float(np.mean([_dice(*pair) for pair in pairs]))
+
+
+def _neighbours(prediction: Prediction) -> NDArray[np.float32]:
+    """The boxes of the candidates that meet the retrieved ones most, each its own where no other meets it, (n, 4)."""
+    assert prediction.pool is not None
+    others = prediction.pool.select(~np.isin(prediction.pool.ids, np.asarray(prediction.selected_ids, np.int64)))
+    found = _selected(prediction)
+    if not len(others):
+        return found.boxes
+    shared = mask_ious(others.masks, others.areas, found.masks.dense())
+    return np.where(shared.max(axis=1, keepdims=True) > 0, others.boxes[shared.argmax(axis=1)], found.boxes)
+
+
+def _without_a_sentence(prediction: Prediction) -> list[NDArray[np.float32]]:
+    """The boxes of each other choice that leaving out one sentence leads to."""
+    assert prediction.pool is not None
+    each, n = prediction.sentence_scores.astype(np.float64), len(prediction.selected_ids)
+
+    def choice(scores: NDArray[np.float64]) -> tuple[int, ...]:
+        return tuple(sorted(prediction.kept_ids[np.argsort(-scores, kind="stable")[:n]].tolist()))
+
+    whole = each.sum(axis=0)
+    others = {choice(whole - one) for one in each} - {choice(whole)} if len(each) > 1 else set()
+    return [prediction.pool.boxes[np.isin(prediction.pool.ids, ids)] for ids in sorted(others)]
+
+
+def _toned(image: NDArray[np.uint8], power: float) -> NDArray[np.uint8]:
+    """An image whose grey values, between black and white, are raised to a power."""
+    return np.rint(255 * (image / 255) ** power).astype(np.uint8)
 
 
 def sentences(prediction: Prediction, k: int) -> float:
@@ -140,6 +193,7 @@ class Signal:
     Attributes:
         measure: its value.
         decodes: boxes that SAM is asked anew for each box of the prediction; signals that ask for the same share them.
+            `ensemble` asks for those of other choices, too, and its last two of images that are encoded for it.
     """
 
     measure: Measure
@@ -161,6 +215,7 @@ SIGNALS: Mapping[str, Signal] = {
     "contrast": _told(contrast),
     "shape": _told(shape),
     "pair": _told(pair),
+    "ensemble": Signal(ensemble, len(MOVES) + 1 + len(TONES)),
 }
 """By name."""
 
@@ -179,8 +234,7 @@ def signals(prediction: Prediction, k: int, names: Sequence[str]) -> dict[str, f
     @cache
     def asked(boxes: bytes) -> NDArray[np.bool_]:
         assert prompted is not None
-        masks = prompted(np.frombuffer(boxes, np.float32).reshape(-1, 4))
-        return np.asarray(np.logical_or.reduce(masks.dense(), axis=0), bool)
+        return _united(prompted(np.frombuffer(boxes, np.float32).reshape(-1, 4)))
 
     lacks = {name for name, signal in SIGNALS.items() if prompted is None and signal.decodes}
     lacks |= set() if len(prediction.contrast_scores) else {"contrast"}
@@ -192,6 +246,10 @@ def _selected(prediction: Prediction) -> Pool:
     """The retrieved candidates, in the order of the pool."""
     assert prediction.pool is not None  # whoever asks has a method with a pool
     return prediction.pool.select(np.isin(prediction.pool.ids, np.asarray(prediction.selected_ids, np.int64)))
+
+
+def _united(masks: Masks) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_or.reduce(masks.dense(), axis=0), bool)
 
 
 def _found(prediction: Prediction, k: int) -> float:

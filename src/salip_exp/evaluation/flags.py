@@ -34,6 +34,7 @@ STAGE_OF: Mapping[str, Stage] = {
     "pair": Stage.duplicate,
     "stability": Stage.prompt,
     "pairwise": Stage.prompt,
+    "ensemble": Stage.prompt,
     "agreement": Stage.prompt,
     "contrast": Stage.text,
 }

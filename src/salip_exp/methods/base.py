@@ -41,6 +41,10 @@ class Prompted(Protocol):
         ...
 
 
+Retouch = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""An image, uint8 (H, W, 3), with everything in its place and other grey values."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The mask of a case with everything that attribution and pictures need.
@@ -60,6 +64,7 @@ class Prediction:
         contrast_scores: float32 (C, M), similarity of each with every sentence of something else; no rows without.
         prompted: of this image, as the last stage asks for it; None for a method that has no such stage.
         again: the prediction of this image with other settings of segment-everything mode; None where there is no such.
+        retouched: as `prompted`, of this image after a change of its grey values; None where `prompted` is.
     """
 
     mask: NDArray[np.bool_]
@@ -75,6 +80,7 @@ class Prediction:
     contrast_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     prompted: Prompted | None = None
     again: Callable[[SamConfig], Prediction] | None = None
+    retouched: Callable[[Retouch], Prompted] | None = None
 
 
 def target_of(case: Case, method: str) -> NDArray[np.bool_]:

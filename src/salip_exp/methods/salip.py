@@ -17,7 +17,7 @@ from salip_exp.cascade.sentences import contrast_sentences, read_texts
 from salip_exp.cascade.views import viewable
 from salip_exp.config import Config, SamConfig
 from salip_exp.data.case import Case
-from salip_exp.methods.base import Networks, Prediction, Status
+from salip_exp.methods.base import Networks, Prediction, Prompted, Status
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,15 @@ class Salip:
             mask = self._organ(picture, selected.boxes)
         refused = len(usable_boxes(selected.boxes, mask.shape)) < len(selected)
         prediction = found.prediction(mask, watch, Status.zero_box if refused else found.status)
-        prompted = partial(self.sam.organs, picture, config=self.config.organ)
-        return replace(prediction, prompted=prompted, again=partial(self._predicted, picture))
+        return replace(
+            prediction,
+            prompted=self._prompted(picture),
+            again=partial(self._predicted, picture),
+            retouched=lambda change: self._prompted(Picture(change(picture.image))),
+        )
+
+    def _prompted(self, picture: Picture) -> Prompted:
+        return partial(self.sam.organs, picture, config=self.config.organ)
 
     def _organ(self, picture: Picture, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
         """The last stage, bool (H, W): what boxes, float32 (n, 4), prompt."""
