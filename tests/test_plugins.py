@@ -44,6 +44,7 @@ def test_names_that_are_built_in_come_first(install: Install) -> None:
         "oracle",
         "saliency",
         "lsg_sam",
+        "lsg_sam_reference",
         "clipseg",
         "grounded_sam",
         "sam3_text",

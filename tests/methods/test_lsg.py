@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from salip_exp.cascade.cached_sam import Answers, Picture
+from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
-from salip_exp.methods.lsg import LsgSam, _consistency, _scaled, _variants
+from salip_exp.data.case import Case
+from salip_exp.methods.base import Networks, Status
+from salip_exp.methods.lsg import LsgSam, LsgSamReference, _consistency, _scaled, _variants
 
 PICTURE = Picture(np.zeros((60, 100, 3), np.uint8))
 BOX = np.float32([[20, 20, 59, 49]])
@@ -72,6 +75,20 @@ def test_variants_are_those_of_the_paper_and_the_same_for_the_same_picture() -> 
     assert len(boxes) == 10 and (area >= 0.8**2 - 1e-5).all() and (area <= 1.5**2 + 1e-5).all()
     assert (np.abs(middles - middles[0]) <= 0.15 * sides[0] + 1e-4).all()
     np.testing.assert_allclose(_scaled(BOX[0], 2), [0.5, 5.5, 78.5, 63.5])
+
+
+def test_of_the_reference_boxes_grown_by_a_fifth_start_the_same_recipe() -> None:
+    target = np.zeros(PICTURE.size, bool)
+    target[20:50, 20:60] = True
+    sam = Sam(0.84, agreed=True)
+    method = LsgSamReference(Config(method="lsg_sam_reference"), Networks(Counters(), sam=sam))
+    found = method.predict(Case("c", "stub", "all", PICTURE.image, target, None, "s"))
+    np.testing.assert_allclose(found.boxes, [[16.1, 17.1, 62.9, 51.9]], atol=1e-4)
+    assert sam.asked == [1, 10, 6], "as on any other box"
+    np.testing.assert_array_equal(found.mask, made(Sam(0.84, agreed=True))._organ(PICTURE, found.boxes))
+    assert found.status is Status.ok and found.pool is None
+    nothing = method.predict(Case("c", "stub", "all", PICTURE.image, np.zeros(PICTURE.size, bool), None, "s"))
+    assert nothing.status is Status.no_masks and not nothing.mask.any() and len(sam.asked) == 3
 
 
 def test_without_a_usable_box_nothing_is_asked_or_found() -> None:

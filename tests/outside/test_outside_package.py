@@ -174,8 +174,8 @@ def test_the_check_asks_for_no_weights_and_no_text_of_clip(ended: dict[str, Any]
     [
         (
             "method=smalest",
-            "method takes one of salip, sam_clip, gt_sam, unprompted_sam, oracle, saliency, lsg_sam, clipseg, "
-            "grounded_sam, sam3_text, unet, smallest",
+            "method takes one of salip, sam_clip, gt_sam, unprompted_sam, oracle, saliency, lsg_sam, "
+            "lsg_sam_reference, clipseg, grounded_sam, sam3_text, unet, smallest",
         ),
         ("view.kind=x", "view.kind takes one of crop, crop_expand, box, contour, reverse_blur, upside_down"),
         ("dataset=array", "the nearest is dataset=arrays"),

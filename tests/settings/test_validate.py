@@ -168,6 +168,10 @@ def test_a_key_below_what_the_data_set_has_not_is_named() -> None:
             {"method": "oracle", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
             "method=oracle cannot do without masks",
         ),
+        (
+            {"method": "lsg_sam_reference", "dataset__files__masks": None, "dataset__missing_masks": "predict"},
+            "method=lsg_sam_reference cannot do without masks",
+        ),
         ({"task": "cache", "cache__mode": "off"}, "cache=off keeps nothing there"),
         ({"task": "cache", "cache__mode": "memory"}, "cache=memory keeps nothing there"),
         ({"cache__clear": True}, "cache.clear=true removes what is kept between runs, which task=run does not"),

@@ -16,7 +16,7 @@ from salip_exp._experiments.results import Entry, Result
 from salip_exp._experiments.verdict import SURE
 from salip_exp._paper import OTHER_TEXT, Score, sources
 from salip_exp._runs.folder import read_json
-from salip_exp._runs.summary import EMBEDDED_NOTE, notes_on_images
+from salip_exp._runs.summary import EMBEDDED_NOTE, USES_TARGET, notes_on_images
 from salip_exp._settings.folders import File
 from salip_exp.config import Config, Data
 from salip_exp.data._left_out import told_of
@@ -25,7 +25,7 @@ VERSION = 1
 
 PHANTOMS = "phantoms: drawn images stand for the data sets of the paper"
 
-LABELS = (EMBEDDED_NOTE, "tuned on test", OTHER_TEXT)
+LABELS = (EMBEDDED_NOTE, USES_TARGET, "tuned on test", OTHER_TEXT)
 
 """Beginnings of the notes of a run that have to be said wherever its numbers are shown."""
 

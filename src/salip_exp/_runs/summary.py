@@ -30,8 +30,10 @@ from salip_exp.evaluation.flags import REASONS
 from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
+from salip_exp.methods.traits import METHODS
 
 VERSION = 2
+USES_TARGET = "given the target"
 EMBEDDED_NOTE = "embedded weights: trained on synthetic images only"
 _LOSSES = "DSC lost by stage: mean charge over the n cases (evaluation.attribution); all add up to 1 minus the mean DSC"
 _INTERVALS = (
@@ -145,8 +147,10 @@ def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, 
 
 
 def notes_on_images(config: Config) -> list[str]:
-    """What was done to images and targets on purpose."""
+    """What was done to images and targets on purpose, and with the targets."""
     said = []
+    if METHODS[config.method].target:
+        said.append(f"{USES_TARGET}: method={config.method} looks at the target of every case, and needs labels")
     if config.stress is not None:
         said.append(f"stress={config.stress}, drawn with seed {config.seed}: every image was made worse on purpose")
     if config.dataset.absent:

@@ -49,15 +49,23 @@ class GtSam:
         Raises:
             CaseError: E_MASK, the case has no target.
         """
-        target = target_of(case, "gt_sam")
+        target = target_of(case, self.config.method)
         watch, picture = Stopwatch(), Picture(case.image)
-        sets = prompt_boxes(case, target, self.config)
+        sets = self._sets(case, target)
         with watch.stage("organ"):
-            masks = pack(np.stack([self.sam.organ(picture, boxes, self.config.organ) for boxes in sets]))
+            masks = pack(np.stack([self._organ(picture, boxes) for boxes in sets]))
         row = next(iter(best_rows(masks, target, 1)), 0)
         boxes = sets[row]
         status = _status_of_boxes(target, boxes, usable_boxes(boxes, target.shape))
         return Prediction(mask=masks[row], status=status, boxes=boxes, seconds=watch.seconds)
+
+    def _sets(self, case: Case, target: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+        """Sets of boxes that may prompt, float32 (n, 4)."""
+        return prompt_boxes(case, target, self.config)
+
+    def _organ(self, picture: Picture, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """What boxes prompt: bool (H, W)."""
+        return self.sam.organ(picture, boxes, self.config.organ)
 
 
 def prompt_boxes(case: Case, target: NDArray[np.bool_], config: Config) -> list[NDArray[np.float32]]:

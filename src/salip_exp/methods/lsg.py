@@ -1,7 +1,7 @@
-"""LSG-SAM (Imran and Lee, CogVL at CVPR 2026) on the boxes of the cascade: a rival in when to doubt SAM.
+"""LSG-SAM (Imran and Lee, CogVL at CVPR 2026): a rival in when to doubt SAM, read from the published code.
 
-Theirs is read from the published code, whose boxes are those of the reference, grown by a fifth; here they are those of
-the retrieved candidates, as they are, so that no label is used. Pixels are those of the image at working size.
+Theirs starts from the boxes of the reference, grown by a fifth, as `LsgSamReference` does. `LsgSam` starts from those
+of the retrieved candidates, as they are, so that no label is used. Pixels are those of the image at working size.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from salip_exp.cascade.cached_sam import Answers, Picture
+from salip_exp.cascade.cached_sam import Answers, Picture, SamStages
 from salip_exp.cascade.organ import usable_boxes
 from salip_exp.cascade.pool import mask_iou
+from salip_exp.config import Config
+from salip_exp.data.case import Case
+from salip_exp.methods.bounds import GtSam
 from salip_exp.methods.salip import Salip
 
 _GATE = 0.85
@@ -23,19 +26,25 @@ _CONSISTENT = 0.5
 """Mean IoU of all pairs of the variants' masks below which the box is moved about, else tightened."""
 _SAME = 0.9
 """IoU above which what was found is not worth a change."""
+_GROWN = 1.2
+"""Sides of the boxes of a reference, over its own."""
 _Boxes = NDArray[np.float32]
 _Mask = NDArray[np.bool_]
 
 
-class LsgSam(Salip):
-    """The cascade, whose last stage asks SAM again about each box that it is not sure of.
+class _Recipe:
+    """What is made of boxes.
 
     A box whose one mask has a predicted IoU of 0.85 or more keeps it. Of others ten variants are asked for three masks
     each: where these agree, boxes around the one mask, a little larger and smaller, give the mask that SAM is surest
     of; where they do not, the vote of 28 boxes moved by up to 10 pixels does. It is taken unless it is nearly the same.
     """
 
+    sam: SamStages
+    config: Config
+
     def _organ(self, picture: Picture, boxes: _Boxes) -> _Mask:
+        """What the recipe makes of boxes, float32 (n, 4): bool (H, W)."""
         masks = [self._one(picture, box) for box in usable_boxes(boxes, picture.size)]
         return np.asarray(np.logical_or.reduce([np.zeros(picture.size, bool), *masks], axis=0))
 
@@ -71,6 +80,18 @@ class LsgSam(Salip):
         """All masks of those boxes that are usable, (n, H, W)."""
         usable = usable_boxes(boxes.astype(np.float32), picture.size)
         return self.sam.answers(picture, usable, multimask, self.config.organ.threshold)
+
+
+class LsgSam(_Recipe, Salip):
+    """The cascade, whose last stage asks SAM again about each box that it is not sure of."""
+
+
+class LsgSamReference(_Recipe, GtSam):
+    """The recipe on boxes of the target (`prompt_boxes`), grown by a fifth, as published: no result without labels."""
+
+    def _sets(self, case: Case, target: _Mask) -> list[_Boxes]:
+        sets = super()._sets(case, target)
+        return [np.array([_scaled(box, _GROWN) for box in boxes], np.float32).reshape(-1, 4) for boxes in sets]
 
 
 def _surest(answers: Answers) -> _Mask:
