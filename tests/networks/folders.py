@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -158,11 +159,64 @@ def sam_folder(folder: Path, kind: str) -> Path:
         net = (lib.SamHQModel if hq else lib.SamModel)(config)
         side = {"size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}}
         lib.SamImageProcessor(**side).save_pretrained(folder)
-    for name, tensor in net.named_parameters():  # as drawn, all masks of an image are alike
-        if "mask_tokens" in name or "hypernetworks" in name or "upscale" in name or "iou" in name:
-            tensor.data = torch.randn_like(tensor) * 0.5
+    _unlike(net)
     net.save_pretrained(folder)
     return folder
+
+
+_MEMORY = {
+    **dict.fromkeys(("memory_encoder_hidden_size", "memory_attention_hidden_size", "mask_downsampler_embed_dim"), 32),
+    **{"memory_attention_feed_forward_hidden_size": 32, "memory_fuser_embed_dim": 32, "memory_fuser_num_layers": 1},
+    **{"memory_fuser_intermediate_dim": 32, "memory_encoder_output_channels": 8, "memory_attention_num_layers": 1},
+    **{"memory_attention_num_attention_heads": 1, "image_size": 64},
+}
+VIDEOS = ("sam2_video", "sam3_tracker_video", "sam3_video")
+
+
+def video_folder(folder: Path, kind: str) -> dict[str, torch.Tensor]:
+    """A network of transformers for videos, of which the hub's SAM 2.1 and SAM 3 are some: its tensors by name.
+
+    They are written by these names, as the hub has them: `save_pretrained` of SAM 3 doubles a prefix (5.24).
+    """
+    lib: Any = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    parts = {"prompt_encoder_config": _PROMPTS, "mask_decoder_config": _MASKS, **_MEMORY}
+    if kind == "sam2_video":
+        vision = lib.Sam2VisionConfig(backbone_config=lib.Sam2HieraDetConfig(**_HIERA), **_FPN)
+        net = lib.Sam2VideoModel(lib.Sam2VideoConfig(vision_config=vision, **parts))
+    else:
+        sizes = {key: value for key, value in _FPN.items() if key != "backbone_channel_list"}
+        vision = lib.Sam3VisionConfig(backbone_config=lib.Sam3ViTConfig(**_VIT), **sizes)
+        tracker = lib.Sam3TrackerVideoConfig(vision_config=vision, **parts)
+        if kind == "sam3_tracker_video":
+            net = lib.Sam3TrackerVideoModel(tracker)
+        else:
+            detector, words = _sam3(lib, folder, kind)
+            net = lib.Sam3VideoModel(lib.Sam3VideoConfig(detector_config=detector.config, tracker_config=tracker))
+            words.save_pretrained(folder)
+    square = {"size": {"height": 64, "width": 64}, "mask_size": {"height": 16, "width": 16}}
+    (lib.Sam2ImageProcessor if kind == "sam2_video" else lib.Sam3ImageProcessor)(**square).save_pretrained(folder)
+    net.config.save_pretrained(folder)
+    tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return tensors
+
+
+def mobile_sam_file(path: Path) -> tuple[Any, str]:
+    """A MobileSAM of kornia at random, saved to a file: the network itself, and the SHA-256 of the file."""
+    kornia = pytest.importorskip("kornia.models.sam")
+    torch.manual_seed(0)
+    net = kornia.Sam.from_config(kornia.SamConfig("mobile_sam")).eval()
+    _unlike(net)
+    torch.save(net.state_dict(), path)
+    return net, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _unlike(net: torch.nn.Module) -> None:
+    """Draw what makes the masks of an image differ, which are all alike as a library draws them."""
+    for name, tensor in net.named_parameters():
+        if "mask_tokens" in name or "hypernetworks" in name or "upscal" in name or "iou" in name:
+            tensor.data = torch.randn_like(tensor) * 0.5
 
 
 def clipseg_folder(folder: Path, context: int = 16) -> Path:

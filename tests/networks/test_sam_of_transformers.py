@@ -18,7 +18,7 @@ from salip_exp.cascade.work import Counters
 from salip_exp.config import OrganConfig, SamConfig
 from salip_exp.errors import WeightsError
 from salip_exp.networks.sam import LoadedSam, load_sam
-from tests.networks.folders import SAMS, sam_folder, transformers_folder
+from tests.networks.folders import SAMS, VIDEOS, sam_folder, transformers_folder, video_folder
 
 pytestmark = pytest.mark.ci
 CPU = torch.device("cpu")
@@ -131,6 +131,23 @@ def test_points_and_a_box_are_answered_as_by_the_library(
     organ = OrganConfig(multimask=True)
     found = segment_box(sam, embedding, box if boxed else None, organ, Counters(), Hint(points))
     assert found.shape == (64, 64)
+
+
+@pytest.mark.parametrize("kind", VIDEOS)
+def test_of_a_network_for_videos_the_part_that_answers_prompts_is_taken_whole(
+    kind: str, tmp_path: Path, transformers: Any
+) -> None:
+    """Every tensor is that of the file, which has the encoder of SAM 3 with its detector, and none is left random."""
+    written = video_folder(tmp_path / "net", kind)
+    sam = load(tmp_path / "net").net
+    found = sam.mask_decoder.net.state_dict()
+    for name, tensor in found.items():
+        told = f"tracker_model.{name}" if kind == "sam3_video" else name
+        told = told.replace("tracker_model.vision_encoder.backbone.", "detector_model.vision_encoder.backbone.")
+        torch.testing.assert_close(tensor, written[told.replace("tracker_model.vision_encoder.neck.", "tracker_neck.")])
+    assert type(sam.mask_decoder.net).__name__ == ("Sam2Model" if kind == "sam2_video" else "Sam3TrackerModel")
+    embedding = embed(sam, picture(40, 72), Counters())[0]
+    assert segment_box(sam, embedding, np.float32([8, 6, 50, 31]), OrganConfig(), Counters()).shape == (40, 72)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

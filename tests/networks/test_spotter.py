@@ -14,7 +14,7 @@ from salip_exp.config import ClipConfig
 from salip_exp.errors import ConfigError
 from salip_exp.networks._library_clip import LibraryClip
 from salip_exp.networks.clip import LoadedClip, load_clip
-from tests.networks.folders import spotter_folder
+from tests.networks.folders import spotter_folder, video_folder
 
 pytestmark = pytest.mark.ci
 CPU = torch.device("cpu")
@@ -91,3 +91,17 @@ def test_it_embeds_nothing_and_says_so(tmp_path: Path) -> None:
         loaded.net.encode_text(loaded.net.tokens(TEXT))
     with pytest.raises(ConfigError, match="more than the 16 tokens"):
         loaded.net.tokens("a very long sentence of many letters")
+
+
+def test_of_sam_3_for_videos_the_part_that_finds_by_text_is_taken_whole(
+    tmp_path: Path, transformers: Any, picture: Image.Image
+) -> None:
+    """What the hub has under the name of SAM 3."""
+    written = video_folder(tmp_path / "net", "sam3_video")
+    net = load(tmp_path / "net").net
+    assert isinstance(net, LibraryClip)
+    (found,) = net.towers
+    assert type(found).__name__ == "Sam3Model"
+    for name, tensor in found.state_dict().items():
+        torch.testing.assert_close(tensor, written[f"detector_model.{name}"])
+    assert spotted(tmp_path / "net", picture, 0.0).masks.shape[1:] == (40, 56)
