@@ -31,6 +31,7 @@ from salip_exp._secrets import hidden, keep
 from salip_exp._settings.compose import FAULTS, VERSION_BASE, compose, explain
 from salip_exp._settings.folders import is_unfinished, key_of, unfinished, way_on
 from salip_exp._settings.foreign import refuse_foreign_code
+from salip_exp._settings.sweep import Ended, told, under_way
 from salip_exp._settings.validate import typed
 from salip_exp._wording import brief
 from salip_exp.config import Config, Task
@@ -42,14 +43,6 @@ FAULT, INTERRUPTED = 1, CODES[signal.SIGINT]
 _TERMINATED = set(CODES.values()) - {INTERRUPTED}
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
 """Errors of the operating system that say something about the machine and nothing about the program."""
-
-
-class _JobEnded(Exception):
-    """A job that a launcher ran in another process ended with an exit code other than 0, and has said why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 def main() -> NoReturn:
@@ -88,8 +81,6 @@ def command() -> int:
     try:
         _check_first(sys.argv[1:])
         _hydra(codes)
-    except _JobEnded as error:
-        codes.append(error.code)
     except SalipError as error:
         codes.append(_complain(str(error), error.exit_code))
     except KeyboardInterrupt:
@@ -183,21 +174,18 @@ def _check_resumable(config: Config, arguments: Sequence[str]) -> None:
 
 def _hydra(codes: list[int]) -> None:
     """Let Hydra run the job, or each of several, or answer its flags; exit codes of jobs are appended to `codes`."""
-    process, jobs = os.getpid(), list[tuple[list[str], Path, int]]()
 
-    def job(cfg: DictConfig) -> None:
-        code = _job(cfg)
-        codes.append(code)
-        settings = HydraConfig.get()
-        if settings.mode is RunMode.MULTIRUN and os.getpid() == process:
-            jobs.append((list(settings.overrides.task), Path(settings.runtime.output_dir), code))
-        if code in CODES.values():
-            raise SystemExit(code)
-        if code and os.getpid() != process:
-            raise _JobEnded(code)
+    def job(cfg: DictConfig) -> Ended:
+        ended = _job(cfg)
+        codes.append(ended.code)  # in another process, to a copy of it
+        if ended.code in CODES.values():
+            raise SystemExit(ended.code)
+        return ended
 
+    whole = False
     try:
         hydra.main(config_path="pkg://salip_exp.conf", config_name="config", **VERSION_BASE)(job)()
+        whole = True
     except FAULTS as error:
         cause = error.__cause__
         if isinstance(cause, OSError):  # the log cannot be opened
@@ -205,17 +193,30 @@ def _hydra(codes: list[int]) -> None:
         raise explain(error) from error
     except OSError as error:
         raise _no_folder(error) from error
+    except Exception as error:
+        if not under_way():
+            raise
+        said = f"{type(error).__name__}: {brief(str(error))}"
+        raise EnvironmentFault(f"the launcher or sweeper stopped ({said}): see what became of its jobs") from error
     finally:
-        if len(jobs) > 1:
-            import_module("salip_exp._commands._jobs").show_jobs(jobs)
+        _end_several(codes, whole)
+
+
+def _end_several(codes: list[int], whole: bool) -> None:
+    """The table of `-m`, and the exit codes of its jobs; one whose end is not seen counts unless Hydra has stopped."""
+    jobs = told()
+    if len(jobs) > 1 and any(each.folder for each in jobs):
+        import_module("salip_exp._commands._jobs").show_jobs(jobs)
+    codes += [each.code for each in jobs if each.code is not None]
+    codes += [EnvironmentFault.exit_code for each in jobs if each.code is None and whole]
 
 
 def _no_folder(error: OSError) -> EnvironmentFault:
     return EnvironmentFault(f"the run folder cannot be made or written: {error}; choose another by outputs=DIR")
 
 
-def _job(cfg: DictConfig) -> int:
-    """One job from its composed configuration to its exit code; its tracebacks go to run.log."""
+def _job(cfg: DictConfig) -> Ended:
+    """One job from its composed configuration to how it ended; its tracebacks go to run.log."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a full disk must not end in logging's own traceback
@@ -223,25 +224,25 @@ def _job(cfg: DictConfig) -> int:
     try:
         config = typed(cfg)
         task = config.task
-        return _dispatch(config, folder)
+        return Ended(_dispatch(config, folder))
     except Unwritable as error:
         log.exception("exit code %d", error.exit_code)
-        return _complain(f"{error}{_way_on(task, folder)}", error.exit_code)
+        return _ended(f"{error}{_way_on(task, folder)}", error.exit_code)
     except SalipError as error:
         log.exception("exit code %d", error.exit_code)
-        return _complain(str(error), error.exit_code)
+        return _ended(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain(f"interrupted{_way_on(task, folder)}", INTERRUPTED)
+        return _ended(f"interrupted{_way_on(task, folder)}", INTERRUPTED)
     except SystemExit as error:
         if not isinstance(error.code, int) or error.code not in _TERMINATED:
             raise
-        return _complain(f"terminated{_way_on(task, folder)}", error.code)
+        return _ended(f"terminated{_way_on(task, folder)}", error.code)
     except Exception as error:
         log.exception("not foreseen")
         if isinstance(error, OSError) and error.errno in _MACHINE:
             said = f"{error}: make room or get access{_way_on(task, folder)}"
-            return _complain(said, EnvironmentFault.exit_code)
-        return _complain(_unforeseen(error, folder / "run.log"), FAULT)
+            return _ended(said, EnvironmentFault.exit_code)
+        return _ended(_unforeseen(error, folder / "run.log"), FAULT)
 
 
 def _way_on(task: Task | None, folder: Path) -> str:
@@ -268,6 +269,10 @@ def _as_typed(argument: str) -> str:
     """An argument without the quotes that `quoted` put in."""
     plain = re.sub(r"^([\w.+]+=)'(.*)'$", r"\1\2", argument).replace("\\'", "'")
     return plain if quoted(plain) == argument else argument
+
+
+def _ended(sentence: str, code: int) -> Ended:
+    return Ended(_complain(sentence, code), brief(sentence))
 
 
 def _complain(sentence: str, code: int) -> int:

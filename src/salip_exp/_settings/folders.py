@@ -80,6 +80,7 @@ class File(StrEnum):
     # of `outputs` itself
     all_runs = "index.html"
     comparison = "compare.html"
+    jobs = ".jobs"  # while `-m` is at work: how each of its jobs began and ended
     experiments = "experiments"
     experiment_cells = "cells"
 
