@@ -61,6 +61,29 @@ def test_a_command_is_kept_as_it_was_typed(line: Line) -> None:
     assert line.calls[0][2] == ["salip-exp", *typed]
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["+ablation=no_filter", "--cfg", "job", "seed=3"],
+        ["--package=_global_", "+ablation=no_filter", "-c", "job", "seed=3"],
+        ["-c", "job", "+ablation=no_filter", "-p", "_global_", "seed=3"],
+    ],
+)
+def test_overrides_may_stand_before_and_after_flags(line: Line, typed: list[str]) -> None:
+    """argparse takes the first block alone, and of the others complains by its usage."""
+    shown: list[str] = []
+    line.patch.setattr(cli, "command", lambda: shown.extend(sys.argv[1:]) or 0)
+    assert line(*typed) == (0, "")
+    assert shown[:2] == ["+ablation=no_filter", "seed=3"] and sorted(shown) == sorted(typed)
+
+
+def test_what_a_flag_is_given_is_no_folder_to_look_at(line: Line) -> None:
+    shown: list[str] = []
+    line.patch.setattr(cli, "command", lambda: shown.extend(sys.argv[1:]) or 0)
+    line("task=status", "--cfg", "job", "FOLDER")
+    assert shown == ["task=status", "status.run=FOLDER", "--cfg", "job"]
+
+
 def fails(error: BaseException) -> Runner:
     def runner(config: Config, folder: Path, command: Sequence[str]) -> int:
         raise error

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -51,13 +52,22 @@ def main() -> NoReturn:
     for number in set(CODES) - {signal.SIGINT}:
         signal.signal(number, _terminate)
     keep_freed_memory()
-    # argparse reads overrides in one block, so `KEY=VALUE -m KEY=A,B` needs its flag in front.
-    several = any(each in ("-m", "--multirun") for each in sys.argv)
-    arguments = (quoted(each, several) for each in spelt_out(sys.argv[1:]))
-    sys.argv[1:] = sorted(arguments, key=lambda each: each not in ("-m", "--multirun"))
+    overrides, flags = _apart(sys.argv[1:])
+    several = any(each in ("-m", "--multirun") for each in flags)
+    sys.argv[1:] = [*(quoted(each, several) for each in spelt_out(overrides)), *flags]
     # With this set Hydra lets exceptions pass; without it, it prints them and leaves with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.exit(command())
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Overrides, wherever they stand, and flags with their values: argparse reads overrides in one block alone."""
+    known, others = get_args_parser().parse_known_args(list(arguments))
+    late = [each for each in others if not each.startswith("-")]
+    flags = list(arguments)
+    for each in (*known.overrides, *late):
+        flags.remove(each)
+    return [*known.overrides, *late], flags
 
 
 def spelt_out(arguments: Sequence[str]) -> list[str]:
