@@ -81,6 +81,8 @@ INSIDE = {
     ("data._ome", "tifffile"),
     # It is imported in a process of its own, which tells the run when that fails.
     ("_tracking.wandb_process", "wandb"),
+    ("_tracking.wandb_process", "wandb_workspaces.reports.v2"),
+    ("_tracking.wandb_process", "wandb_workspaces.workspaces"),
 }
 """Imports that may stand inside a function, once each: who, and what."""
 

@@ -650,6 +650,7 @@ class TrackerConfig:
     entity: str | None = None
     study: str | None = None  # runs of one study are grouped by it, after the data set
     images: int = key(12, 0, 108)  # cases shown with their masks
+    workspace: bool = False  # whether wandb's server gets a view of the project, by the extra `workspaces`
     patience_s: float = key(10.0, 0.1, 600)  # for a server to begin, and to end; then one warning, and offline
 
     @property

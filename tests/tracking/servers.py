@@ -22,6 +22,7 @@ class FakeWandb(http.server.ThreadingHTTPServer):
     Attributes:
         seen: what was asked, in order: names of GraphQL operations, else method and path.
         streamed: what the file stream was told, by file.
+        views: workspaces that were saved, with their specifications.
     """
 
     daemon_threads = True
@@ -31,6 +32,7 @@ class FakeWandb(http.server.ThreadingHTTPServer):
         self.good, self.then = good, then
         self.seen: list[str] = []
         self.streamed: dict[str, list[str]] = {}
+        self.views: list[dict[str, Any]] = []
         self.released = threading.Event()
         self.lock = threading.Lock()
 
@@ -95,6 +97,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bucket = {"id": "b", "name": variables.get("name"), "displayName": "n", "config": "{}", "project": PROJECT}
         uploads = [{"name": each, "uploadUrl": f"{self.server.url}/up"} for each in variables.get("files") or []]
         stored = {"id": "a", "state": "COMMITTED", "artifactSequence": {"latestArtifact": None}}
+        if name == "UpsertView2":
+            self.server.views.append(variables | {"spec": json.loads(variables["spec"])})
         answers: dict[str, dict[str, Any]] = {
             "RunResumeStatus": {"model": {**PROJECT, "bucket": None}},
             "UpsertBucket": {"upsertBucket": {"bucket": {**bucket, "historyLineCount": 0}, "inserted": True}},
@@ -103,6 +107,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "RunStoppedStatus": {"project": {"run": {"stopped": False}}},
             "CreateRunFiles": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": uploads}},
             "ArtifactType": {"project": {"artifact": None}},
+            "UpsertView2": {"upsertView": {"view": {"id": "w", "name": variables.get("name")}, "inserted": True}},
             "CreateArtifact": {"createArtifact": {"artifact": stored}},
         }
         return answers.get(name, {})

@@ -47,10 +47,10 @@ def waits(monkeypatch) -> list[float]:
 def run(fakes, plain, tmp_path, capsys, monkeypatch):
     """A run told to wandb online; full results are certain when it returns. Gives its folder and the warnings."""
 
-    def start(url: str, patience: float = PATIENCE) -> tuple[Path, list[str]]:
+    def start(url: str, patience: float = PATIENCE, **more: bool) -> tuple[Path, list[str]]:
         monkeypatch.setenv("WANDB_BASE_URL", url)
         folder = tmp_path / "run"
-        tracker = TrackerConfig(name=TrackerName.wandb, mode=TrackerMode.online, patience_s=patience)
+        tracker = TrackerConfig(name=TrackerName.wandb, mode=TrackerMode.online, patience_s=patience, **more)
         assert fakes.run_fake(folder, tracker=tracker) == 0
         assert fakes.rows_without_seconds(folder) == plain
         assert (folder / "report.html").exists()
@@ -72,8 +72,41 @@ def test_a_server_that_answers_is_told_all(servers, run):
     assert warnings == []
     assert len(server.streamed["wandb-history.jsonl"]) >= 12
     assert '"dsc/all"' in "".join(server.streamed["wandb-summary.json"])
-    assert server.seen.count("CreateArtifact") == 3  # two tables, one artefact
+    assert server.seen.count("CreateArtifact") == 4  # three tables, one artefact
     assert not list(folder.glob("wandb/offline-run-*"))
+
+
+def test_a_workspace_is_saved_where_it_is_asked_for(servers, run):
+    pytest.importorskip("wandb_workspaces")
+    with servers.serving() as server:
+        folder, warnings = run(server.url, patience=60.0, workspace=True)
+    assert warnings == []
+    assert not list(folder.glob("wandb/offline-run-*"))
+    (view,) = server.views
+    assert (view["entityName"], view["projectName"]) == ("someone", "salip_exp")
+    assert view["displayName"] == "fake: scores by group"
+    sections = view["spec"]["section"]["panelBankConfig"]["sections"]
+    drawn = {
+        each["name"]: {panel["config"]["chartTitle"]: panel["config"]["metrics"] for panel in each["panels"]}
+        for each in sections
+    }
+    assert list(drawn)[:3] == ["scores by group", "losses and failures", "counters"]
+    assert drawn["scores by group"]["dsc"] == ["dsc/group 0", "dsc/group 1", "dsc/all"]
+    assert "counters/work encoder_calls" in drawn["counters"]["work"]
+    assert [each["isOpen"] for each in sections[:3]] == [True, False, False]
+
+
+def test_a_server_that_keeps_no_workspace_has_the_run_kept_offline(servers, run, wandb_file, monkeypatch):
+    pytest.importorskip("wandb_workspaces")
+    answer = servers._Handler._data
+    refused = {"upsertView": None}
+    monkeypatch.setattr(
+        servers._Handler, "_data", lambda self, name, v: refused if name == "UpsertView2" else answer(self, name, v)
+    )
+    with servers.serving() as server:
+        folder, warnings = run(server.url, patience=60.0, workspace=True)
+    assert len(warnings) == 1 and "offline instead" in warnings[0]
+    assert whole(wandb_file.read_run(folder))
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from salip_exp._settings import validate
 from salip_exp._settings.compose import compose
 from salip_exp._settings.folders import label
 from salip_exp._settings.validate import typed
@@ -27,6 +28,14 @@ def test_wandb_stays_offline_unless_told_otherwise():
 def test_going_online_without_a_tracker_is_refused():
     with pytest.raises(ConfigError, match="add tracker=wandb"):
         typed(compose(["tracker.mode=online"]))
+
+
+def test_a_workspace_wants_a_server_and_its_package(monkeypatch):
+    with pytest.raises(ConfigError, match="kept by wandb's server: add tracker=wandb"):
+        typed(compose(["tracker=wandb", "tracker.workspace=true"]))
+    monkeypatch.setattr(validate, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'salip_exp\[workspaces\]'"):
+        typed(compose(["tracker=wandb", "tracker.mode=online", "tracker.workspace=true"]))
 
 
 def test_more_pictures_than_wandb_shows_under_one_name_are_refused():

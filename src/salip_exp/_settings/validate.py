@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import SequenceMatcher
 from enum import Enum
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -297,6 +298,10 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _organs_contradictions(config)
     if config.tracker.mode is TrackerMode.online and config.tracker.name is TrackerName.none:
         yield "tracker.mode=online tells nobody with tracker=none: add tracker=wandb"
+    if config.tracker.workspace and config.tracker.mode is not TrackerMode.online:
+        yield "tracker.workspace=true is kept by wandb's server: add tracker=wandb tracker.mode=online"
+    elif config.tracker.workspace and find_spec("wandb_workspaces") is None:
+        yield "tracker.workspace=true is made by an extra: pip install 'salip_exp[workspaces]'"
     if not _DEVICE.fullmatch(config.device):
         yield f"device={config.device} is not understood: write auto, cpu, cuda, cuda:1 (the second GPU) or mps"
     if not _FIGURES.fullmatch(config.figures):

@@ -119,10 +119,23 @@ class Artefact:
 
 
 @dataclass(frozen=True)
+class Workspace:
+    """A view of the whole project, which a server keeps; offline there is none.
+
+    Attributes:
+        name: of the view.
+        sections: names of figures, by section and title of the panel that draws them; the first section is open.
+    """
+
+    name: str
+    sections: Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
 class End:
     """The run is over; an exit code other than 0 marks it as failed."""
 
     exit_code: int
 
 
-Event = Start | Log | Summary | Table | Bars | Pictures | Artefact | End
+Event = Start | Log | Summary | Table | Bars | Pictures | Artefact | Workspace | End

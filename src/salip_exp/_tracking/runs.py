@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 
 from salip_exp._runs.listener import Listener, Run
 from salip_exp._settings.folders import File
-from salip_exp._tracking.events import Artefact, Bars, Event, Log, Scalar, Summary, Table
+from salip_exp._tracking.events import Artefact, Bars, Event, Log, Scalar, Summary, Table, Workspace
 from salip_exp._tracking.pictures import doubtful_first, pictures
 from salip_exp._tracking.studies import trials
 from salip_exp._tracking.tracker import Tracker, started
 from salip_exp.evaluation.statistics import RunningMean
 
 _Value = TypeVar("_Value")
+_KINDS = ("seconds", "part", "work", "cache")
+"""What counters are of: the first word of their names."""
 _RENAMED = {"iou": "miou"}
 """Scores whose mean has a name of its own."""
 
@@ -65,13 +67,24 @@ def beginning(run: Run) -> Iterator[Event]:
 
 def results(run: Run) -> Iterator[Event]:
     """What a finished run came to."""
-    yield Summary(headline(run.summary) | _effort(run.manifest))
+    figures, effort = headline(run.summary), _effort(run.manifest)
+    yield Summary(figures | effort)
     yield pictures(run)
     yield groups(run.summary)
     yield Bars("lost", "DSC", run.summary["overall"]["losses"])
     yield cases(run.folder, doubtful_first(run))
     tables = (File.case_columns, File.case_table, File.volume_table, File.summary)
     yield Artefact("cases", [run.folder / name for name in tables if (run.folder / name).exists()])
+    if run.config.tracker.workspace:
+        scores = [name for name in estimates(run.summary["overall"]) if f"{name}/all" in figures]
+        yield Workspace(
+            f"{run.config.dataset.name}: scores by group",
+            {
+                "scores by group": {name: _of(figures, name) for name in scores},
+                "losses and failures": {name: _of(figures, name) for name in ("lost", "failure", "status")},
+                "counters": {kind: _of(effort, f"counters/{kind}", " ") for kind in _KINDS},
+            },
+        )
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -106,6 +119,10 @@ def _effort(manifest: Mapping[str, Any]) -> dict[str, Scalar]:
         if any(tally.values()):  # a stage that this method has
             values |= {f"cache {stage} {what}": each for what, each in tally.items()}
     return {f"counters/{name}": each for name, each in values.items()}
+
+
+def _of(figures: Mapping[str, Scalar], name: str, then: str = "/") -> list[str]:
+    return [each for each in figures if each.startswith(name + then)]
 
 
 def parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -18,7 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from salip_exp._tracking.events import Artefact, Bars, End, Event, Log, Picture, Pictures, Start, Summary, Table
+from salip_exp._tracking.events import (
+    Artefact,
+    Bars,
+    End,
+    Event,
+    Log,
+    Picture,
+    Pictures,
+    Start,
+    Summary,
+    Table,
+    Workspace,
+)
 
 IMPORTED, READY, DONE, FAILED = "imported", "ready", "done", "failed"
 """What this process says: wandb is there; the run is open; all is written or sent; it ended early, and why."""
@@ -163,6 +175,8 @@ class Told:
                 for file in files:
                     artefact.add_file(str(file), policy="immutable", skip_cache=True)  # read where it lies, not copied
                 self.run.log_artifact(artefact)
+            case Workspace() if not self.run.offline:  # of a run that is told offline after all, the warning says so
+                _save(event, self.run.entity, self.run.project)
 
     def _show(self, name: str, content: Any) -> None:
         self.run.log({name: content}, step=max(self.step, 0))
@@ -173,6 +187,18 @@ class Told:
             for name, layer in picture.layers.items()
         }
         return self.wandb.Image(picture.image, caption=picture.caption, masks=masks)
+
+
+def _save(view: Workspace, entity: str, project: str) -> None:
+    import wandb_workspaces.workspaces as workspaces
+    from wandb_workspaces.reports.v2 import BarPlot
+
+    sections = [
+        workspaces.Section(name, [BarPlot(title=title, metrics=list(each)) for title, each in panels.items() if each])
+        for name, panels in view.sections.items()
+    ]
+    sections[0].is_open = sections[0].pinned = True
+    workspaces.Workspace(name=view.name, entity=entity, project=project, sections=sections).save()
 
 
 def _shown(error: Exception) -> str:
