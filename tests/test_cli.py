@@ -9,10 +9,13 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
+import salip_exp
 from salip_exp import cli
 from salip_exp._settings.folders import label, unfinished
 from salip_exp.config import Config
@@ -75,6 +78,14 @@ def test_overrides_may_stand_before_and_after_flags(line: Line, typed: list[str]
     line.patch.setattr(cli, "command", lambda: shown.extend(sys.argv[1:]) or 0)
     assert line(*typed) == (0, "")
     assert shown[:2] == ["+ablation=no_filter", "seed=3"] and sorted(shown) == sorted(typed)
+
+
+def test_the_version_is_the_program_s_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: Line
+) -> None:
+    monkeypatch.setattr(line, "capture", SimpleNamespace(readouterr=lambda: SimpleNamespace(err="")))
+    assert line("--version", "seed=3")[0] == 0
+    assert capsys.readouterr().out == f"salip_exp {salip_exp.__version__}, Hydra {hydra.__version__}\n"
 
 
 def test_what_a_flag_is_given_is_no_folder_to_look_at(line: Line) -> None:

@@ -26,6 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from salip_exp import __version__
 from salip_exp._console import only_words
 from salip_exp._runs._process import CODES, keep_freed_memory
 from salip_exp._secrets import hidden, keep
@@ -52,6 +53,9 @@ def main() -> NoReturn:
     for number in set(CODES) - {signal.SIGINT}:
         signal.signal(number, _terminate)
     keep_freed_memory()
+    if "--version" in sys.argv[1:]:  # Hydra would name itself alone
+        print(f"salip_exp {__version__}, Hydra {hydra.__version__}")
+        sys.exit(0)
     overrides, flags = _apart(sys.argv[1:])
     several = any(each in ("-m", "--multirun") for each in flags)
     sys.argv[1:] = [*(quoted(each, several) for each in spelt_out(overrides)), *flags]

@@ -41,7 +41,7 @@ class Prompted(Protocol):
         ...
 
 
-Retouch = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+_Retouch = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """An image, uint8 (H, W, 3), with everything in its place and other grey values."""
 
 
@@ -80,7 +80,7 @@ class Prediction:
     contrast_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     prompted: Prompted | None = None
     again: Callable[[SamConfig], Prediction] | None = None
-    retouched: Callable[[Retouch], Prompted] | None = None
+    retouched: Callable[[_Retouch], Prompted] | None = None
 
 
 def target_of(case: Case, method: str) -> NDArray[np.bool_]:
