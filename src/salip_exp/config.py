@@ -191,11 +191,14 @@ class Doubt(StrEnum):
     pair = "pair"  # how alike the two of a pair are
     ensemble = "ensemble"  # Dice among final masks of other boxes, candidates, sentences and contrasts, of all pairs
 
+    @property
+    def of_clip(self) -> bool:
+        """Whether it is in the scale of CLIP's scores, which is another one for each network."""
+        return self in {Doubt.margin, Doubt.contrast}
+
 
 _FITTED = [each for each in Doubt if each not in {Doubt.confidence, Doubt.ensemble}]
 """The signals of `confidence=default`: one that came later and costs more is asked for by name."""
-OF_CLIP = (Doubt.margin, Doubt.contrast)
-"""Signals in the scale of CLIP's scores, which is another one for each network."""
 
 
 class RepairStep(StrEnum):

@@ -10,7 +10,7 @@ from salip_exp.cascade.work import Counters
 from salip_exp.config import Config
 from salip_exp.data.case import Case
 from salip_exp.methods.base import Networks, Status
-from salip_exp.methods.lsg import LsgSam, LsgSamReference, _consistency, _scaled, _variants
+from salip_exp.methods.lsg import LsgSam, _consistency, _LsgSamReference, _scaled, _variants
 
 PICTURE = Picture(np.zeros((60, 100, 3), np.uint8))
 BOX = np.float32([[20, 20, 59, 49]])
@@ -81,7 +81,7 @@ def test_of_the_reference_boxes_grown_by_a_fifth_start_the_same_recipe() -> None
     target = np.zeros(PICTURE.size, bool)
     target[20:50, 20:60] = True
     sam = Sam(0.84, agreed=True)
-    method = LsgSamReference(Config(method="lsg_sam_reference"), Networks(Counters(), sam=sam))
+    method = _LsgSamReference(Config(method="lsg_sam_reference"), Networks(Counters(), sam=sam))
     found = method.predict(Case("c", "stub", "all", PICTURE.image, target, None, "s"))
     np.testing.assert_allclose(found.boxes, [[16.1, 17.1, 62.9, 51.9]], atol=1e-4)
     assert sam.asked == [1, 10, 6], "as on any other box"

@@ -30,7 +30,7 @@ from salip_exp.config import (
     ViewConfig,
 )
 from salip_exp.data.case import Case
-from salip_exp.evaluation._confidence import SIGNALS, TONES, signals
+from salip_exp.evaluation._confidence import _TONES, SIGNALS, signals
 from salip_exp.methods._registry import build_method
 from salip_exp.methods.traits import METHODS
 from salip_exp.networks.clip import LoadedClip
@@ -132,9 +132,9 @@ def test_an_ensemble_encodes_two_images_more_and_asks_the_boxes_that_it_says(loa
     told = signals(found, 2, ["ensemble"])["ensemble"]
     spent = {name: n - before[name] for name, n in method.counters.to_dict().items() if n != before[name]}
     asked = spent.pop("box_decodes")
-    assert spent == {"encoder_calls": len(TONES)}
+    assert spent == {"encoder_calls": len(_TONES)}
     most = SIGNALS["ensemble"].decodes * len(found.boxes)
-    assert len(TONES) * len(found.boxes) < asked <= most + len(SENTENCES) * 2  # a box that is asked twice is kept
+    assert len(_TONES) * len(found.boxes) < asked <= most + len(SENTENCES) * 2  # a box that is asked twice is kept
     before = method.counters.to_dict()
     assert signals(found, 2, ["ensemble"])["ensemble"] == told and method.counters.to_dict() == before
     inverted = found.retouched(lambda image: 255 - image)(found.boxes).dense().any(axis=0)

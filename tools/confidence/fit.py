@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
-from salip_exp.config import OF_CLIP, ConfidenceConfig
+from salip_exp.config import ConfidenceConfig, Doubt
 from salip_exp.evaluation._assessment import Fit, nonconformity, spread
 from salip_exp.evaluation._confidence import SIGNALS
 
@@ -47,7 +47,11 @@ _DECODED = [name for name in _FITTED if SIGNALS[name].decodes]
 
 def _names(prompted: bool, embedded: bool, decoded: bool) -> list[str]:
     """The signals of a fit: agreement means nothing where the candidates are the mask."""
-    left_out = [*([] if embedded else OF_CLIP), *([] if decoded else _DECODED), *([] if prompted else ["agreement"])]
+    left_out = [
+        *([] if embedded else [each for each in Doubt if each.of_clip]),
+        *([] if decoded else _DECODED),
+        *([] if prompted else ["agreement"]),
+    ]
     return [name for name in SIGNALS if name in _FITTED and name not in left_out]
 
 

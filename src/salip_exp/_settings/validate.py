@@ -30,7 +30,6 @@ from salip_exp._settings.tuned import with_tuned
 from salip_exp._wording import some
 from salip_exp.cascade.options import VIEWS, no_point, too_many
 from salip_exp.config import (
-    OF_CLIP,
     AreaUnit,
     CacheMode,
     Config,
@@ -399,7 +398,7 @@ def _cascade_contradictions(config: Config) -> Iterator[str]:
     signals, by = config.confidence.signals, config.confidence.by
     if Doubt.confidence in signals:
         yield "confidence.signals=[confidence] is not possible: signals are what confidence is made of, leave it out"
-    if by in OF_CLIP:
+    if by.of_clip:
         yield f"confidence.by={by} is not possible: it is in the scale of CLIP's scores, take confidence.by=ensemble"
     elif by not in {Doubt.confidence, *signals}:
         yield f"confidence.by={by} is none of confidence.signals=[{','.join(signals)}]: name it there, too"

@@ -28,7 +28,7 @@ Measure = Callable[[Prediction, int, Segment], float]
 SHIFT = 0.05  # of a box's sides
 MOVES = np.array([[-1, -1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1], [1, 1, 1, 1]], np.float32)
 """How the corners of a box move: out, in, up and left, down and right."""
-TONES = (1.25, 0.8)
+_TONES = (1.25, 0.8)
 """Powers of grey values, darker and lighter."""
 
 
@@ -90,7 +90,7 @@ def ensemble(prediction: Prediction, k: int, segment: Segment) -> float:
         return 0.0
     boxes = [*moved(prediction.boxes), _neighbours(prediction), *_without_a_sentence(prediction)]
     toned = (
-        [] if prediction.retouched is None else [prediction.retouched(partial(_toned, power=each)) for each in TONES]
+        [] if prediction.retouched is None else [prediction.retouched(partial(_toned, power=each)) for each in _TONES]
     )
     candidates = _united(_selected(prediction).masks)
     others = [*map(segment, boxes), candidates, *(_united(prompted(prediction.boxes)) for prompted in toned)]
@@ -215,7 +215,7 @@ SIGNALS: Mapping[str, Signal] = {
     "contrast": _told(contrast),
     "shape": _told(shape),
     "pair": _told(pair),
-    "ensemble": Signal(ensemble, len(MOVES) + 1 + len(TONES)),
+    "ensemble": Signal(ensemble, len(MOVES) + 1 + len(_TONES)),
 }
 """By name."""
 

@@ -1,6 +1,6 @@
 """LSG-SAM (Imran and Lee, CogVL at CVPR 2026): a rival in when to doubt SAM, read from the published code.
 
-Theirs starts from the boxes of the reference, grown by a fifth, as `LsgSamReference` does. `LsgSam` starts from those
+Theirs starts from the boxes of the reference, grown by a fifth, as `_LsgSamReference` does. `LsgSam` starts from those
 of the retrieved candidates, as they are, so that no label is used. Pixels are those of the image at working size.
 """
 
@@ -86,7 +86,7 @@ class LsgSam(_Recipe, Salip):
     """The cascade, whose last stage asks SAM again about each box that it is not sure of."""
 
 
-class LsgSamReference(_Recipe, GtSam):
+class _LsgSamReference(_Recipe, GtSam):
     """The recipe on boxes of the target (`prompt_boxes`), grown by a fifth, as published: no result without labels."""
 
     def _sets(self, case: Case, target: _Mask) -> list[_Boxes]:

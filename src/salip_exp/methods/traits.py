@@ -79,7 +79,7 @@ METHODS = Catalogue(
         ),
         "saliency": Traits("salip_exp.methods.saliency:Saliency", sam=True, clip=True, prompts=True),
         "lsg_sam": Traits("salip_exp.methods.lsg:LsgSam", sam=True, clip=True, chooser=Chooser.clip, prompts=True),
-        "lsg_sam_reference": Traits("salip_exp.methods.lsg:LsgSamReference", sam=True, target=True, prompts=True),
+        "lsg_sam_reference": Traits("salip_exp.methods.lsg:_LsgSamReference", sam=True, target=True, prompts=True),
         "clipseg": Traits("salip_exp.methods.clipseg:Clipseg", clip=True, clips=("clipseg",)),
         "grounded_sam": Traits(
             "salip_exp.methods.grounded:GroundedSam",
