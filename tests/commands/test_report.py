@@ -125,7 +125,7 @@ def test_a_picture_that_is_gone_is_left_out(fakes, copy):
     next((copy / "figures").glob("image_*")).unlink()
     assert report.command(fakes.config(outputs=str(copy.parents[2])), Path(), []) == 0
     page = (copy / "report.html").read_text()
-    assert len(cards_of(copy)) == before - 1 and "1 more pictures are not in the gallery" in page
+    assert len(cards_of(copy)) == before - 1 and "1 picture cannot be read" in page
 
 
 def test_other_folders_are_no_runs(fakes, copy):

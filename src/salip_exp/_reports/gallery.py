@@ -9,6 +9,7 @@ from typing import Any
 
 from salip_exp._console import shown as brief_path
 from salip_exp._reports.cases import rounded
+from salip_exp._reports.overlays import foremost
 from salip_exp._reports.run_tables import BELIEFS, SHOWN
 from salip_exp._runs.folder import RunFolder
 from salip_exp._runs.records import CaseRecord
@@ -19,7 +20,7 @@ from salip_exp.evaluation.charges import WHY
 from salip_exp.evaluation.flags import REASONS
 
 _PICTURED = 2000
-"""Pictures of a gallery; those of other cases are shown when these are opened."""
+"""Pictures of a gallery, the worst ones; those of other cases are shown when these are opened."""
 _IN_DOUBT = {"worst": "most in doubt", "median": "in the middle", "best": "least in doubt"}
 """What rules that choose pictures are called where nothing is scored."""
 
@@ -53,8 +54,33 @@ def gallery(
     records = {each.case_id: each for each in run.records}
     measure = doubt or next((name for name in SHOWN if any(each.believed(name) for each in run.records)), "")
     strips = {**{each["case_id"]: each["uri"] for each in pictures["strips"]}, **first}
-    figures = pictures["figures"][:_PICTURED]
+    drawn = [records[each["case_id"]] for each in pictures["figures"] if each["case_id"] in records]
+    worst = {each.case_id for each in foremost(drawn, _PICTURED, measure)}
+    few = len(pictures["figures"]) <= _PICTURED
+    figures = [each for each in pictures["figures"] if few or each["case_id"] in worst]
     return [_card(each, records.get(each["case_id"]), measure, doubt, strips) for each in figures]
+
+
+def limits(figures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a page does not show of a run's pictures, and how to see it.
+
+    Args:
+        figures: of `read_pictures`.
+    """
+    n, layered = len(figures), sum("outlines" in each for each in figures)
+    which = "those with the lowest DSC" if any(each["dsc"] is not None for each in figures) else "those most in doubt"
+    said = []
+    if n > _PICTURED:
+        said.append(
+            f"the gallery has {_PICTURED:,} of {n:,} pictures, {which}: the others lie in figures/, and open with "
+            "their case in the table of cases, or by task=explore"
+        )
+    if 0 < layered < n:  # runs of earlier versions have no layers
+        said.append(
+            f"outlines are switched on and off in {layered:,} of {n:,} pictures, {which}: of any case that is opened "
+            "they are where task=report report.watch=true serves the page, and in task=explore"
+        )
+    return said
 
 
 def _card(

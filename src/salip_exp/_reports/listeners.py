@@ -17,12 +17,13 @@ from rich.text import Text
 from salip_exp._console import Report, progress, shown, wide_console
 from salip_exp._reports import _risk as risk
 from salip_exp._reports import run_tables
+from salip_exp._reports.gallery import limits
 from salip_exp._reports.headline import verdict
 from salip_exp._reports.overlays import Undrawn, remembering, write_figures
 from salip_exp._reports.run_page import write_page
 from salip_exp._reports.strips import write_strips
 from salip_exp._runs._volumes import read_volumes
-from salip_exp._runs.folder import read_json, read_undrawn, write_json
+from salip_exp._runs.folder import read_json, read_pictures, read_undrawn, write_json
 from salip_exp._runs.listener import Listener, Run
 from salip_exp._settings import names
 from salip_exp._settings.folders import File
@@ -55,6 +56,8 @@ def show(folder: Path, outputs: str, command: Sequence[str], console: Console | 
     about += [said for said in [run_tables.flagged(summary["overall"])] if said]
     for note in (*about, *risk.said(summary), *summary["notes"], *left_out_of(folder)):
         console.print(Text(f"  {note}", style="dim"))
+    for said in limits(read_pictures(folder)["figures"]):
+        console.print(Text(f"  {said}", style="dim"))
     for name, reason in read_undrawn(folder).items():
         console.print(Text(f"  no picture of {name}: {reason}", style="yellow"))
     for said in manifest.get("masks_absent", ()):  # runs before 0.2.0 do not tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from salip_exp._files import atomic_write, png
-from salip_exp._runs.records import CaseRecord, doubt_of, scored_case, scored_mask
+from salip_exp._runs.records import CaseRecord, by_doubt, doubt_of, scored_case, scored_mask
 from salip_exp._settings.folders import File
 from salip_exp.cascade.pool import Pool
 from salip_exp.config import Doubt
@@ -115,7 +116,7 @@ Undrawn = dict[str, str]
 
 LONG_SIDE = 480  # small images are enlarged to about this, so that outlines stay thin
 CAPTION = 42
-LAYERED = 300  # pictures whose outlines are kept apart from the image, so that a page can show and hide them
+LAYERED = 300  # pictures, the worst first, whose outlines are kept apart, so that a page can show and hide them
 _CLOSE = 0.6  # pixels that an outline may lie beside the mask's edge
 REMEMBERED = 64 << 20  # bytes: more than the default rules take
 
@@ -135,10 +136,11 @@ def write_figures(
         undrawn: gets the cases that can no longer be read, or are not what was scored, each with the reason.
 
     Returns:
-        One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`; of the first,
+        One entry per picture: `file` (relative to the run folder), `rule`, `case_id`, `group` and `dsc`; of the worst,
         too, what is laid over which `image` (`layers_of`).
     """
     chosen = choose(records, rules, seed, doubt)
+    worst = {each.case_id for each in foremost([record for _, record in chosen], LAYERED, doubt)}
     entries: dict[str, Entry] = {}
     for rule, record, case in read_chosen(refs, chosen, undrawn):
         file = f"{File.figures}/{rule}_{record.name}.png"
@@ -149,7 +151,7 @@ def write_figures(
             continue
         atomic_write(folder / file, png(np.asarray(draw(case, mask, record))))
         entries[rule] = {"file": file, "rule": rule, **identity(record)}
-        if len(entries) <= LAYERED:
+        if record.case_id in worst:
             image = f"{File.figures}/image_{record.name}.png"
             atomic_write(folder / image, png(case.image))
             entries[rule] |= {"image": image, **layers_of(case, mask, record)}
@@ -219,6 +221,13 @@ def choose(records: Sequence[CaseRecord], rules: str, seed: int, doubt: Doubt = 
         for rank, record in zip(range(1, limit + 1), fresh, strict=False):
             chosen[record.case_id] = (f"{rule}_{rank:02d}", record)
     return list(chosen.values())
+
+
+def foremost(records: Sequence[CaseRecord], most: int, doubt: str) -> list[CaseRecord]:
+    """The worst by DSC, or where no case has a score the most doubtful."""
+    if any(each.dsc is not None for each in records):
+        return sorted(records, key=lambda each: math.inf if each.dsc is None else each.dsc)[:most]
+    return by_doubt(records, doubt_of(records, doubt) or doubt)[:most]
 
 
 def _ranked(records: Sequence[CaseRecord], rule: str, seed: int, doubt: Doubt) -> Iterator[CaseRecord]:

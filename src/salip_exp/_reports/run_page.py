@@ -15,7 +15,7 @@ from salip_exp._paper import paper_scores
 from salip_exp._reports import _risk as risk
 from salip_exp._reports.cases import case_table, write_cases
 from salip_exp._reports.charts import distribution
-from salip_exp._reports.gallery import caption, gallery, viewer
+from salip_exp._reports.gallery import caption, gallery, limits, viewer
 from salip_exp._reports.headline import headline, verdict
 from salip_exp._reports.page import embedded, is_extra, write_html
 from salip_exp._reports.run_tables import BELIEFS, shown_with, volume_rows
@@ -67,7 +67,7 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
     cards = gallery(run, pictures, shown_first, doubt)
     caption(strips, run.records, doubt)
     numbers = {each["case"]: number for number, each in enumerate(cards)}
-    unread = sum(map(len, run.pictures.values())) - len(cards) - len(pictures["strips"])
+    unread = sum(map(len, run.pictures.values())) - sum(map(len, pictures.values()))
     config = run.folder / File.config
     begun = names.dated(run.manifest.get("started"))
     scored = not run.summary or run.summary["overall"]["dsc"]["n"] > 0
@@ -82,7 +82,9 @@ def write_run_page(run: RunFolder, index: str | None = None) -> None:
         directions=_directions(),
         strips=strips,
         cards=cards,
-        unshown=unread,
+        unread=unread,
+        limits=limits(run.pictures["figures"]),
+        predicted=sum(not record.failed for record in run.records),
         scored=scored,
         distribution=_distribution(run),
         seconds=_seconds(run),
