@@ -217,6 +217,30 @@ def test_two_runs_of_the_index_are_compared(browser, outputs, way):
     assert browser.errors() == []
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_letters_of_the_scatter_lie_in_it_and_apart(browser, outputs, width):
+    """On phones, where letters are larger, the title of the axis was cut, and two zeros lay on each other."""
+    browser.resize(width, 900)
+    comparison(browser, outputs, "fake/a/1", "fake/b/2")
+    boxes = browser.run(
+        "return [document.querySelector('svg.scatter'), ...document.querySelectorAll('svg.scatter text')]"
+        ".map((each) => each.getBoundingClientRect()).map((box) => [box.left, box.top, box.right, box.bottom])"
+    )
+    (left, top, right, bottom), *texts = boxes
+    assert len(texts) > 6
+    assert all(left <= x0 and top - 8 <= y0 and x1 <= right + 8 and y1 <= bottom for x0, y0, x1, y1 in texts)
+    for i, (x0, y0, x1, y1) in enumerate(texts):
+        assert not any(x0 < x3 and x2 < x1 and y0 < y3 - 2 and y2 < y1 - 2 for x2, y2, x3, y3 in texts[:i])
+
+
+def test_on_paper_a_comparison_names_its_runs(browser, outputs):
+    comparison(browser, outputs, "fake/a/1", "fake/b/2")
+    named = browser.find("#told .printed")
+    assert not named.is_displayed()
+    browser.emulate(media="print")
+    assert "A: fake/a/1" in named.text and "B: fake/b/2" in named.text
+
+
 def comparison(browser, outputs, a: str, b: str) -> str:
     """What the page says of two runs."""
     browser.open((outputs / "compare.html").as_uri() + f"#{urlencode({'a': a, 'b': b})}")

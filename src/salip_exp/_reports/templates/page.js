@@ -373,6 +373,8 @@ function comparing(view) {
     try {
       const loaded = await Promise.all(chosen.map(load));
       const [a, b] = loaded;
+      const names = [first, second].map((each, i) => `${letter(i)}: ${each.selectedOptions[0].textContent}`);
+      told.append(make("p", { className: "printed", textContent: names.join("; ") })); // on paper there are no menus
       told.append(configured(loaded.map((each) => each.told)));
       if (chosen.length > 2) told.append(several(known, chosen, loaded));
       const pairs = paired(a, b);
@@ -584,7 +586,7 @@ function joined(axes) {
 }
 
 function scatter(common, of) {
-  const [side, left, top] = [320, 66, 10];
+  const [side, left, top] = [320, 84, 10]; // room for the larger letters of phones, too
   const axis = joined(of);
   const x = (score) => (left + side * axis.share(score)).toFixed(1);
   const y = (score) => (top + side * (1 - axis.share(score))).toFixed(1);
@@ -592,15 +594,16 @@ function scatter(common, of) {
   const axes = axis.ticks.flatMap((tick) => [
     draw("line", { class: "grid", x1: x(tick), x2: x(tick), y1: y(first), y2: y(last) }),
     draw("line", { class: "grid", x1: x(first), x2: x(last), y1: y(tick), y2: y(tick) }),
-    draw("text", { x: x(tick), y: top + side + 16 }, tick.toFixed(axis.digits)), draw("text", { class: "name", x: left - 6, y: Number(y(tick)) + 4 }, tick.toFixed(axis.digits)),
+    draw("text", { x: x(tick), y: top + side + 6, dy: "1.2em" }, tick.toFixed(axis.digits)),
+    draw("text", { class: "name", x: left - 6, y: y(tick), dy: ".35em" }, tick.toFixed(axis.digits)),
   ]);
   const below = common.filter((pair) => pair.some((each) => each.dsc < axis.low)).length;
   const equal = draw("line", { class: "mean", x1: x(first), x2: x(last), y1: y(first), y2: y(last) });
   const dots = common.map(([one, other]) => draw("circle", { cx: x(one.dsc), cy: y(other.dsc), r: 3 },
     draw("title", {}, `${one.id}: A ${one.dsc.toFixed(3)}, B ${other.dsc.toFixed(3)}`)));
-  const titles = [draw("text", { x: left + side / 2, y: top + side + 32 }, `DSC of A${below ? `; ${below} lower in one, at the edge` : ""}`),
-    draw("text", { x: 0, y: 0, transform: `translate(11 ${top + side / 2}) rotate(-90)` }, "DSC of B")];
-  return draw("svg", { class: "chart scatter", role: "img", viewBox: `0 0 ${left + side + 20} ${top + side + 40}`,
+  const titles = [draw("text", { x: left + side / 2, y: top + side + 6, dy: "2.6em" }, `DSC of A${below ? `; ${below} lower in one, at the edge` : ""}`),
+    draw("text", { x: 0, y: 0, dy: "1em", transform: `translate(2 ${top + side / 2}) rotate(-90)` }, "DSC of B")];
+  return draw("svg", { class: "chart scatter", role: "img", viewBox: `0 0 ${left + side + 20} ${top + side + 66}`,
     "aria-label": `DSC of B against DSC of A, a dot for each of ${common.length} common cases; above the line B is higher` },
   ...axes, equal, ...dots, ...titles);
 }
