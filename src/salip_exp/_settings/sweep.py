@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from salip_exp._settings.compose import FAULTS
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
 
+# Of `Telling` Hydra 1.4 says that it trusts it as yet; what files of others may name is settled in `foreign`.
+warnings.filterwarnings("ignore", r"hydra\.utils\.instantiate", UserWarning)
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 
 
