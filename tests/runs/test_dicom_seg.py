@@ -78,6 +78,25 @@ def test_it_is_read_back_where_its_series_lies(series: list[Path]) -> None:
     assert list(shared.PixelMeasuresSequence[0].PixelSpacing) == [0.8, 0.7]
 
 
+@pytest.mark.parametrize("said", [None, "1", "2.5"])
+def test_it_is_a_volume_for_others_whatever_its_series_says_of_spacing(series: list[Path], said: str | None) -> None:
+    """SimpleITK writes a spacing of 1 between slices into every series, wherever they lie."""
+    for path in series:
+        data = pydicom.dcmread(path)
+        data.SpacingBetweenSlices = said
+        data.save_as(path, enforce_file_format=True)
+    whole = np.zeros((COLUMNS, ROWS, SLICES), bool)
+    whole[2:6, 3:9, 1], whole[3:5, 4, 3] = True, True
+    found = highdicom.seg.segread(io.BytesIO(segmentation(series, whole, "liver")))
+    volume = found.get_volume(combine_segments=True, allow_missing_positions=True)
+    assert volume.spacing_between_slices == pytest.approx(2.5)
+    places = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
+    columns, rows, slices = np.nonzero(whole)
+    along, down = np.array(TURNED[:3]) * 0.7, np.array(TURNED[3:]) * 0.8
+    meant = [[-30, 12, 100 + 2.5 * z] + x * along + y * down for x, y, z in zip(columns, rows, slices, strict=True)]
+    np.testing.assert_allclose(sorted(map(tuple, np.round(places, 6))), sorted(map(tuple, np.round(meant, 6))))
+
+
 def test_an_empty_mask_is_a_segmentation_too(series: list[Path]) -> None:
     content = segmentation(series, np.zeros((COLUMNS, ROWS, SLICES), bool), "liver")
     assert not pydicom.dcmread(io.BytesIO(content)).pixel_array.any()

@@ -49,15 +49,25 @@ def segmentation(files: Sequence[Path], whole: NDArray[np.bool_], organ: str) ->
         EnvironmentFault: highdicom is not installed.
     """
     slices = [_complete(path) for path in files]
-    if len(slices) > 1 and "ImagePositionPatient" in slices[0]:
-        apart = np.subtract(slices[1].ImagePositionPatient, slices[0].ImagePositionPatient)
-        for each in slices:
-            if "SliceThickness" not in each:
-                each.SliceThickness = f"{np.linalg.norm(apart.astype(float)):.9g}"
     try:
+        if len(slices) > 1 and "ImagePositionPatient" in slices[0]:
+            _measure(slices)
         return _bytes(slices, whole, organ)
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         raise CaseError("E_FORMAT", f"{files[0]} lacks what a DICOM-SEG refers to ({error}).") from error
+
+
+def _measure(slices: Sequence[Any]) -> None:
+    """Give slices the spacing of their positions, whatever they say of it: a segmentation says the same, and a volume
+    that is read from it by others is refused where positions say otherwise. SimpleITK writes 1 into every series.
+    """
+    along, down = np.reshape(np.asarray(slices[0].ImageOrientationPatient, float), (2, 3))
+    apart = np.subtract(slices[1].ImagePositionPatient, slices[0].ImagePositionPatient).astype(float)
+    spacing = f"{abs(float(apart @ np.cross(along, down))):.9g}"
+    for each in slices:
+        each.SpacingBetweenSlices = spacing
+        if "SliceThickness" not in each:
+            each.SliceThickness = spacing
 
 
 def _complete(path: Path) -> Any:
