@@ -29,9 +29,7 @@ def silent(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) 
     """No reader ever writes to the terminal or warns, whatever it is given."""
     yield
     assert capfd.readouterr() == ("", "")
-    said = [str(each.message) for each in recwarn]
-    # Python 3.13 says it of what another test has left, whenever that is collected; no reader opens a database.
-    assert [each for each in said if not each.startswith("unclosed database")] == []
+    assert [str(each.message) for each in recwarn] == []
 
 
 @cache
