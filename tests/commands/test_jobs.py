@@ -105,3 +105,17 @@ def test_a_job_whose_process_is_killed_elsewhere_is_called_so(tmp_path, until):
     assert "error: the launcher or sweeper stopped (TerminatedWorkerError" in err
     table = " ".join(out.rpartition("\n3 jobs\n")[2].split())
     assert "killed:" in table and "not begun" in table and "0 of 3 jobs ended well; 3 did not" in table
+
+
+def test_hydras_distrust_of_our_callback_is_not_heard_and_of_others_is():
+    """1.4 warns of each object that a configuration names; ours is named by our own file."""
+    names = "salip_exp._settings.sweep.Telling", "salip_exp._settings.sweep.Other", "their.Telling"
+    program = f"""
+import warnings
+import salip_exp._settings.sweep
+for name in {names}:
+    warnings.warn(f"hydra.utils.instantiate() resolved _target_='{{name}}' with no\\n_execution_whitelist_.")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heard = [line.partition("_target_=")[2] for line in done.stderr.splitlines() if "UserWarning: hydra" in line]
+    assert heard == [f"{name!r} with no" for name in names[1:]]

@@ -182,6 +182,8 @@ def test_a_study_of_version_0_1_0_goes_on(opened: Opener, tmp_path: Path) -> Non
     left = study.ask()
     left.suggest_float("sam.pred_iou_thresh", 0, 1)
     storage.record_heartbeat(2)
+    storage.remove_session()
+    storage.engine.dispose()
     database = opened()
     assert database.abandoned(4) == 1
     claims = [claimed(database, 4) for _ in range(3)]

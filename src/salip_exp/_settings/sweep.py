@@ -7,6 +7,7 @@ callbacks travel with the jobs, so this one takes along where to tell.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -28,8 +29,9 @@ from salip_exp._settings.compose import FAULTS
 from salip_exp._settings.folders import File
 from salip_exp.errors import EnvironmentFault
 
-# Of `Telling` Hydra 1.4 says that it trusts it as yet; what files of others may name is settled in `foreign`.
-warnings.filterwarnings("ignore", r"hydra\.utils\.instantiate", UserWarning)
+# Of `Telling`, which our own file names, Hydra 1.4 says that it trusts it as yet; its word of others is heard.
+_OURS = rf"hydra\.utils\.instantiate\(\) resolved _target_='{re.escape(__name__)}\.Telling' "
+warnings.filterwarnings("ignore", _OURS, UserWarning)
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 
 
