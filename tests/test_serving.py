@@ -6,7 +6,7 @@ import importlib
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -73,9 +73,9 @@ def test_an_answer_that_is_none_is_a_sentence(app: Any) -> None:
 @pytest.mark.fault("B4")
 def test_slow_heads_are_cut_and_connections_are_few(app: Any, monkeypatch: pytest.MonkeyPatch, until: Any) -> None:
     monkeypatch.setattr(_serving, "HEAD_S", 0.5)
-    with serving(app) as port:
+    with serving(app) as port, ExitStack() as opened:
         until(lambda: status(port) == b"200")
-        slow = [connected(port) for _ in range(_serving.CONNECTIONS + 8)]
+        slow = [opened.enter_context(connected(port)) for _ in range(_serving.CONNECTIONS + 8)]
         for each in slow:
             each.sendall(b"GET / HTTP/1.1\r\nX: ")
         assert status(port) == b"503"
@@ -103,8 +103,8 @@ def test_a_slow_body_is_cut(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.fault("B4")
 def test_who_does_not_take_an_answer_is_cut(app: Any, monkeypatch: pytest.MonkeyPatch, until: Any) -> None:
     monkeypatch.setattr(_serving, "TAKEN_S", 0.2)
-    with serving(app) as port:
-        slow = [connected(port) for _ in range(_serving.CONNECTIONS)]
+    with serving(app) as port, ExitStack() as opened:
+        slow = [opened.enter_context(connected(port)) for _ in range(_serving.CONNECTIONS)]
         for each in slow:
             each.sendall(f"GET /large HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n\r\n".encode())
         until(lambda: status(port) == b"200")

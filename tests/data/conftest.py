@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,12 @@ from salip_exp.data.case import Dataset
 from salip_exp.data.datasets import open_dataset
 
 Save = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_left_open() -> None:
+    """What tests of other modules left open is said when it is collected: now, and not as a word of a reader."""
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

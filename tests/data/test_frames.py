@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def test_frames_are_the_nifti_of_the_same_volume(tmp_path: Path, affine: NDArray
 
 def test_highdicom_reads_the_same(tmp_path: Path) -> None:
     path = enhanced(tmp_path / "e.dcm", TILTED, [3, 0, 4, 1, 2])
-    theirs = highdicom.imread(path).get_volume(apply_real_world_transform=False, apply_modality_transform=True)
+    image = highdicom.imread(path)
+    with closing(image._db_con):  # which it leaves open, as Python 3.13 says
+        theirs = image.get_volume(apply_real_world_transform=False, apply_modality_transform=True)
     lps = nib.Nifti1Image(theirs.array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ theirs.affine)
     canonical, found = nib.as_closest_canonical(lps), read_volume(path)
     assert np.abs(canonical.get_fdata() - found.values).max() < 1e-9

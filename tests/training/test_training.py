@@ -37,7 +37,8 @@ def test_it_leaves_weights_split_curves_and_a_report(trained) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert list(rows[0]) == ["epoch", "rate", "train_loss", "val_loss", "val_dice", "seconds"]
-    assert Image.open(trained / "curves.png").size[0] > 800
+    with Image.open(trained / "curves.png") as picture:
+        assert picture.size[0] > 800
 
 
 def test_the_report_tells_data_settings_and_result(trained, stubs, discs) -> None:

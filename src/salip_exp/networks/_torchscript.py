@@ -7,6 +7,7 @@ pickle is read by names of a list, and no class of the archive's is made.
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import zipfile
@@ -39,7 +40,7 @@ class _Reader(pickle.Unpickler):
     """Reads modules, tensors and plain values, and refuses every other name."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(_small(archive, f"{root}/data.pkl")))
+        super().__init__(io.BytesIO(archive.read(_small(archive, f"{root}/data.pkl"))))
         self.archive, self.root = archive, root
 
     def find_class(self, module: str, name: str) -> Any:
