@@ -130,6 +130,7 @@ def _text(value: str) -> str:
 
 
 def _brief(value: str) -> str:
-    """A value short enough for a name: of a path its last part."""
-    short = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1] if "/" in value else value
+    """A value short enough for a name: of a path its last part, of a pattern all, as `*` alone says nothing."""
+    whole = value.strip("'\"") if "/" in value else value
+    short = whole if set(whole) & set("*?[{") else whole.rstrip("/").rsplit("/", 1)[-1]
     return short if len(short) <= _LONG else f"{short[:_LONG]}..."
