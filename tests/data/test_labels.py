@@ -97,7 +97,8 @@ def attempt_labels(seed: int, count: int, kind: str, real: bool) -> None:
     if len(held) < 2 or min((labels == each).sum() for each in held) < 2:
         return
     values = labels.astype(np.float32) * np.float32(1.0000001) if real else labels
-    assert f"labels {held[0]}, {held[1]}" in refused(values)
+    said = refused(values)
+    assert f"labels {held[0]}, {held[1]}" in said or (f"labels {held[0]} to " in said and len(held) > 8)
     for chosen in (held[0], held[-1]):
         mask, notes = target(values, PATH, int(chosen))
         assert (mask == (labels == chosen)).all() and notes == ()
@@ -136,9 +137,12 @@ def test_a_mask_that_was_compressed_is_cut_at_half(seed: int, quality: int) -> N
 
 
 @pytest.mark.fault("N1")
-def test_the_labels_are_named_the_first_few_and_how_many_there_are() -> None:
-    said = refused(np.kron(np.arange(82).reshape(2, 41), np.ones((5, 5))).astype(np.uint16))
-    assert "labels 1, 2, 3, 4, 5 and 76 more (81 in all): choose one with dataset.files.label=N." in said
+def test_all_labels_are_named_and_how_many_there_are() -> None:
+    levels = np.array([0, 1, 2, 3, 4, 7, 8, 11, *range(20, 95)])
+    said = refused(np.kron(levels[:82].reshape(2, 41), np.ones((5, 5))).astype(np.uint16))
+    assert "labels 1 to 4, 7, 8, 11, 20 to 93 (81 in all): choose one with dataset.files.label=N." in said
+    said = refused(np.kron(2 * np.arange(82).reshape(2, 41), np.ones((5, 5))).astype(np.uint16))
+    assert "labels 2, 4, 6, 8, 10 and 76 more (81 in all): choose one with dataset.files.label=N." in said
 
 
 @pytest.mark.fault("N1")

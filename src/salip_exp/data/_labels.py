@@ -5,7 +5,7 @@ Pictures and volumes alike. Nothing is guessed: several labels, of which none is
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +77,22 @@ def _listed(present: NDArray[Any]) -> str:
     """The labels in words, and what to do about them."""
     labels = [f"{value:.10g}" for value in present if value]
     if (present == np.rint(present)).all():
-        named = some(labels) if len(labels) <= _FEW else f"{some(labels)} ({len(labels)} in all)"
+        ranges = _ranges(present[present != 0])
+        listed = ", ".join(ranges) if len(ranges) <= _SOME else some(ranges)
+        named = ", ".join(labels) if len(labels) <= _FEW else f"{listed} ({len(labels)} in all)"
         return f"the label{'s' * (len(labels) > 1)} {named}: choose one with dataset.files.label=N."
     return (
         f"{len(labels)} levels that are neither whole nor a soft edge ({some(labels)}): save labels as whole numbers."
     )
+
+
+def _ranges(labels: NDArray[Any]) -> list[str]:
+    """Whole numbers, three or more that follow each other as `first to last`."""
+    parts = np.split(labels, np.flatnonzero(np.diff(labels) != 1) + 1)
+    words = [
+        [f"{each[0]:.10g} to {each[-1]:.10g}"] if len(each) > 2 else [f"{one:.10g}" for one in each] for each in parts
+    ]
+    return list(chain.from_iterable(words))
 
 
 def _is_grey(values: NDArray[Any], present: NDArray[Any]) -> bool:

@@ -67,3 +67,9 @@ def test_rows_are_counted_and_names_may_be_of_any_length(tmp_path: Path) -> None
     (tmp_path / "t.csv").write_text(f"image\n{'a' * 5000}\n")
     with pytest.raises(DataError, match="is not there"):
         from_table(tmp_path / "t.csv", tmp_path)
+
+
+def test_a_table_that_lies_below_the_root_is_pointed_at(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "table.csv").write_text("image\na.png\n")
+    with pytest.raises(DataError, match=r"table=table\.csv is not there, but .*/table\.csv is: give that"):
+        opened("folder", tmp_path, "files.table=table.csv")

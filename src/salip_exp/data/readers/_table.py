@@ -29,6 +29,8 @@ def from_table(path: Path, root: Path) -> Paired:
     masks: dict[str, Path] = {}
     parts: dict[str, dict[str, str]] = {}
     lines: dict[str, int] = {}
+    if not _is_there(path) and _is_there(root / path):
+        raise DataError(f"dataset.files.table={path} is not there, but {root / path} is: give that.")
     for line, row in enumerate(_rows(path), 2):
         where = f"dataset.files.table={path}, line {line}"
         if not row["image"]:
