@@ -1,6 +1,6 @@
 """int8 and OpenVINO on a CPU, against exact float32: seconds per image, and what becomes of the final masks.
 
-    python benchmarks/quantised.py [--weights tiny] [--cases 4] [--threads 1]
+    python benchmarks/quantised.py [--weights tiny] [--cases 4] [--threads 1] [--ways int8]
 
 `int8`: the linear layers of SAM's encoder and of CLIP, their inputs quantised as they come (torch.ao); the grid decoder
 computes with SAM's weights themselves. `openvino`: SAM's encoder compiled by OpenVINO in float32, or in bfloat16 where
@@ -84,12 +84,13 @@ def main() -> None:
     parser.add_argument("--weights", choices=WEIGHTS, default="tiny")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--encoders", action="store_true", help="the encoders alone")
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     exact = load(told.weights)
-    for name, way in WAYS.items():
-        other = way(exact)
+    for name in told.ways:
+        other = WAYS[name](exact)
         print(json.dumps({"way": name, "weights": told.weights, **encoders(exact, other)}), flush=True)
         for line in () if told.encoders else cascades(exact, other, told.cases):
             print(json.dumps({"way": name, "weights": told.weights, **line}), flush=True)

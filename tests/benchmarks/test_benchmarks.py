@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,12 @@ def test_the_gpu_script_says_that_there_is_no_gpu(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 1
     assert done.stderr.strip() == "no GPU here: nothing is measured"
+
+
+def test_int8_is_compared_with_exact_arithmetic_on_each_data_set():
+    command = [sys.executable, SUITE / "quantised.py", "--cases", "1", "--ways", "int8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    encoder, *sets = [json.loads(line) for line in done.stdout.splitlines()]
+    assert 0 < encoder["apart"] < 0.1
+    assert [each["dataset"] for each in sets] == ["phantom_cc359", "phantom_hc18", "phantom_xray"]
+    assert all(each["largest change of DSC"] < 0.1 for each in sets)
