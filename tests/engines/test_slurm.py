@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,16 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm: Any, places: Any, tmp_pat
 def test_a_notice_longer_than_the_job_is_refused(slurm: Any, places: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"executor\.slurm\.signal_s"):
         begin(places, tmp_path / "logs", time_min=1, signal_s=60)
+
+
+def test_jobs_of_hydras_own_launcher_are_in_the_table_of_m(slurm: Any, tmp_path: Path) -> None:
+    """`hydra/launcher=submitit_slurm`: an array by SLURM, whose jobs tell the process that was typed."""
+    data = ["dataset=phantom_hc18", "dataset.phantom.n=4", "figures=none", "progress=false", "threads=1", "device=cpu"]
+    jobs = ["method=gt_sam", "seed=-2,1", "hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=null"]
+    command = [sys.executable, "-m", "salip_exp", "-m", *data, *jobs, "hydra.launcher.partition=main"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 2, done.stderr
+    table = done.stdout.rpartition("\n2 jobs\n")[2]
+    assert "1 of 2 jobs ended well; 1 did not, the highest exit code is 2" in table
+    assert len(list(tmp_path.glob("outputs/**/summary.json"))) == 1
+    assert list(tmp_path.glob("outputs/**/.submitit/**/*_submission.sh")), "it went through sbatch"
