@@ -26,7 +26,7 @@ class Bright(torch.nn.Module):
 
 @pytest.fixture
 def unet() -> LoadedUnet:
-    return LoadedUnet(Bright(), Trained(16, (4, 8), "set", (), "k"), "a" * 64, torch.device("cpu"))
+    return LoadedUnet(Bright(), "set", "a" * 64, torch.device("cpu"), trained=Trained(16, (4, 8), "set", (), "k"))
 
 
 @pytest.fixture

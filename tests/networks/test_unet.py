@@ -81,7 +81,7 @@ def test_a_constant_image_has_finite_logits(file) -> None:
 
 def test_bfloat16_is_named_and_near(net) -> None:
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    exact = LoadedUnet(net, TRAINED, "a" * 64, CPU)
+    exact = LoadedUnet(net, TRAINED.dataset, "a" * 64, CPU, trained=TRAINED)
     before = logits_of(exact, image)
     fast = sped_up(exact, Arithmetic.bf16, compiled=False)
     after = logits_of(fast, image)

@@ -53,10 +53,7 @@ class Loaded:
     @property
     def labels(self) -> dict[str, str]:
         """What is shown of the weights by network."""
-        return {
-            net: weights_label(each.name, "" if isinstance(each, LoadedUnet) else each.file, each.sha256)
-            for net, each in self._loaded.items()
-        }
+        return {net: weights_label(each.name, each.file, each.sha256) for net, each in self._loaded.items()}
 
     @property
     def facts(self) -> dict[str, dict[str, object]]:

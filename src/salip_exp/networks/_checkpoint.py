@@ -12,8 +12,9 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -181,6 +182,27 @@ def by_library(entry: Entry, build: Callable[[Entry, Folder], Built]) -> Built:
             f"{entry.option}: the network in {folder.place} cannot be built ({type(fault).__name__}: "
             f"{brief(str(fault))}): get its files again"
         ) from fault
+
+
+@dataclass(frozen=True)
+class LoadedNetwork(Generic[Built]):
+    """A network ready for inference, with what tells its answers from those of others: evaluation mode, no gradients.
+
+    Attributes:
+        net: the network, on `device`.
+        name: registered name of the variant.
+        sha256: of the file that the weights were read from.
+        device: where it runs.
+        arithmetic: how it computes, as `network_key` tells it.
+        file: name of that file, or of a folder on the hub with its commit; empty where none was read.
+    """
+
+    net: Built
+    name: str
+    sha256: str
+    device: torch.device
+    arithmetic: str = "float32"
+    file: str = ""
 
 
 def frozen(net: Net) -> Net:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,8 @@ _PATCHES = "visual.conv1.weight"
 _POSITIONS = "visual.positional_embedding"
 
 
-@dataclass(frozen=True)
-class LoadedClip:
-    """A CLIP ready for inference: float32, evaluation mode, no gradients.
-
-    Attributes:
-        net: the network, on `device`.
-        name: registered name of the variant.
-        sha256: of the file that the weights were read from.
-        device: where it runs.
-        arithmetic: how it computes, as `network_key` tells it.
-        file: name of that file, or of a folder on the hub with its commit; empty where none was read.
-    """
-
-    net: CLIP | LibraryClip
-    name: str
-    sha256: str
-    device: torch.device
-    arithmetic: str = "float32"
-    file: str = ""
+class LoadedClip(checkpoint.LoadedNetwork[CLIP | LibraryClip]):
+    """A CLIP ready for inference."""
 
     @property
     def logit(self) -> tuple[float, float] | None:

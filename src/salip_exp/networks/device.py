@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -13,6 +13,7 @@ from salip_exp.cache._base import content_key
 from salip_exp.config import Arithmetic
 from salip_exp.errors import EnvironmentFault
 from salip_exp.networks._attention import attend_by_low_rank
+from salip_exp.networks._checkpoint import LoadedNetwork
 from salip_exp.networks._library_clip import LibraryClip
 from salip_exp.networks.clip import LoadedClip
 from salip_exp.networks.sam import LoadedSam
@@ -47,26 +48,7 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-class Loaded(Protocol):
-    """A network with what tells its answers from those of others."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the file that the weights were read from."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        ...
-
-    @property
-    def arithmetic(self) -> str:
-        """How it computes: precision, and whether it is compiled."""
-        ...
-
-
-def network_key(loaded: Loaded) -> str:
+def network_key(loaded: LoadedNetwork[Any]) -> str:
     """Key of weights, arithmetic, and the kind of machine.
 
     A CPU rounds by its vector instructions, and on one thread by other kernels than on several (how many does not

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,25 +21,8 @@ _WIDTH_OF = ("image_encoder.patch_embed.proj.weight", "image_encoder.patch_embed
 """Of SAM's encoder, and of MobileSAM's."""
 
 
-@dataclass(frozen=True)
-class LoadedSam:
-    """A SAM ready for inference: float32, evaluation mode, no gradients.
-
-    Attributes:
-        net: the network, on `device`.
-        name: registered name of the variant.
-        sha256: of the file that the weights were read from.
-        device: where it runs.
-        arithmetic: how it computes, as `network_key` tells it.
-        file: name of that file, or of a folder on the hub with its commit; empty where none was read.
-    """
-
-    net: Sam | SamOfTransformers
-    name: str
-    sha256: str
-    device: torch.device
-    arithmetic: str = "float32"
-    file: str = ""
+class LoadedSam(checkpoint.LoadedNetwork[Sam | SamOfTransformers]):
+    """A SAM ready for inference."""
 
 
 def load_sam(config: SamConfig, device: torch.device, download: bool) -> LoadedSam:

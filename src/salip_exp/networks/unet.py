@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from salip_exp._wording import brief
 from salip_exp.errors import CaseError, EnvironmentFault, WeightsError
-from salip_exp.networks._checkpoint import require_finite, require_small_header
+from salip_exp.networks._checkpoint import LoadedNetwork, frozen, require_finite, require_small_header
 from salip_exp.networks.weights import sha256_of
 
 VERSION = 1
@@ -52,27 +52,14 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class LoadedUnet:
-    """A U-Net ready for inference: float32, evaluation mode, no gradients.
+class LoadedUnet(LoadedNetwork[nn.Module]):
+    """A U-Net ready for inference, called after the data set that it was trained on.
 
     Attributes:
-        net: the network, on `device`.
         trained: where its weights come from.
-        sha256: of the file that they were read from.
-        device: where it runs.
-        arithmetic: how it computes.
     """
 
-    net: nn.Module
-    trained: Trained
-    sha256: str
-    device: torch.device
-    arithmetic: str = "float32"
-
-    @property
-    def name(self) -> str:
-        """The data set that it was trained on."""
-        return self.trained.dataset
+    trained: Trained = field(kw_only=True)
 
 
 def build_unet(channels: Sequence[int]) -> nn.Module:
@@ -142,7 +129,7 @@ def load_unet(file: str | None, device: torch.device) -> LoadedUnet:
         raise WeightsError(
             f"unet.weights={file} does not fit a U-Net of channels {list(trained.channels)}: train it again by {_TRAIN}"
         ) from error
-    return LoadedUnet(net.eval().requires_grad_(False).to(device), trained, sha256_of(path), device)
+    return LoadedUnet(frozen(net).to(device), trained.dataset, sha256_of(path), device, trained=trained)
 
 
 def _read(path: Path) -> tuple[Trained, dict[str, Tensor]]:
