@@ -21,7 +21,7 @@ NAMES = {
     "+ablation=nonsense_prompt": "text nonsense prompt",
     "vdt.sentences=[one]": "“one”",
     "vdt.sentences=[one,two]": "2 sentences of its own",
-    "dataset=folder dataset.root=x dataset.files.images=scans/*": "data x, dataset files images = scans/*",
+    "dataset=folder dataset.root=x dataset.files.images=a/* vdt.file=b": "data x, dataset files images = a/*, text b",
     "dataset=folder dataset.root=/x/scans dataset.roi=lung vdt=custom vdt.file=a/b.txt": "data scans, lung, text b.txt",
     "area.threshold=0.5 view.kind=box": "area threshold = 0.5, view box",
 }
