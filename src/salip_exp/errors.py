@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class SalipError(Exception):
     """Base of every error meant for people; `exit_code` is what the process ends with."""
@@ -71,3 +73,17 @@ class VanishedTarget(CaseError):
     def __init__(self, message: str, side: int | None) -> None:
         super().__init__(self.CODE, message)
         self.side = side
+
+
+_PASSING = {errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EMFILE}
+"""Why a file that is there is not read, on a disk or with permissions that may be mended."""
+
+
+def require_lasting(error: CaseError) -> None:
+    """Let a case go without what it lacks for good; a result that lacks what may be there the next time is none.
+
+    Raises:
+        EnvironmentFault: the error came from a file that is there, but cannot be read at the moment.
+    """
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING:
+        raise EnvironmentFault(f"results are not made as yet: {error}") from error

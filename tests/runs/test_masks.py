@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -30,6 +32,7 @@ from salip_exp.config import (
     Volume,
 )
 from salip_exp.data.datasets import open_dataset
+from salip_exp.errors import EnvironmentFault
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -50], [0.35, 1.4, -0.6, 20], [0.0, 0.5, 2.9, 7.5], [0, 0, 0, 1]])
 """Turned about two axes, and of voxels of three lengths."""
@@ -148,6 +151,25 @@ def test_what_is_gone_has_no_mask_and_is_told(fakes, tmp_path):
     (said,) = write_masks(folder, records, data)
     assert said.startswith("no mask of one/axial_000: E_READ")
     assert not (folder / "masks" / "one.nii.gz").exists()
+
+
+@pytest.mark.fault("I11")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_at_the_moment_leaves_the_run_to_be_resumed(fakes, tmp_path, monkeypatch, number):
+    """A finished run would lack the mask for good."""
+    volume(tmp_path / "images" / "one.nii", ball((9, 9, 9)).astype(np.int16), np.eye(4))
+    data = config(tmp_path, volume=Volume(axis=Axis.axial, trim_mm=0), resize=Resize(side=16))
+    folder = run_of(fakes, tmp_path, tmp_path / "run", data)
+    records = read_run(folder).records
+
+    def refused(path, most):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("salip_exp._runs.records.read_file", refused)
+        with pytest.raises(EnvironmentFault, match=r"are not made as yet: .* cannot be read"):
+            write_masks(folder, records, data)
+    assert write_masks(folder, records, data) == []
 
 
 ODD = ["../a", "/a", "a//b", "a/../b", "", ".", "..", "a\\b", "a\nb", "x" * 300, "a.png/b", "a/./b"]

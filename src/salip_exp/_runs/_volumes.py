@@ -17,7 +17,7 @@ from salip_exp.config import Axis, DatasetConfig, ScoreAt, ScoreConfig
 from salip_exp.data._stored import ASKEW, is_square
 from salip_exp.data.loading import target_volume
 from salip_exp.data.volumes import read_volume
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, require_lasting
 from salip_exp.evaluation._volumes import FIGURES, measure_volume
 
 COLUMNS = (
@@ -68,6 +68,7 @@ def _row(
     try:
         return told | _measured(folder / name, first, len(cases), data, score)
     except CaseError as error:
+        require_lasting(error)
         return told | {"note": f"{error.code}: {error}"}
 
 

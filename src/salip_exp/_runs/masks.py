@@ -23,7 +23,7 @@ from salip_exp.data._dicom import as_stored, is_dicom, stack_of
 from salip_exp.data.loading import is_mirrored, native_mask
 from salip_exp.data.readers._layouts import label_number
 from salip_exp.data.volumes import read_grid, read_header
-from salip_exp.errors import CaseError
+from salip_exp.errors import CaseError, require_lasting
 
 PICTURE, VOLUME = ".png", ".nii.gz"
 _LONGEST = 255
@@ -49,7 +49,7 @@ def write_masks(folder: Path, records: Sequence[CaseRecord], config: DatasetConf
         A sentence for each file that was wanted and is not there.
 
     Raises:
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentFault: the folder cannot be written, or what is there cannot be read at the moment.
     """
     files: dict[str, list[CaseRecord]] = {}
     absent = []
@@ -60,12 +60,14 @@ def write_masks(folder: Path, records: Sequence[CaseRecord], config: DatasetConf
         try:
             _write(folder, name, cases, config)
         except CaseError as error:
+            require_lasting(error)
             absent.append(f"no mask of {cases[0].case_id}: {error.code} {error}")
             (folder / name).unlink(missing_ok=True)
             continue
         try:
             _write_segmentation(folder, name, cases[0], config)
         except CaseError as error:
+            require_lasting(error)
             _beside(folder / name).unlink(missing_ok=True)
             absent.append(f"no DICOM-SEG of {cases[0].volume}: {error.code} {error}")
     return absent
