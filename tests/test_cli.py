@@ -363,7 +363,9 @@ def test_both_entry_points_answer_from_any_folder(tmp_path: Path) -> None:
 def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
     program = (
         "import sys, time, types\nmodule = types.ModuleType('salip_exp._commands.run')\n"
-        "module.command = lambda *_: (print('started', flush=True), time.sleep(3600))\n"
+        "def command(*_):\n  print('started', flush=True)\n  while True: time.sleep(0.05)\n"
+        # of one long sleep Python hears nothing where the signal comes just before it
+        "module.command = command\n"
         "sys.modules[module.__name__] = module\nfrom salip_exp import cli\ncli.main()"
     )
     child = subprocess.Popen(
@@ -372,7 +374,7 @@ def test_a_process_that_is_terminated_ends_with_143(tmp_path: Path) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "started\n"
     os.kill(child.pid, signal.SIGTERM)
-    _, err = child.communicate()  # long before its hour is over
+    _, err = child.communicate()
     assert child.returncode == 143
     assert err.startswith("error: terminated")
     assert err.count("\n") == 1
