@@ -15,6 +15,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -175,7 +176,7 @@ def typed(cfg: DictConfig) -> Config:
 
 def require_possible(config: Config) -> None:
     """Refuse values out of range, and keys that contradict each other, by a ConfigError of one sentence."""
-    for sentence in (*_out_of_range(config, ""), *_contradictions(config)):
+    for sentence in chain(_out_of_range(config, ""), _contradictions(config)):  # which reckon with numbers in range
         raise ConfigError(sentence)
 
 
@@ -259,13 +260,18 @@ def _out_of_range(node: Any, prefix: str) -> Iterator[str]:
         low, high = each.metadata.get("low"), each.metadata.get("high")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not _inside(number, low, high):
-                hint = each.metadata.get("hint", "")
-                yield f"{prefix}{each.name}={number} is out of range: allowed is {_range(low, high)}{hint}"
+                hint = each.metadata.get("hint", "") if _held(number) else ", in 64 bits"
+                yield f"{prefix}{each.name}={number!s:.40} is out of range: allowed is {_range(low, high)}{hint}"
 
 
 def _inside(number: float, low: float | None, high: float | None) -> bool:
-    finite = math.isfinite(number)
+    finite = _held(number) and math.isfinite(number)
     return finite and (low is None or number >= low) and (high is None or number <= high)
+
+
+def _held(number: float) -> bool:
+    """Whether the libraries can take it: a whole number of Python's has no end, and theirs have 64 bits."""
+    return isinstance(number, float) or abs(number) < 2**63
 
 
 def _range(low: float | None, high: float | None) -> str:
