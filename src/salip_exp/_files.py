@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -316,7 +317,8 @@ def from_json(text: str | bytes) -> Any:
     """What JSON says.
 
     Raises:
-        ValueError: it is no JSON; TooLarge, if it is nested deeper than DEPTH or holds more than JSON_VALUES.
+        ValueError: it is no JSON, or holds a number that is none (NaN, 1e400); TooLarge, if it is nested deeper than
+            DEPTH, holds more than JSON_VALUES, or a whole number that no float can be near.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     opening = raw.count(b"[") + raw.count(b"{")
@@ -324,7 +326,19 @@ def from_json(text: str | bytes) -> Any:
         raise TooLarge(f"it holds more than {JSON_VALUES:,} values, which is the limit")
     if opening > DEPTH and _depth(raw) > DEPTH:
         raise TooLarge(f"it is nested too deeply, in more than {DEPTH} levels")
-    return json.loads(text)
+    return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(said: str) -> float:
+    if not math.isfinite(number := float(said)):
+        raise ValueError(f"it holds {said:.40}, and JSON has finite numbers alone")
+    return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > sys.float_info.max_10_exp:
+        raise TooLarge(f"it holds a number of {len(digits)} digits, and the limit is {sys.float_info.max_10_exp}")
+    return int(digits)
 
 
 def from_yaml(content: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from salip_exp import _files
 from salip_exp._files import DEPTH, JSON_VALUES, bounded_yaml, from_json, open_file, read_file, read_small
-from salip_exp._runs.folder import read_run
+from salip_exp._runs.folder import State, read_run
 from salip_exp._settings.folders import File
 
 PATIENCE_S = 120
@@ -150,6 +151,21 @@ def test_json_is_bounded_before_it_is_read(content: bytes, monkeypatch: pytest.M
         monkeypatch.setattr(_files.json, "loads", lambda text: pytest.fail("it was read"))
     with pytest.raises(ValueError, match=r"nested too deeply|more than|digits|Extra data"):
         from_json(content)
+
+
+@pytest.mark.fault("S5", "S6", "B2")
+@pytest.mark.parametrize("number", ["9" * 400, "-1" + "0" * 310, "1e400", "-1e999", "NaN", "Infinity", "-Infinity"])
+def test_json_holds_finite_numbers(number: str, fakes: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it holds"):
+        from_json(f'{{"dsc": [{number}]}}')
+    place = tmp_path / "fake" / "run"
+    fakes.run_fake(place, [fakes.make_case(0, "c0")])
+    for name in ("cases/c0.json", "summary.json"):
+        text = (place / name).read_text("utf-8")
+        damaged = re.sub(r"-?\b\d+\.\d+\b", number, text)
+        assert damaged != text
+        (place / name).write_text(damaged, "utf-8")
+        assert read_run(place).label is State.damaged
 
 
 @pytest.mark.fault("B2")
