@@ -15,6 +15,7 @@ otherwise still shows in a score.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,14 +33,35 @@ RIPPLES = 18
 def give_blobs(net: Sam) -> None:
     """Make the decoder of a SAM with random weights draw rippled ellipses."""
     decoder = net.mask_decoder
-    generator = torch.Generator().manual_seed(5)
-    width = decoder.transformer_dim
     decoder.output_upscaling[-1].register_forward_hook(_basis)
+    _give_numbers(decoder, decoder.transformer_dim, lambda hook: hook)
+
+
+def give_blobs_of_transformers(net: Any) -> None:
+    """The same for a SamModel of transformers, whose tokens have an axis of images before that of prompts."""
+    decoder = net.mask_decoder
+    decoder.activation.register_forward_hook(_basis)  # after either step of the upscaling; the second one's stays
+    _give_numbers(decoder, decoder.hidden_size, _Flat)
+
+
+def _give_numbers(decoder: Any, width: int, as_hook: Callable[[Any], Any]) -> None:
+    generator = torch.Generator().manual_seed(5)
     for number, head in enumerate(decoder.output_hypernetworks_mlps):
         weights = SPREAD * torch.randn(SHAPES, width, generator=generator)
-        head.register_forward_hook(_Ellipses(weights, scale=(0.2, 0.2, 0.3, 0.45)[number]))
+        head.register_forward_hook(as_hook(_Ellipses(weights, scale=(0.2, 0.2, 0.3, 0.45)[number])))
     scores = SPREAD * torch.randn(decoder.num_mask_tokens, width, generator=generator)
-    decoder.iou_prediction_head.register_forward_hook(_Scores(scores))
+    decoder.iou_prediction_head.register_forward_hook(as_hook(_Scores(scores)))
+
+
+class _Flat:
+    """A hook for tokens of any number of axes, one row after the other."""
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+
+    def __call__(self, module: torch.nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        rows = self.hook(module, (inputs[0].flatten(0, -2),), output.flatten(0, -2).clone())
+        return rows.reshape(output.shape)
 
 
 class _Ellipses:

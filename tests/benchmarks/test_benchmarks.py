@@ -60,3 +60,15 @@ def test_int8_is_compared_with_exact_arithmetic_on_each_data_set():
     assert 0 < encoder["apart"] < 0.1
     assert [each["dataset"] for each in sets] == ["phantom_cc359", "phantom_hc18", "phantom_xray"]
     assert all(each["largest change of DSC"] < 0.1 for each in sets)
+
+
+@pytest.mark.ci
+def test_packages_side_by_side_find_the_same_masks(tmp_path):
+    pytest.importorskip("transformers")
+    small = ["--grids", "2", "--repeats", "1", "--results", tmp_path]
+    subprocess.run([sys.executable, SUITE / "beside.py", *small], check=True)
+    with (tmp_path / "beside.csv").open(newline="") as stream:
+        told = {row["who"]: row["work"] for row in csv.DictReader(stream)}
+    assert {"segment_anything", "salip_exp", "transformers", "salip_exp around transformers"} <= set(told)
+    assert set(told.values()) == {told["segment_anything"]}
+    assert "IoU 1.0000" in told["segment_anything"]
