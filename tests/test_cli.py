@@ -80,6 +80,13 @@ def test_overrides_may_stand_before_and_after_flags(line: Line, typed: list[str]
     assert shown[:2] == ["+ablation=no_filter", "seed=3"] and sorted(shown) == sorted(typed)
 
 
+def test_parts_of_one_run_are_no_jobs_of_m_each_in_a_folder_of_its_own(line: Line) -> None:
+    code, said = line("-m", "shard=1/2,2/2", "hydra.sweep.dir=jobs")
+    assert code == 2 and "shard=1/2,2/2" in said and "hydra.run.dir=FOLDER" in said and not line.calls
+    assert line("-m", "shard=1/2,2/2", "hydra.sweep.dir=jobs", "hydra.sweep.subdir=one")[0] == 0
+    assert {folder.name for _, folder, _ in line.calls} == {"one"} and len(line.calls) == 2
+
+
 def test_the_version_is_the_program_s_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: Line
 ) -> None:

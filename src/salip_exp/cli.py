@@ -159,6 +159,7 @@ def _read(argument: str) -> str | None:
 def _check_first(arguments: Sequence[str]) -> None:
     """Validate a plain run before Hydra makes its folder; with flags (-m, --cfg ...) each job validates itself."""
     refuse_foreign_code(arguments)
+    _refuse_parts_apart(arguments)
     if any(each.startswith(("-", "hydra.mode")) for each in arguments):
         return
     config = typed(compose(arguments))
@@ -171,6 +172,17 @@ def _check_first(arguments: Sequence[str]) -> None:
         and not (config.seeds or config.dataset.files.labels)
     ):
         _check_resumable(config, arguments)
+
+
+def _refuse_parts_apart(arguments: Sequence[str]) -> None:
+    """Refuse parts of one run as jobs of `-m`, each of which has a folder of its own and would never be ended."""
+    part = next((each for each in arguments if key_of(each) == "shard"), None)
+    several = any(each in ("-m", "--multirun") for each in arguments)
+    if part is not None and several and not any(each.startswith("hydra.sweep.subdir=") for each in arguments):
+        raise ConfigError(
+            f"{part} is part of one run for all its workers, and -m gives every job a folder of its own: start each "
+            "part by a command without -m, with hydra.run.dir=FOLDER"
+        )
 
 
 def _check_resumable(config: Config, arguments: Sequence[str]) -> None:
