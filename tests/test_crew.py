@@ -162,10 +162,27 @@ def test_a_signal_ends_the_workers_and_the_same_command_goes_on(fakes, tmp_path,
         patch.setattr(_crew.time, "sleep", interrupted)
         assert shared(fakes, tmp_path / "run") == 143
     assert not any(each.is_alive() for crew in crews for each in crew.started)
-    assert read_run(tmp_path / "run").label is State.interrupted
+    left = read_run(tmp_path / "run")
+    assert left.label is State.interrupted and left.why.startswith(f"after {len(left.records)} cases")
     engine(lambda n: worker(fakes, tmp_path / "run"))
     assert shared(fakes, tmp_path / "run", resume=True) == 0
     assert len(read_run(tmp_path / "run").records) == fakes.N
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_workers_that_cannot_be_started_leave_no_run_that_waits_for_them(fakes, tmp_path, monkeypatch, begun):
+    class Engine:
+        def start(self, commands, logs):
+            raise EnvironmentFault("the queue is not there")
+
+    monkeypatch.setattr(_crew, "engine", lambda config: Engine())
+    if begun:
+        assert fakes.run_fake(tmp_path / "run", shard="1/3", executor=EXECUTOR) == 0
+    with pytest.raises(EnvironmentFault, match="not there"):
+        shared(fakes, tmp_path / "run", resume=True)
+    left = read_run(tmp_path / "run")
+    assert left.label is (State.failed if begun else State.damaged) and ("the queue" in left.why) is begun
+    assert (tmp_path / "run" / "status.json").exists() is begun
 
 
 def test_detached_it_returns_when_the_workers_are_queued(fakes, tmp_path, engine, capsys, monkeypatch):

@@ -17,6 +17,7 @@ from salip_exp._engines.base import RUNNING, WAITING, Crew, engine
 from salip_exp._runs._process import Stop, stoppable
 from salip_exp._runs.claims import Board, Stand
 from salip_exp._runs.folder import State, claim, read_json, require_new, write_json, write_status
+from salip_exp._runs.runner import leave
 from salip_exp._runs.shards import Plan, drop_plan, read_plan
 from salip_exp._runs.sharing import require_nobody
 from salip_exp._settings.executor import AUTO
@@ -67,13 +68,18 @@ def run_shared(config: Config, folder: Path, command: Sequence[str]) -> int:
     engine(config.executor)  # says what is not there before anything is written
     _clear(config, folder)
     watch = _Watch(config, folder, worker_command(command, folder, config.executor))
-    watch.start(config.executor.workers)
-    if config.executor.detach:
-        look = f"python -m salip_exp task=status {shlex.quote(str(folder))}"
-        sys.stderr.write(_queued(config, watch.ids, f"{look} shows the run; whoever is last writes tables and pages"))
-        return 0
-    with stoppable() as stop:
-        return watch.to_the_end(stop)
+    try:
+        watch.start(config.executor.workers)
+        if not config.executor.detach:
+            with stoppable() as stop:
+                return watch.to_the_end(stop)
+    except BaseException as error:
+        if not is_complete(folder):
+            leave(folder, error)
+        raise
+    look = f"python -m salip_exp task=status {shlex.quote(str(folder))}"
+    sys.stderr.write(_queued(config, watch.ids, f"{look} shows the run; whoever is last writes tables and pages"))
+    return 0
 
 
 def started(config: Config, folder: Path, command: Sequence[str]) -> Crew:
@@ -178,11 +184,15 @@ class _Watch:
             self.report = self.bar.enter_context(shown)
         if self.report is None:
             return
-        done, at_it = (plan and _done(self.folder, plan, self.config)) or (self._total(), 0)
+        done, at_it = self._counted(plan)
         for _ in range(self.done, done):
             self.report(f"by {many(at_it, 'worker')}")
         self.in_vain = 0 if done > self.done else self.in_vain
         self.done = max(done, self.done)
+
+    def _counted(self, plan: Plan | None) -> tuple[int, int]:
+        """Cases that are finished, and how many workers are at others."""
+        return (plan and _done(self.folder, plan, self.config)) or (self._total(), 0)
 
     def _total(self) -> int:
         """Cases of a run that is finished, whose shards are gone."""
@@ -225,6 +235,7 @@ class _Watch:
         return f"{said} (its log is below {self.folder / File.workers})"
 
     def _ended(self, code: int) -> int:
+        self.done, _ = self._counted(read_plan(self.folder))  # with the cases that were at hand
         if not is_complete(self.folder):
             write_status(self.folder, State.interrupted, done=self.done, exit_code=code)
         on = way_on(Task.run, self.folder)

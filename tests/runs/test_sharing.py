@@ -18,7 +18,7 @@ import pytest
 
 from salip_exp._runs import runner
 from salip_exp._runs.claims import Board
-from salip_exp._runs.folder import State, read_run
+from salip_exp._runs.folder import State, read_run, write_status
 from salip_exp._runs.shards import drop_plan, read_plan, write_plan
 from salip_exp.config import ExecutorConfig
 from salip_exp.errors import EnvironmentFault
@@ -75,6 +75,35 @@ def test_shares_of_a_run_are_made_one_after_another_and_the_last_ends_it(fakes, 
         assert not (tmp_path / "run" / "summary.json").exists()
         assert work(fakes, tmp_path / "run", shard=f"{i}/3", resume=False) == 0
     assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def test_a_part_that_is_made_leaves_no_run_that_says_it_is_running(fakes, tmp_path, capsys):
+    assert work(fakes, tmp_path / "run", shard="2/3") == 0
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+    left = read_run(tmp_path / "run")
+    assert left.label is State.interrupted
+    assert left.why == "4 of 12 shards done; the same command with resume=true and without shard continues"
+    assert "nothing is left of shard=2/3: 4 of 12 shards done" in capsys.readouterr().err
+    other = Board(tmp_path / "run", read_plan(tmp_path / "run"), FAST)
+    with other.take().held():
+        assert read_run(tmp_path / "run").label is State.running
+
+
+def test_a_part_that_is_made_says_nothing_of_a_run_in_which_others_are_at_work(fakes, tmp_path):
+    assert work(fakes, tmp_path / "run", shard="1/3") == 0
+    write_status(tmp_path / "run", State.running)
+    other = Board(tmp_path / "run", read_plan(tmp_path / "run"), FAST, only=(2, 3))
+    with other.take().held():
+        assert work(fakes, tmp_path / "run", shard="3/3") == 0
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "running"
+
+
+def test_the_command_that_a_run_names_makes_all_of_it(fakes, tmp_path, monkeypatch):
+    whole = ["python", "-m", "salip_exp", "dataset=fake", "hydra.run.dir=there"]
+    part = ["shard=auto", "hydra.output_subdir=null", "resume=true", "progress=false", "executor.beat_s=5.0"]
+    monkeypatch.setattr(fakes, "COMMAND", [*whole, *part])
+    assert work(fakes, tmp_path / "run") == 0
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["command"] == " ".join(whole)
 
 
 def test_workers_at_once_make_each_case_once(fakes, serial, tmp_path):

@@ -28,7 +28,7 @@ from salip_exp._runs.shards import Plan, cut, digest, drop_plan, read_plan, writ
 from salip_exp._runs.sharing import Begun, gather, require_nobody, work
 from salip_exp._runs.summary import summarise, write_tables
 from salip_exp._settings.executor import shard_of
-from salip_exp._settings.folders import PAGES_LEFT, File, is_complete, way_on
+from salip_exp._settings.folders import PAGES_LEFT, File, is_complete, key_of, way_on
 from salip_exp._timing import Parts
 from salip_exp._wording import many
 from salip_exp.cache._base import tallies
@@ -75,7 +75,7 @@ def run(
         DataError, WeightsError, ConfigError: from the lab, or from `choose`.
     """
     if config.shard is not None:
-        return heard_to_the_end(listeners, lambda: _work(config, folder, command, lab, listeners, choose))
+        return heard_to_the_end(listeners, lambda: _work(config, folder, _whole(command), lab, listeners, choose))
     with claim(folder):
         require_new(folder, config.resume)
         require_nobody(folder, config.executor)
@@ -100,7 +100,7 @@ def _conduct(
             return _interrupted(run, stop.code or 0)
         _sum_up(begun, lab, listeners)
     except BaseException as error:
-        _leave(folder, error)
+        leave(folder, error)
         raise
     return _tell(run, listeners)
 
@@ -150,9 +150,9 @@ def _work(
             keep(folder)
             with begun.parts("cases"), stoppable() as stop:
                 work(begun, board, stop)
-            if stop.code is not None:
-                return _dropped(begun.run, board, stop.code)
-            return _ended_by_one(begun, board, lab, listeners) if board.finished else 0
+            if stop.code is None and board.finished:
+                return _ended_by_one(begun, board, lab, listeners)
+            return _parted(begun.run, board, stop.code or 0)
         except EnvironmentFault:
             if board is not None and (folder / File.summary).exists():  # others have ended it meanwhile
                 return 0
@@ -160,6 +160,14 @@ def _work(
             if plan is None or (board is not None and plan.token == board.plan.token):
                 raise
             # Where there are no locks two may have cut the same run at once: the later one's shards are taken.
+
+
+def _whole(command: Sequence[str]) -> list[str]:
+    """What to type to get all of a run, from what a part of it was started by."""
+    return [each for each in command if key_of(each) not in _OF_A_PART and not key_of(each).startswith("executor.")]
+
+
+_OF_A_PART = {"shard", "resume", "progress", "hydra.output_subdir"}
 
 
 def _joined(run: Run) -> Board | None:
@@ -211,12 +219,19 @@ def _ended_by_one(begun: Begun, board: Board, lab: Lab, listeners: Sequence[List
         return _tell(run, listeners)
 
 
-def _dropped(run: Run, board: Board, code: int) -> int:
-    """Say in the folder that nobody is at work there any more, if this was the last worker."""
-    stands = [board.stand(each) for each in board.latest(range(len(board.plan.shards)))]
+def _parted(run: Run, board: Board, code: int) -> int:
+    """Say that this worker leaves, or has made its part of, a run that is not ended; in the folder, too, if nobody else
+    is at work there."""
+    total = len(board.plan.shards)
+    stands = [board.stand(each) for each in board.latest(range(total))]
+    done = stands.count(Stand.done)
+    if not code and done == total:  # somebody else has made the last of them just now, and ends the run
+        return 0
+    said = f"{done} of {many(total, 'shard')} done"
     if Stand.running not in stands:
-        done = sum(each is Stand.done for each in stands)
-        write_status(run.folder, State.interrupted, message=f"{done} of {many(len(board.plan.shards), 'shard')} done")
+        write_status(run.folder, State.interrupted, message=said)
+    if not code:
+        sys.stderr.write(f"nothing is left of shard={run.config.shard}: {said}; whoever makes the last ends the run\n")
     return code
 
 
@@ -269,7 +284,7 @@ def _interrupted(run: Run, code: int) -> int:
     return code
 
 
-def _leave(folder: Path, error: BaseException) -> None:
+def leave(folder: Path, error: BaseException) -> None:
     """Say how the run ended; one that never began leaves nothing to continue."""
     stopped = isinstance(error, KeyboardInterrupt | SystemExit)
     state = State.interrupted if stopped else State.failed

@@ -102,6 +102,7 @@ def _shard_done(begun: Begun, refs: Sequence[CaseRef], hold: Hold, stop: Stop, b
     lost_over = hold.claim.at if hold.claim.lost >= _DEADLY else None
     for ref, load in prefetched(refs):
         if stop.code is not None or hold.taken_over:
+            hold.write(at=None, done=len(part.records))
             return False
         lost = hold.claim.lost if ref.case_id == hold.claim.at else 0
         hold.write(at=ref.case_id, lost=lost, done=len(part.records))

@@ -183,7 +183,10 @@ def way_on(task: Task, folder: Path) -> str:
         return "the same command continues"
     if task is not Task.run or not is_unfinished(folder):
         return ""
-    return "the same command continues" if is_part(folder) else "the same command with resume=true continues"
+    if is_part(folder):
+        return "the same command continues"
+    by_hand = (folder / File.shards / File.plan).exists() and not (folder / File.crew).exists()
+    return f"the same command with resume=true{' and without shard' * by_hand} continues"
 
 
 def _experiment(overrides: Sequence[str]) -> str:
