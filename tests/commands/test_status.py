@@ -58,7 +58,8 @@ def test_a_worker_elsewhere_without_a_sign_of_life_is_dead(fakes, tmp_path, caps
     board.take()
     path = board.path(0, 1)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
-    assert "1 dead" in shown(fakes, tmp_path, capsys)
+    out = shown(fakes, tmp_path, capsys)
+    assert "1 dead" in out and "killed: none of its workers gives a sign of life" in out and "at work" not in out
 
 
 def test_logs_and_who_was_started(fakes, tmp_path, capsys):

@@ -106,6 +106,13 @@ def test_the_command_that_a_run_names_makes_all_of_it(fakes, tmp_path, monkeypat
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["command"] == " ".join(whole)
 
 
+def test_a_run_says_by_whose_settings_it_was_summed_up(fakes, tmp_path):
+    assert work(fakes, tmp_path / "run", shard="1/2", seed=1) == 0
+    assert work(fakes, tmp_path / "run", shard="2/2", seed=2) == 0
+    assert "seed: 2" in (tmp_path / "run" / "config.yaml").read_text().splitlines()
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["seed"] == 2
+
+
 def test_workers_at_once_make_each_case_once(fakes, serial, tmp_path):
     workers = [started(fakes, tmp_path / "run", pause=0.01) for _ in range(3)]
     for each in workers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from rich.table import Table
@@ -15,12 +15,12 @@ from salip_exp._engines._program import last_line
 from salip_exp._reports.headline import verdict
 from salip_exp._reports.run_tables import of_groups
 from salip_exp._runs.claims import Board, Claim, Stand
-from salip_exp._runs.folder import RunFolder, State, read_json, read_run
+from salip_exp._runs.folder import RunFolder, State, in_use, read_json, read_run
 from salip_exp._runs.shards import Plan, read_plan
 from salip_exp._settings import names
-from salip_exp._settings.folders import File
+from salip_exp._settings.folders import File, way_on
 from salip_exp._wording import many, some
-from salip_exp.config import Config, ExecutorConfig
+from salip_exp.config import Config, ExecutorConfig, Task
 from salip_exp.data.paths import natural
 from salip_exp.errors import DataError
 
@@ -66,8 +66,7 @@ def _tell(place: Path) -> None:
         console.print(of_groups(run.summary))
     if any(stand is not Stand.done for _, stand in stood):
         console.print(_workers(stood))
-    why = verdict(run.summary) if run.summary else run.why
-    console.print(Text(f"{run.label}{f': {why}' if why else ''}", style="bold"))
+    console.print(Text(_label(run, {stand for _, stand in stood}), style="bold"))
     for line in _logs(place):
         console.print(Text(f"  {line}", style="dim"))
     console.print(Text(f"run         {names.called(names.words(place), place.name)}, {names.dated(_started(run))}"))
@@ -76,6 +75,15 @@ def _tell(place: Path) -> None:
     console.print(Text(f"run folder  {shown(place)}"))
     if (place / File.report).exists():
         console.print(Text(f"its page    {shown(place / File.report)}"))
+
+
+def _label(run: RunFolder, stands: Set[Stand]) -> str:
+    """What a run is, and why; its workers were watched for longer than `read_run` looks at them."""
+    if run.label is State.running and Stand.dead in stands and Stand.running not in stands and not in_use(run.folder):
+        on = way_on(Task.run, run.folder)
+        return f"{State.killed}: none of its workers gives a sign of life{f'; {on}' if on else ''}"
+    why = verdict(run.summary) if run.summary else run.why
+    return f"{run.label}{f': {why}' if why else ''}"
 
 
 def _started(run: RunFolder) -> str | None:

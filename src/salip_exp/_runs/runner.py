@@ -213,6 +213,7 @@ def _ended_by_one(begun: Begun, board: Board, lab: Lab, listeners: Sequence[List
             for each in listeners:
                 each.began(run)
             gather(begun, board, listeners)
+            write_config(run.folder, run.config)  # of this worker, by whose settings it is summed up
             _sum_up(begun, lab, listeners)
             end.write(stand=Stand.done)
         drop_plan(run.folder)
