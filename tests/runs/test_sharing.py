@@ -279,6 +279,35 @@ def test_the_end_that_a_worker_died_over_is_made_by_the_next(fakes, serial, tmp_
     assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
 
 
+@pytest.mark.parametrize(
+    ("error", "label"), [(SystemExit(143), State.interrupted), (EnvironmentFault("disk is full"), State.failed)]
+)
+def test_a_run_whose_last_worker_breaks_at_its_end_does_not_say_that_it_is_running(
+    fakes, serial, tmp_path, monkeypatch, error, label
+):
+    def breaks(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_sum_up", breaks)
+        with pytest.raises(type(error)):
+            work(fakes, tmp_path / "run")
+    left = read_run(tmp_path / "run")
+    assert left.label is label and "143" not in left.why
+    assert work(fakes, tmp_path / "run") == 0
+    assert fakes.rows_without_seconds(tmp_path / "run") == fakes.rows_without_seconds(serial)
+
+
+def test_a_run_in_which_another_is_at_work_is_not_said_to_have_broken(fakes, tmp_path, monkeypatch):
+    assert work(fakes, tmp_path / "run", shard="1/2") == 0
+    write_status(tmp_path / "run", State.running)
+    monkeypatch.setattr(runner, "work", lambda *_: 1 / 0)
+    other = Board(tmp_path / "run", read_plan(tmp_path / "run"), FAST)
+    with other.take().held(), pytest.raises(ZeroDivisionError):
+        work(fakes, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "running"
+
+
 def test_a_record_that_is_gone_when_the_run_is_ended_is_made_again(fakes, serial, tmp_path):
     assert work(fakes, tmp_path / "run", shard="1/2") == 0
     next(iter((tmp_path / "run" / "cases").glob("*.json"))).unlink()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from salip_exp._files import keep, require_kept
@@ -148,11 +148,12 @@ def _work(
                 sys.stderr.write(f"{folder} is finished: nothing is left to do\n")
                 return 0
             keep(folder)
-            with begun.parts("cases"), stoppable() as stop:
-                work(begun, board, stop)
-            if stop.code is None and board.finished:
-                return _ended_by_one(begun, board, lab, listeners)
-            return _parted(begun.run, board, stop.code or 0)
+            with _told_when_broken(begun.run, board):
+                with begun.parts("cases"), stoppable() as stop:
+                    work(begun, board, stop)
+                if stop.code is None and board.finished:
+                    return _ended_by_one(begun, board, lab, listeners)
+                return _parted(begun.run, board, stop.code or 0)
         except EnvironmentFault:
             if board is not None and (folder / File.summary).exists():  # others have ended it meanwhile
                 return 0
@@ -160,6 +161,19 @@ def _work(
             if plan is None or (board is not None and plan.token == board.plan.token):
                 raise
             # Where there are no locks two may have cut the same run at once: the later one's shards are taken.
+
+
+@contextmanager
+def _told_when_broken(run: Run, board: Board) -> Iterator[None]:
+    """Say in the folder how its last worker ended, where the `with` block is left by an error or at once."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(EnvironmentFault):
+            board.require_plan()  # else the run is ended, or another
+            if Stand.running not in map(board.stand, board.latest(range(len(board.plan.shards)))):
+                leave(run.folder, error)
+        raise
 
 
 def _whole(command: Sequence[str]) -> list[str]:
@@ -292,7 +306,8 @@ def leave(folder: Path, error: BaseException) -> None:
     with suppress(EnvironmentFault, OSError):  # the disk that ended the run may be full for this as well
         require_kept(folder)
         if (folder / File.config).exists():
-            write_status(folder, state, message=" ".join(str(error).split()))
+            said = "" if isinstance(error, SystemExit) else str(error)  # whose text is a number
+            write_status(folder, state, message=" ".join(said.split()))
         else:
             (folder / File.status).unlink(missing_ok=True)
 
