@@ -133,6 +133,18 @@ def test_what_ends_all_workers_is_the_commands_own_error(fakes, tmp_path, engine
         shared(fakes, tmp_path / "run")
 
 
+def test_a_folder_that_was_moved_is_what_is_said_and_not_made_again(fakes, tmp_path, engine):
+    def moved(n: int) -> int:
+        if n == 0:
+            (tmp_path / "run").rename(tmp_path / "there")
+        return EnvironmentFault.exit_code
+
+    engine(moved, "")
+    with pytest.raises(EnvironmentFault, match="moved or replaced"):
+        shared(fakes, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_many_failures_are_those_of_the_whole_run(fakes, tmp_path, engine):
     def fail(case) -> None:
         if case.case_id in ("case_01", "case_02"):

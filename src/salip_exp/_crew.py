@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from salip_exp._console import Report, progress
 from salip_exp._engines.base import RUNNING, WAITING, Crew, engine
+from salip_exp._files import keep, require_kept
 from salip_exp._runs._process import Stop, stoppable
 from salip_exp._runs.claims import Board, Stand
 from salip_exp._runs.folder import State, claim, read_json, require_new, write_json, write_status
@@ -67,6 +68,7 @@ def run_shared(config: Config, folder: Path, command: Sequence[str]) -> int:
     """
     engine(config.executor)  # says what is not there before anything is written
     _clear(config, folder)
+    keep(folder)
     watch = _Watch(config, folder, worker_command(command, folder, config.executor))
     try:
         watch.start(config.executor.workers)
@@ -207,8 +209,9 @@ class _Watch:
 
         Raises:
             SalipError: of the kind that ended the last of them.
-            EnvironmentFault: many are lost, and nothing gets done.
+            EnvironmentFault: many are lost, and nothing gets done, or the folder was moved.
         """
+        require_kept(self.folder)
         states = self._states()
         lost = [id for id, state in states.items() if id not in self.replaced and _code(state) == _LOST]
         alive = any(state in (RUNNING, WAITING) for state in states.values())
