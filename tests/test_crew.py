@@ -99,6 +99,14 @@ def test_a_worker_is_told_the_command_as_a_part_of_it(tmp_path):
     assert worker_command(["salip-exp", "dataset=xray"], tmp_path, EXECUTOR)[2] == "dataset=xray"
 
 
+def test_workers_with_gpus_of_their_own_do_without_none(tmp_path):
+    two = ExecutorConfig(name=ExecutorName.processes, gpus=[0, 1])
+    assert "device=cuda" in worker_command(["salip-exp", "dataset=xray"], tmp_path, two)
+    told = worker_command(["salip-exp", "device=cpu"], tmp_path, two)
+    assert "device=cpu" in told and "device=cuda" not in told
+    assert "device=cuda" not in worker_command(["salip-exp", "dataset=xray"], tmp_path, EXECUTOR)
+
+
 def test_a_run_by_workers_is_that_of_one_process(fakes, tmp_path, engine):
     assert fakes.run_fake(tmp_path / "serial") == 0
     crews = engine(lambda n: worker(fakes, tmp_path / "run"))

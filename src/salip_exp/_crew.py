@@ -43,8 +43,9 @@ def worker_command(command: Sequence[str], folder: Path, config: ExecutorConfig)
     typed = list(command[1:] if command[:1] == ["salip-exp"] else command[3:])
     kept = [each for each in typed if key_of(each) not in _OWN and not key_of(each).startswith("executor.")]
     numbers = {name: value for name, value in asdict(config).items() if name in _SHARED and value is not None}
+    device = ["device=cuda"] if config.gpus and not any(key_of(each) == "device" for each in kept) else []
     return [
-        *("-m", "salip_exp", *kept),
+        *("-m", "salip_exp", *kept, *device),  # a GPU that is named and not there must not mean the CPU
         *(f"hydra.run.dir={folder.absolute()}", "hydra.output_subdir=null", f"shard={AUTO}", "resume=true"),
         *("progress=false", *(f"executor.{name}={value}" for name, value in numbers.items())),
     ]
@@ -114,6 +115,12 @@ def assisted(config: Config, folder: Path, command: Sequence[str]) -> int:
     finally:
         crew.stop()
     return stop.code or 0
+
+
+def part_made(what: str) -> int:
+    """Say of a worker of an experiment or a study that it is done, and what makes the tables; returns 0."""
+    sys.stderr.write(f"no {what} is left for this worker; the same command without shard makes the tables\n")
+    return 0
 
 
 def _queued(config: Config, ids: Sequence[str], then: str) -> str:

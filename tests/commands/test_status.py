@@ -11,7 +11,7 @@ from salip_exp import cli
 from salip_exp._commands import status
 from salip_exp._runs._identity import Identity
 from salip_exp._runs.claims import Board, Stand
-from salip_exp._runs.folder import State, write_json, write_status
+from salip_exp._runs.folder import State, claim, write_json, write_status
 from salip_exp._runs.shards import write_plan
 from salip_exp.config import ExecutorConfig, StatusConfig, Task
 from salip_exp.errors import DataError
@@ -69,6 +69,16 @@ def test_logs_and_who_was_started(fakes, tmp_path, capsys):
     (tmp_path / "workers" / "0" / "worker-1.log").write_text("first\nshard 2 of 3: 1 case\n")
     out = shown(fakes, tmp_path, capsys)
     assert "in a queue" in out and "executor=slurm: 2 workers, 7_0, 7_1" in out and "shard 2 of 3: 1 case" in out
+
+
+def test_an_experiment_that_workers_make_is_told_by_their_logs(fakes, tmp_path, capsys):
+    write_json(tmp_path / "crew.json", {"executor": {"name": "slurm"}, "ids": ["7_0", "7_1"]})
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "7_1.out").write_text("phantom_hc18 default: DSC 0.9\n")
+    out = shown(fakes, tmp_path, capsys)
+    assert "not made yet" in out and "executor=slurm: 2 workers, 7_0, 7_1" in out and "7_1.out: phantom_hc18" in out
+    with claim(tmp_path):
+        assert shown(fakes, tmp_path, capsys).startswith("running\n")
 
 
 def test_a_finished_run_is_told_as_it_was_at_its_end(fakes, tmp_path, capsys):

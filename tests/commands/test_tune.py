@@ -13,8 +13,9 @@ from types import ModuleType
 
 import pytest
 
+from salip_exp._commands import tune
 from salip_exp._settings.folders import is_unfinished, run_name
-from salip_exp.config import Task
+from salip_exp.config import Config, Task
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,15 @@ def test_a_run_that_was_killed_while_it_tuned_can_be_continued(tmp_path: Path) -
     assert is_unfinished(tmp_path)
     (tmp_path / "summary.json").touch()
     assert not is_unfinished(tmp_path)
+
+
+def test_a_worker_typed_by_hand_says_what_makes_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code, said in ((0, "no trial is left for this worker; the same command without shard"), (143, "")):
+        monkeypatch.setattr(tune, "take_part", lambda *_, code=code: code)
+        assert tune.command(Config(task=Task.tune, shard="auto"), tmp_path, []) == code
+        assert capsys.readouterr().err.startswith(said) and bool(said) is (code == 0)
 
 
 @pytest.mark.slow

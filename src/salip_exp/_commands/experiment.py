@@ -17,7 +17,7 @@ from rich.text import Text
 
 from salip_exp._commands.run import run_listeners, study_pages
 from salip_exp._console import shown, wide_console
-from salip_exp._crew import assisted
+from salip_exp._crew import assisted, part_made
 from salip_exp._experiments.cell_runs import CellRunner, Unfinished, run_cells
 from salip_exp._experiments.cells import Cell, Finished, figures_of, plan, tables_of
 from salip_exp._experiments.composing import told
@@ -63,7 +63,7 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     cells = _cells(config, typed)
     if config.shard is not None:
         with stoppable() as stop:
-            return run_cells(runner, cells, stop, folder)[1]
+            return run_cells(runner, cells, stop, folder)[1] or part_made("cell")
     if config.executor.name is not ExecutorName.serial:
         code = assisted(config, folder, typed)
         if code or config.executor.detach:

@@ -15,7 +15,7 @@ from salip_exp._engines._program import last_line
 from salip_exp._reports.headline import verdict
 from salip_exp._reports.run_tables import of_groups
 from salip_exp._runs.claims import Board, Claim, Stand
-from salip_exp._runs.folder import RunFolder, State, in_use, read_json, read_run
+from salip_exp._runs.folder import RunFolder, State, in_use, read_json, read_run, read_study
 from salip_exp._runs.shards import Plan, read_plan
 from salip_exp._settings import names
 from salip_exp._settings.folders import File, way_on
@@ -26,6 +26,7 @@ from salip_exp.errors import DataError
 
 _MOST_S = 15.0
 """To wait for a sign of life of workers elsewhere."""
+_OF_STUDIES = (File.crew, File.study, File.database)
 _LINES = 100
 """Workers that are shown one by one."""
 
@@ -43,6 +44,8 @@ def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     if several:
         for line in _logs(place):
             wide_console().print(Text(line, style="dim"))
+    elif not (place / File.status).exists() and any((place / each).exists() for each in _OF_STUDIES):
+        _tell_shared(place)
     else:
         _tell(place)
     return 0
@@ -58,7 +61,7 @@ def _tell(place: Path) -> None:
     """Print how one run stands."""
     run = read_run(place)
     if run.label is State.damaged and not (place / File.status).exists():
-        raise DataError(f"{place} holds no run: name the folder of one")
+        raise DataError(f"{place} holds no run, study or experiment: name the folder of one")
     plan = read_plan(place)
     console = wide_console()
     stood = [] if plan is None else stands(place, plan)
@@ -75,6 +78,18 @@ def _tell(place: Path) -> None:
     console.print(Text(f"run folder  {shown(place)}"))
     if (place / File.report).exists():
         console.print(Text(f"its page    {shown(place / File.report)}"))
+
+
+def _tell_shared(place: Path) -> None:
+    """Print how an experiment or a study stands, and what its workers said last; they leave no claims."""
+    label = read_study(place, place.parent).label
+    said = "its tables are not made yet" if label is State.interrupted else label
+    wide_console().print(Text(said, style="bold"))
+    for line in _logs(place):
+        wide_console().print(Text(f"  {line}", style="dim"))
+    wide_console().print(Text(f"folder      {shown(place)}"))
+    if (place / File.study_page).exists():
+        wide_console().print(Text(f"its page    {shown(place / File.study_page)}"))
 
 
 def _label(run: RunFolder, stands: Set[Stand]) -> str:

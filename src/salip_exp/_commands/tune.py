@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from salip_exp._crew import started
+from salip_exp._crew import part_made, started
 from salip_exp._engines.base import Crew
 from salip_exp._reports.listeners import tell_left_out
 from salip_exp._reports.study_page import StudyPage, StudyTable
@@ -23,7 +23,8 @@ from salip_exp.config import Config, ExecutorName
 def command(config: Config, folder: Path, typed: Sequence[str]) -> int:
     """Make or continue the study; returns 0, or the code of a signal, and raises what `study_in` raises."""
     if config.shard is not None:
-        return take_part(config, folder, Lab())
+        code = take_part(config, folder, Lab())
+        return code or part_made("trial")
     trackers = [StudyTracker(WandbTracker(config.tracker, folder))] if config.tracker.used else []
     config, crew = _with_workers(config, folder, typed)
     listeners: list[StudyListener] = [*crew, StudyPage(), *trackers, StudyTable()]
