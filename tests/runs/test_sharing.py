@@ -124,13 +124,14 @@ def test_workers_at_once_make_each_case_once(fakes, serial, tmp_path):
     assert sum(each["cases"] for each in manifest["workers"]) == fakes.N
 
 
-def test_a_signal_lets_the_shard_go_and_the_next_worker_goes_on(fakes, serial, tmp_path):
+def test_a_signal_lets_the_shard_go_and_the_next_worker_goes_on(fakes, serial, tmp_path, capsys):
     def ended(case) -> None:
         if case.case_id == "case_05":
             os.kill(os.getpid(), signal.SIGUSR1)
 
     code = fakes.run_fake(tmp_path / "run", method=fakes.Threshold(before=ended), shard="auto", executor=FAST)
     assert code == 128 + signal.SIGUSR1
+    assert "stopped: 6 of 12 shards done; whoever makes the last ends the run" in capsys.readouterr().err
     left = read_run(tmp_path / "run")
     assert left.label is State.interrupted and len(list((tmp_path / "run" / "cases").iterdir())) == 6
     method = fakes.Threshold()

@@ -245,8 +245,8 @@ def _parted(run: Run, board: Board, code: int) -> int:
     said = f"{done} of {many(total, 'shard')} done"
     if Stand.running not in stands:
         write_status(run.folder, State.interrupted, message=said)
-    if not code:
-        sys.stderr.write(f"nothing is left of shard={run.config.shard}: {said}; whoever makes the last ends the run\n")
+    why = "stopped" if code else f"nothing is left of shard={run.config.shard}"
+    sys.stderr.write(f"{why}: {said}; whoever makes the last ends the run\n")
     return code
 
 
