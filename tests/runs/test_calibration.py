@@ -12,7 +12,7 @@ from salip_exp._runs._calibration import residuals
 from salip_exp._runs._manifest import write_config
 from salip_exp._runs.records import recipe
 from salip_exp._settings.folders import File
-from salip_exp.config import ConfidenceConfig, Config
+from salip_exp.config import ConfidenceConfig, Config, ScoreAt
 from salip_exp.errors import ConfigError
 from salip_exp.evaluation._assessment import fits, nonconformity
 
@@ -63,6 +63,38 @@ def test_what_cannot_be_used_is_refused_by_name(config: Config, tmp_path: Path) 
         residuals(words, by(config, words))
     with pytest.raises(ConfigError, match="absent is no folder of a finished run"):
         residuals(tmp_path / "absent", config)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("repair", "enabled", True),
+        ("confidence", "contrast", {"bone": "A bone."}),
+        ("sam", "points_per_side", 4),
+        ("area", "threshold", 0.5),
+        ("organ", "multimask", True),
+        ("score", "at", ScoreAt.native),
+    ],
+)
+def test_another_cascade_another_repair_and_another_score_are_refused(
+    config: Config, tmp_path: Path, section: str, key: str, value: object
+) -> None:
+    other = replace(config, **{section: replace(getattr(config, section), **{key: value})})
+    folder = write(tmp_path / "other", other)
+    with pytest.raises(ConfigError, match=rf"was made with {section}\.{key}.* and this run has {section}\.{key}"):
+        residuals(folder, by(config, folder))
+
+
+def test_what_changes_no_number_and_how_images_are_made_worse_may_differ(config: Config, tmp_path: Path) -> None:
+    batch = replace(config.sam, points_per_batch=config.sam.points_per_batch + 1)
+    folder = write(tmp_path / "other", replace(config, sam=batch, stress="blur:2", device="cpu", seed=7))
+    assert len(residuals(folder, by(config, folder))) == 6
+
+
+def test_a_run_that_was_asked_wrongly_calibrates_nothing(config: Config, tmp_path: Path) -> None:
+    folder = write(tmp_path / "wrong", replace(config, dataset=replace(config.dataset, absent=True)), dsc=[0.0] * 12)
+    with pytest.raises(ConfigError, match=r"wrong was asked wrongly \(dataset.absent=true\)"):
+        residuals(folder, by(config, folder))
 
 
 def test_confidences_of_another_fit_are_refused_whatever_they_are_made_of(config: Config, tmp_path: Path) -> None:

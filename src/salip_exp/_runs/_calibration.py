@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import yaml
 
-from salip_exp._files import YAML, from_yaml, read_file
+from salip_exp._settings.differences import flat_config, own_config
 from salip_exp._settings.folders import File
 from salip_exp.config import Config
 from salip_exp.errors import ConfigError
@@ -17,14 +16,13 @@ from salip_exp.evaluation._assessment import Assessor, nonconformity, require_en
 
 _KEY = "confidence.calibration"
 _SAME = (
-    ("method",),
-    *(("sam", name) for name in ("name", "weights", "sha256")),
-    *(("clip", name) for name in ("name", "weights", "sha256")),
-    *(("vdt", name) for name in ("name", "file", "sentences")),
-    ("dataset", "k"),
-    ("confidence", "signals"),
+    *("method", "dataset.k", "sam.", "clip.name", "clip.weights", "clip.sha256", "clip.min_score"),
+    *("vdt.name", "vdt.file", "vdt.sentences", "area.", "view.", "retrieval.", "organ.", "prompt.", "score.at"),
+    *("confidence.signals", "confidence.contrast", "repair.enabled", "repair.steps", "repair.margin"),
 )
-"""What a run has to share with the one that it is calibrated by, else its confidence is another one."""
+"""Beginnings of the keys that a run has to share with the one that it is calibrated by: with another cascade, another
+repair or another DSC, what its confidence is off by is another thing."""
+_FREE = ("sam.points_per_batch",)
 _ROUNDING = 1e-6
 """By which a confidence may differ from that of the signals that were written beside it."""
 
@@ -93,17 +91,20 @@ def _cases(folder: Path) -> pd.DataFrame:
 
 
 def _require_same(folder: Path, config: Config) -> None:
-    try:
-        before = from_yaml(read_file(folder / File.config, YAML))
-        for path in _SAME:
-            was, now = before, config
-            for name in path:
-                was, now = was[name], getattr(now, name)
-            if _text(was) != _text(now):
-                key = ".".join(path)
-                raise ConfigError(f"{_KEY}={folder} was made with {key}={was}, and this run has {key}={now}.")
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise _no_run(folder) from error
+    was = own_config(folder)
+    if was is None:
+        raise _no_run(folder)
+    if was.get("dataset.absent"):
+        raise ConfigError(
+            f"{_KEY}={folder} was asked wrongly (dataset.absent=true), and a bound is for images with the organ: give "
+            "a run over such."
+        )
+    now = flat_config(config)
+    for key in (each for each in {**now, **was} if each.startswith(_SAME) and each not in _FREE):
+        if _text(was.get(key)) != _text(now.get(key)):
+            raise ConfigError(
+                f"{_KEY}={folder} was made with {key}={was.get(key)}, and this run has {key}={now.get(key)}."
+            )
 
 
 def _text(value: object) -> str:
