@@ -78,6 +78,12 @@ def test_a_bound_holds_as_often_as_it_says() -> None:
     assert 0.87 <= np.mean(held) <= 0.94
 
 
+def test_no_bound_lies_above_the_highest_dsc_that_there_is() -> None:
+    doubted = sorted(nonconformity(each, 1.0) for each in np.linspace(0.2, 0.6, 9))
+    assert doubted[-1] < 0, "DSC was higher than expected, in all of the calibration"
+    assert at_least(0.98, doubted, 0.9) == 1.0
+
+
 def test_a_level_that_so_few_subjects_say_nothing_about_is_refused() -> None:
     require_enough(9, 0.9)
     with pytest.raises(ConfigError, match=r"confidence.level=0.9 needs 9 subjects .* there are 8: take at most 0.888"):

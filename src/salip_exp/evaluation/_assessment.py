@@ -115,7 +115,8 @@ def at_least(confidence: float, residuals: Sequence[float], level: float) -> flo
     Args:
         residuals: `nonconformity`, in order; enough of them (`require_enough`).
     """
-    return max(0.0, confidence - residuals[_rank(len(residuals), level) - 1] * _room(confidence))
+    bound = confidence - residuals[_rank(len(residuals), level) - 1] * _room(confidence)
+    return min(1.0, max(0.0, bound))
 
 
 def require_enough(n: int, level: float, where: str = "") -> None:
