@@ -35,6 +35,12 @@ TWO = ["A wide smooth wedge.", "A grey even region."]
         f'The form is {{"sentences": ["..."]}}. So: {json.dumps({"sentences": TWO})} [sic]',
         f"```json\n{json.dumps({'sentences': TWO}, indent=1)}\n```",
         f"<think>{json.dumps(['a b c'] * 3)}</think>{json.dumps(TWO)}",
+        f"<Thinking>{json.dumps(['a b c'] * 3)}</Thinking>{json.dumps(TWO)}",
+        f"Maybe {json.dumps({'sentences': ['a b c'] * 3})}.</think>{json.dumps({'sentences': TWO})}",
+        f"<|channel|>analysis<|message|>{json.dumps(['a b c'] * 3)}<|end|><|channel|>final<|message|>{json.dumps(TWO)}",
+        f"A draft: {json.dumps({'sentences': ['a b c'] * 3})}. At last: {json.dumps({'sentences': TWO})}",
+        f'{json.dumps({"sentences": TWO})} is of the form {{"sentences": ["...", "..."]}}',
+        json.dumps({"notes": ["a b c"] * 3, "sentences": TWO}),
         json.dumps({"sentences": ["A wide\n smooth wedge.", "- A grey\u00a0even region."]}),
     ],
 )
@@ -42,7 +48,13 @@ def test_json_is_found_wherever_it_stands(text: str) -> None:
     assert sentences_in(text) == TWO
 
 
-@pytest.mark.parametrize("text", ["", "A wedge.", "[1, 2]", '{"sentences": "A wedge."}', '{"sentences": []}', '["a'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "A wedge.", "[1, 2]", '{"sentences": "A wedge."}', '{"sentences": []}', '["a', '["...", "..."]'),
+        f"<think>Maybe {json.dumps(TWO)}, or",
+    ],
+)
 def test_what_is_no_list_of_texts_is_none(text: str) -> None:
     assert sentences_in(text) is None
 

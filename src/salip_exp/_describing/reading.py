@@ -13,7 +13,9 @@ from salip_exp.config import Config
 from salip_exp.networks._hub import located
 from salip_exp.networks.registry import entry_of
 
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THOUGHT = r"(?:think|thinking|thoughts?|reasoning)\b[^<>]{0,99}>"
+_THINKS = re.compile(f"<{_THOUGHT}", re.IGNORECASE)
+_THOUGHT_IT = re.compile(rf"</{_THOUGHT}|<\|message\|>", re.IGNORECASE)
 _BRACKET = re.compile(r"[\[{]")
 _MARK = re.compile(r"^(?:\d+[.)]|[-*•])\s+")
 """What stands in front of an item of a list."""
@@ -50,13 +52,22 @@ _WORDS, _LETTERS = 3, 1000
 
 
 def sentences_in(text: str) -> list[str] | None:
-    """The sentences of an answer: the longest list of texts in its JSON, which may stand in other text.
+    """The sentences of an answer: of the JSON in it, which may stand in other text, the last that is called so.
+
+    Where nothing is called so, the longest list of texts. What stands before is a draft, or the form asked for.
 
     Returns:
         None where there is no such JSON.
     """
-    values = islice(_values(_THOUGHTS.sub("", text)), _TRIED)
-    return max(filter(None, map(_texts, values)), key=len, default=None)
+    values = list(islice(_values(_said(text)), _TRIED))
+    called = filter(None, (_texts(each.get("sentences")) for each in reversed(values) if isinstance(each, dict)))
+    return next(called, None) or max(filter(None, map(_texts, reversed(values))), key=len, default=None)
+
+
+def _said(text: str) -> str:
+    """An answer without what was thought aloud, which some prompts begin, and some models do not end."""
+    said = text[max((each.end() for each in _THOUGHT_IT.finditer(text)), default=0) :]
+    return _THINKS.split(said, maxsplit=1)[0]
 
 
 def _values(text: str) -> Iterator[Any]:
@@ -76,7 +87,7 @@ def _texts(value: Any) -> list[str] | None:
     if isinstance(value, dict):
         lists = (each for each in value.values() if isinstance(each, list))
         return max(filter(None, map(_texts, lists)), key=len, default=None)
-    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+    if isinstance(value, list) and all(isinstance(each, str) for each in value) and re.search(r"\w", " ".join(value)):
         return [_MARK.sub("", " ".join(each.split())) for each in value]
     return None
 
