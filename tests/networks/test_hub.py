@@ -150,6 +150,19 @@ def test_the_hash_of_a_folder_is_that_of_the_list_of_its_hashes(files: Path) -> 
         located(find("clip", "siglip2", str(files / "gone")), download=False)
 
 
+def test_what_transformers_reads_is_what_the_hash_is_over(tmp_path: Path) -> None:
+    """Other weights beside must not stand for it, and parts of weights (of which it was over the first) are refused."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"of another library")
+    for kind in ("first", "second"):
+        (tmp_path / "model.safetensors").write_bytes(kind.encode())
+        entry = located(find("clip", "pubmedclip", str(tmp_path)), download=False)
+        assert read_folder(entry).weights.name == "model.safetensors"
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(WeightsError, match=r"weights in one file \(.*model\.safetensors"):
+        located(find("clip", "pubmedclip", str(tmp_path)), download=False)
+
+
 def test_an_official_network_needs_no_looking_for() -> None:
     entry = find("sam", "vit_b")
     assert located(entry, download=False) is entry

@@ -99,7 +99,8 @@ def _folder(entry: Entry, download: bool) -> tuple[Folder, str | None]:
             _snapshot(entry, repo, commit, [name], download)
             if (place / name).is_file():
                 break
-    config, weights = _one(entry, place, _configs(place)), _one(entry, place, _files_of_weights(place))
+    config = _one(entry, place, _configs(place))
+    weights = _one(entry, place, _files_of_weights(place, config))
     return Folder(place, config, weights, dict(_beside(entry, place, config, download))), commit
 
 
@@ -138,9 +139,12 @@ def _configs(place: Path) -> list[Path]:
     return [*(each for each in named if each.is_file()), *sorted(place.glob("*_config.json"))]
 
 
-def _files_of_weights(place: Path) -> list[Path]:
-    """Whole networks, the library's own names first."""
-    named = [place / name for name in _WEIGHTS if (place / name).is_file()]
+def _files_of_weights(place: Path, config: Path) -> list[Path]:
+    """Whole networks, the library's own names first; transformers looks for no other name, whatever lies beside."""
+    of_transformers = config.name == "config.json"
+    named = [place / name for name in _WEIGHTS[3 * of_transformers :] if (place / name).is_file()]
+    if of_transformers:
+        return named
     return named or [each for kind in ("safetensors", "bin", "pt", "pth") for each in sorted(place.glob(f"*.{kind}"))]
 
 
