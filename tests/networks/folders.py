@@ -85,7 +85,7 @@ def bert_sizes(folder: Path) -> None:
 
 
 def transformers_folder(folder: Path, kind: str) -> Path:
-    """A network of transformers, `clip` or `siglip`, with its processor."""
+    """A network of transformers, `clip`, `siglip` or `siglip_giant` of two widths, with its processor."""
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     seen = {**sizes, "image_size": 32, "patch_size": 8}
@@ -102,6 +102,8 @@ def transformers_folder(folder: Path, kind: str) -> Path:
         )
         net = transformers.CLIPModel(config)
     else:
+        if kind == "siglip_giant":
+            seen, read = {**seen, "hidden_size": 48}, {**read, "projection_size": 48}
         config = transformers.SiglipConfig(text_config=read, vision_config=seen)
         bert_words(folder)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def load(folder: Path) -> LoadedClip:
     return load_clip(ClipConfig(name="pubmedclip", weights=str(folder)), CPU, download=False)
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip_giant"])
 def test_embeddings_are_those_of_the_library(kind: str, tmp_path: Path, transformers: Any) -> None:
     folder = transformers_folder(tmp_path / "net", kind)
     loaded = load(folder)
@@ -51,6 +52,13 @@ def test_a_sentence_that_would_be_cut_is_refused(tmp_path: Path) -> None:
     net = load(transformers_folder(tmp_path / "net", "clip")).net
     with pytest.raises(ConfigError, match="more than the 16 tokens"):
         net.tokens("a b c d e f g h i j k l m n o")
+
+
+def test_a_siglip_of_any_number_of_patches_is_refused_by_name(tmp_path: Path, transformers: Any) -> None:
+    folder = transformers_folder(tmp_path / "net", "siglip")
+    (folder / "config.json").write_text(json.dumps({"model_type": "siglip2"}))
+    with pytest.raises(WeightsError, match="NaFlex takes pictures in patches of any number"):
+        load(folder)
 
 
 def test_tensors_that_are_missing_are_never_drawn_at_random(tmp_path: Path) -> None:

@@ -20,11 +20,16 @@ def build_transformers(entry: Entry, folder: Folder) -> LibraryClip:
 
     Raises:
         EnvironmentFault: the extra is not installed.
-        WeightsError: it is not whole, or does not embed texts and pictures.
+        WeightsError: it is not whole, or does not embed texts and pictures of one size.
         Exception: of any kind, on a folder that does not hold together.
     """
     if _kind(entry, folder) in SPOTTERS:
         return build_spotter(entry, folder, _kind(entry, folder))
+    if _kind(entry, folder) == "siglip2":
+        raise WeightsError(
+            f"{entry.option}: a SigLIP 2 of the kind NaFlex takes pictures in patches of any number, and views are "
+            "squares: take one of a fixed size, as clip=siglip2"
+        )
     decodes = _kind(entry, folder) == "clipseg"
     kind = "CLIPSegForImageSegmentation" if decodes else "AutoModel"
     whole, processor = read_transformers(entry, folder, kind, "AutoProcessor")
@@ -49,7 +54,7 @@ def build_transformers(entry: Entry, folder: Folder) -> LibraryClip:
         towers=[net.vision_model, net.text_model],
         words=words_of(processor, net.config),
         pixels=pixels,
-        width=int(getattr(net.config, "projection_dim", net.config.text_config.hidden_size)),
+        width=_width(net.config),
         segment=segment if decodes else None,
     )
 
@@ -63,6 +68,12 @@ def transformers_words(entry: Entry, folder: Folder) -> Words:
 
 def _kind(entry: Entry, folder: Folder) -> str:
     return str(described(folder.config, entry).get("model_type"))
+
+
+def _width(config: Any) -> int:
+    """Of an embedding; SigLIP's text tower may end in another one than its own."""
+    sizes = config.text_config
+    return int(getattr(config, "projection_dim", getattr(sizes, "projection_size", sizes.hidden_size)))
 
 
 def _embedding(answer: Any) -> torch.Tensor:
