@@ -7,6 +7,7 @@ once more on its way out: older folders, and messages of libraries, may hold an 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote
@@ -63,6 +64,14 @@ def scrubbed(text: str) -> str:
         for secret in sorted({*found, *map(unquote, found)}, key=len, reverse=True):
             text = text.replace(secret, MARK) if len(secret) >= _SHORTEST else text
     return hidden(text)
+
+
+class Hiding(logging.Formatter):
+    """Lines of a log, tracebacks of libraries among them, with secrets hidden."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line as it is written."""
+        return hidden(super().format(record))
 
 
 def handed_over() -> dict[str, str]:

@@ -100,8 +100,8 @@ def test_a_licence_that_is_missing_is_told_with_what_to_do(
 def test_what_is_not_there_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch, offline: Callable[[], None]) -> None:
     assert "does not exist, or is private (the hub's answer: 401" in refusal()
     assert f"was not fetched from {hub.url}/acme/net (download=false)" in refusal(download=False)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert "(the hub cannot be reached)" in refusal()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://me:hunter2secret@127.0.0.1:9")
+    assert "from http://me:***@127.0.0.1:9/acme/net (the hub cannot be reached)" in refusal()
     offline()
     assert "(HF_HUB_OFFLINE is set)" in refusal()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salip_exp._files import from_json, read_small
+from salip_exp._secrets import hidden
 from salip_exp.errors import EnvironmentFault, WeightsError
 from salip_exp.networks.registry import Entry
 from salip_exp.networks.weights import sha256_of
@@ -190,7 +191,7 @@ def _snapshot(entry: Entry, repo: str, revision: str | None, patterns: list[str]
             f"{entry.option} is read by an extra: pip install 'salip_exp[transformers]', or 'salip_exp[openclip]' for "
             "those of open_clip"
         ) from error
-    page = f"{constants.ENDPOINT}/{repo}"
+    page = hidden(f"{constants.ENDPOINT}/{repo}")
     at = f" at {revision}" if revision else ""
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=not download))
@@ -225,4 +226,5 @@ def _snapshot(entry: Entry, repo: str, revision: str | None, patterns: list[str]
 
 def _answer(error: Exception) -> str:
     response = getattr(error, "response", None)
-    return str(error).splitlines()[0] if response is None else f"{response.status_code} {response.reason_phrase}"
+    told = str(error).splitlines()[0] if response is None else f"{response.status_code} {response.reason_phrase}"
+    return hidden(told)
