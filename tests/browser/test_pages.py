@@ -233,6 +233,19 @@ def test_letters_of_the_scatter_lie_in_it_and_apart(browser, outputs, width):
         assert not any(x0 < x3 and x2 < x1 and y0 < y3 - 2 and y2 < y1 - 2 for x2, y2, x3, y3 in texts[:i])
 
 
+def test_a_poor_run_beside_a_good_one_has_few_ticks_on_the_steps_of_both(browser, outputs):
+    comparison(browser, outputs, "fake/a/1", "fake/b/2")
+    ticks = browser.run("return joined([{low: 0, high: 0.006, step: 0.002}, {low: 0.95, high: 0.99, step: 0.01}]).ticks")
+    assert ticks == pytest.approx([each / 10 for each in range(11)])
+    near = browser.run("return joined([{low: 0.9, high: 0.95, step: 0.01}, {low: 0.92, high: 0.96, step: 0.01}]).ticks")
+    assert near == pytest.approx([0.9 + each / 100 for each in range(7)])
+
+
+def test_a_name_that_turns_letters_round_turns_none_but_its_own(browser, outputs):
+    comparison(browser, outputs, "fake/a/1", "fake/b/2")
+    assert browser.run("return [apart('a\\u202eb'), apart('010_HC')]") == ["\u2068a\u202eb\u2069", "010_HC"]
+
+
 def test_on_paper_a_comparison_names_its_runs(browser, outputs):
     comparison(browser, outputs, "fake/a/1", "fake/b/2")
     named = browser.find("#told .printed")
@@ -404,6 +417,13 @@ def test_nothing_is_cut_on_paper(browser, outputs, page):
     browser.resize(1032, 800)  # A4 across, less its margins
     browser.open(outputs / page)
     assert browser.run("return document.documentElement.scrollWidth") <= 1032
+    broken = browser.run(
+        "const lines = (cell) => { const all = document.createRange(); all.selectNodeContents(cell);"
+        " return new Set([...all.getClientRects()].map((box) => Math.round(box.bottom))).size; };"
+        "return [...document.querySelectorAll('td')].filter((cell) => /^[-−]?[0-9.]+$/.test(cell.textContent.trim())"
+        " && lines(cell) > 1).map((cell) => cell.textContent)"
+    )
+    assert broken == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -431,6 +451,8 @@ def test_a_served_page_follows_its_run_and_keeps_what_was_chosen(browser, fakes,
         browser.find("#theme").click()
         assert len(column(browser, 1)) == 10
         browser.wait(lambda: any("/state" in each for each in browser.requests()))
+        browser.wait(lambda: not browser.run("return document.querySelectorAll('.taken a').length"))
+        assert "cases.csv" in browser.find(".taken").text  # named, and no link to what is not served
         (run / "summary.json").unlink()
         record_path(run, "case_120").unlink()
         pages.refresh()

@@ -60,6 +60,7 @@ def test_files_are_read(tmp_path, name, content):
         ("s.csv", "a", "unknown kind.*yaml"),
         ("s.txt", '["a", "b"]', "call it .json"),
         ("s.txt", "a\nb\x00c\n", r"control characters \(number 2\)"),
+        ("s.json", ["a", "b \ud800"], r"control characters \(number 2\)"),
         ("s.yaml", "- a\n- the liver: a wedge\n", "number 2 .*quotes"),
         ("s.yaml", "- a\n- yes\n", "number 2"),
         ("s.yaml", "a: [b\n", "not YAML .*line"),

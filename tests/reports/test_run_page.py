@@ -12,7 +12,7 @@ from salip_exp._reports.overlays import choose
 from salip_exp._reports.page import safe_json
 from salip_exp._reports.run_page import write_run_page
 from salip_exp._runs._manifest import write_config
-from salip_exp._runs.folder import read_run
+from salip_exp._runs.folder import State, read_run
 from salip_exp._settings.compose import compose
 from salip_exp._settings.differences import difference
 from salip_exp._settings.validate import typed
@@ -65,6 +65,15 @@ def test_the_page_of_5000_cases_stays_below_15_mb(run, tmp_path):
     write_run_page(many)
     assert (tmp_path / "report.html").stat().st_size < 15e6
     assert (tmp_path / "report.html").read_text().count("<tr") < 60, "rows are made when they are shown"
+
+
+def test_a_run_whose_cases_all_failed_says_so_and_not_that_a_part_is_missing(run):
+    failed = tuple(replace(each, status="failed(E_READ)", scores={}, message="cut off") for each in run.records)
+    write_run_page(replace(run, label=State.failed, why="all failed", summary={}, records=failed))
+    text = (run.folder / "report.html").read_text()
+    assert "All 3 cases failed, so there is no mean" in text and "a part of the cases" not in text
+    write_run_page(replace(run, label=State.interrupted, summary={}, records=failed[:2]))
+    assert "2 cases are on disk of 3" in (run.folder / "report.html").read_text()
 
 
 def written(folder, *overrides: str):

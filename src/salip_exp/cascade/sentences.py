@@ -20,7 +20,7 @@ MOST = 1000
 """Sentences of one set, and of all of vdt.parts together: all go through CLIP in one forward."""
 LONGEST = 10_000
 """Characters of one sentence; CLIP reads 77 tokens, which are some 400 characters."""
-_STRANGE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_STRANGE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _BESIDE = {"name", "file", "described"}
 """Keys that a VDT file has beside its sentences: what they are called, and how a language model was asked for them."""
 

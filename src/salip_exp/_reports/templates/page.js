@@ -252,8 +252,15 @@ function layered(card) {
   return picture;
 }
 
+const TURNING = /[\u0590-\u08ff\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/;
+
+// A name of the user's, from right to left or turned round, beside words that are not to be turned with it.
+function apart(name) {
+  return TURNING.test(name) ? `\u2068${name}\u2069` : name;
+}
+
 function caption(card) {
-  return [card.rule, card.group, card.case, card.dsc === null ? null : `DSC ${card.dsc.toFixed(3)}`,
+  return [card.rule, card.group, apart(card.case), card.dsc === null ? null : `DSC ${card.dsc.toFixed(3)}`,
     card.belief === null ? null : `${card.by} ${card.belief.toFixed(3)}`, card.lost && `lost by ${card.lost}`].filter(Boolean).join(" · ");
 }
 
@@ -544,9 +551,9 @@ function ranks(scores) {
 function moved(common, ranksA, ranksB) {
   const changes = common.map(([one], i) => [one.id, ranksA[i], ranksB[i]]).filter(([, a, b]) => a !== b);
   const most = changes.toSorted((x, y) => Math.abs(y[1] - y[2]) - Math.abs(x[1] - x[2])).slice(0, 8);
-  const list = most.map(([id, a, b]) => make("li", {}, make("b", { textContent: `${a} → ${b}` }), ` ${id}`));
+  const list = most.map(([id, a, b]) => make("li", {}, make("b", { textContent: `${a} → ${b}` }), ` ${apart(id)}`));
   return make("div", {}, make("h2", { textContent: "Changes of rank" }),
-    make("p", { className: "dim", textContent: `${changes.length} of ${common.length} cases have another rank by DSC in B; 1 is the best. The largest:` }), make("ul", { className: "id" }, ...list));
+    make("p", { className: "dim", textContent: `${changes.length} of ${common.length} cases have another rank by DSC in B; 1 is the best.${most.length ? " The largest:" : ""}` }), make("ul", { className: "id" }, ...list));
 }
 
 const SIDES = 6;
@@ -561,7 +568,7 @@ function beside(common, a, b) {
   const section = document.getElementById("beside").content.cloneNode(true).firstElementChild;
   section.querySelector(".sides").append(...most.map(([one, other]) => make("figure", {},
     make("div", { className: "two" }, side("A", a, one), side("B", b, other)),
-    make("figcaption", { textContent: `${one.id}: A ${one.dsc.toFixed(3)}, B ${other.dsc.toFixed(3)} (${signed(other.dsc - one.dsc)})` }))));
+    make("figcaption", { textContent: `${apart(one.id)}: A ${one.dsc.toFixed(3)}, B ${other.dsc.toFixed(3)} (${signed(other.dsc - one.dsc)})` }))));
   return [section];
 }
 
@@ -576,9 +583,13 @@ function links(side, run, one) {
   return [where, ...one.files.map((file, i) => ({ href: `${run.folder}/${encodeURI(file)}`, textContent: `picture ${i + 1}`, ariaLabel: `${side}: picture ${i + 1} of ${one.id}` }))];
 }
 
-// One axis over those of two runs, each as `charts.axis` of the package has it, in the wider steps of the two.
+const TICKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]; // of which the last is wide enough for all scores
+
+// One axis over those of two runs, each as `charts.axis` of the package has it, in steps that leave room for their figures.
 function joined(axes) {
-  const step = Math.max(...axes.map((each) => each.step));
+  const span = Math.max(...axes.map((each) => each.high)) - Math.min(...axes.map((each) => each.low));
+  const widest = Math.max(span / 10, ...axes.map((each) => each.step));
+  const step = TICKS.find((each) => each >= widest - 1e-9) ?? TICKS.at(-1);
   const low = Math.floor(Math.min(...axes.map((each) => each.low)) / step + 1e-9) * step;
   const high = Math.min(1, Math.ceil(Math.max(...axes.map((each) => each.high)) / step - 1e-9) * step);
   const ticks = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => low + i * step);
@@ -634,6 +645,7 @@ async function watching() {
       return; // the server has ended; the page stays as it is
     }
     if (!answer.ok) return;
+    document.querySelectorAll(".taken a").forEach((each) => each.replaceWith(...each.childNodes)); // pages alone are served
     const stamp = await answer.text();
     if (before !== null && stamp !== before) {
       history.replaceState({ ...history.state, left: chosen() }, "");
