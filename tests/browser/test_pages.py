@@ -235,7 +235,8 @@ def test_letters_of_the_scatter_lie_in_it_and_apart(browser, outputs, width):
 
 def test_a_poor_run_beside_a_good_one_has_few_ticks_on_the_steps_of_both(browser, outputs):
     comparison(browser, outputs, "fake/a/1", "fake/b/2")
-    ticks = browser.run("return joined([{low: 0, high: 0.006, step: 0.002}, {low: 0.95, high: 0.99, step: 0.01}]).ticks")
+    apart = "[{low: 0, high: 0.006, step: 0.002}, {low: 0.95, high: 0.99, step: 0.01}]"
+    ticks = browser.run(f"return joined({apart}).ticks")
     assert ticks == pytest.approx([each / 10 for each in range(11)])
     near = browser.run("return joined([{low: 0.9, high: 0.95, step: 0.01}, {low: 0.92, high: 0.96, step: 0.01}]).ticks")
     assert near == pytest.approx([0.9 + each / 100 for each in range(7)])
