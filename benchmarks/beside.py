@@ -5,7 +5,6 @@
 
     segment_anything       SamAutomaticMaskGenerator, and the reference that masks are counted against
     transformers           pipeline("mask-generation") over its SamModel, SDPA attention (extra `transformers`)
-    segment_anything_fast  its generator, where it is installed
     salip_exp              exact; and around the network of transformers
 
 They take turns, on an image of each phantom set. Official architectures have random weights and draw blobs (`blobs`).
@@ -15,10 +14,9 @@ Rows go to benchmarks/results/beside.csv.
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +31,7 @@ from gpu import wait
 from networks import VARIANTS, frozen, sam_of
 from pictures import cases_of, configured
 from PIL import Image
-from reference import NOT_THE_GENERATORS, generate
+from reference import generate
 from rows import Results, Row, device_name
 
 from salip_exp.cache.store import NoStore
@@ -130,8 +128,6 @@ def generators(variant: str, net: Sam, config: Config) -> dict[str, Make]:
         "segment_anything": partial(_records, partial(generate, net), config),
         "salip_exp": partial(_pool, LoadedSam(net, variant, "the same", net.device), config),
     }
-    if find_spec("segment_anything_fast"):
-        made["segment_anything_fast"] = partial(_records, partial(_fast, net), config)
     if find_spec("transformers"):
         twin, processor = of_transformers(net, variant)
         around = LoadedSam(SamOfTransformers(twin, processor).eval(), variant, "the same", net.device)
@@ -141,16 +137,11 @@ def generators(variant: str, net: Sam, config: Config) -> dict[str, Make]:
 
 
 def _records(make: Callable[..., list[Mapping[str, Any]]], config: Config, image: np.ndarray) -> Masks:
-    found = [each["segmentation"] for each in make(image, config.sam)]
-    return pack(np.stack(found) if found else np.zeros((0, *image.shape[:2]), bool))
+    return _packed([each["segmentation"] for each in make(image, config.sam)], image)
 
 
-def _fast(net: Sam, image: np.ndarray, config: Any) -> list[Mapping[str, Any]]:
-    import segment_anything_fast as fast
-
-    settings = {name: value for name, value in vars(config).items() if name not in NOT_THE_GENERATORS}
-    found: list[Mapping[str, Any]] = fast.SamAutomaticMaskGenerator(copy.deepcopy(net), **settings).generate(image)
-    return found
+def _packed(masks: Sequence[Any], image: np.ndarray) -> Masks:
+    return pack(np.array(masks, bool).reshape(-1, *image.shape[:2]))
 
 
 def _pool(loaded: LoadedSam, config: Config, image: np.ndarray) -> Masks:
@@ -173,8 +164,7 @@ def _pipeline(net: Any, processor: Any) -> Callable[[Config, np.ndarray], Masks]
             stability_score_offset=sam.stability_score_offset,
             crops_nms_thresh=sam.box_nms_thresh,
         )["masks"]
-        masks = [np.asarray(each, bool) for each in found]
-        return pack(np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool))
+        return _packed([np.asarray(each) for each in found], image)
 
     return make
 
