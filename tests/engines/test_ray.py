@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +71,27 @@ def test_a_stopped_crew_leaves_nothing(
     crew.stop()
     assert not [each for each in processes if Path(f"/proc/{each}").exists()]
     assert sorted(path.read_text() for path in (tmp_path / "logs").glob("*.exit")) == ["143\n"] * 4
+
+
+def test_an_actor_that_is_told_to_stop_answers_after_its_code_is_kept(
+    places: Any, tmp_path: Path, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip("salip_exp._engines.ray")
+    keep = module.write_code
+
+    def late(path: Path, code: int) -> None:
+        time.sleep(0.5)
+        keep(path, code)
+
+    monkeypatch.setattr(module, "write_code", late)
+    monkeypatch.setattr(module.ray, "get_runtime_context", lambda: SimpleNamespace(current_actor=None))
+    monkeypatch.setattr(module.ray, "kill", lambda itself: None)
+    monkeypatch.chdir(Path.cwd())
+    code = tmp_path / "worker.exit"
+    seat = module._Seat(places.command("0"), str(Path.cwd()), tmp_path / "worker.log", code, dict(os.environ))
+    until(lambda: len(places.begun()) == 1)
+    seat.stop()
+    assert code.read_text() == "143\n"
 
 
 STARTER = """

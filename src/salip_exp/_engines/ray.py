@@ -11,7 +11,7 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from salip_exp._engines._program import last_line, own_signals, read_code, write_code
@@ -109,20 +109,23 @@ class _Seat:
         code.unlink(missing_ok=True)  # of the time before
         chosen = {name: os.environ[name] for name in _CHOSEN_BY_RAY if name in os.environ}
         self.code = code
+        self.ended = Event()
         self.process = open_worker(command, log, {**environment, **chosen})
         Thread(target=self._watch, args=(ray.get_runtime_context().current_actor,), daemon=True).start()
 
     def _watch(self, itself: Any) -> None:
         code = self.process.wait()
         write_code(self.code, code)
+        self.ended.set()
         ray.kill(itself)  # what it held is free for those who wait
 
     def ping(self) -> None:
         """Answer: it is at work."""
 
     def stop(self) -> None:
-        """End the process, and with it the actor."""
+        """End the process, and with it the actor; returns once its code is kept, since whoever asked kills the actor."""
         end(self.process)
+        self.ended.wait()
 
 
 _crews: list[_Actors] = []
