@@ -123,7 +123,7 @@ class _Seat:
         """Answer: it is at work."""
 
     def stop(self) -> None:
-        """End the process, and with it the actor; returns once its code is kept, since whoever asked kills the actor."""
+        """End the process, and with it the actor; return once its code is kept, for who asked kills the actor next."""
         end(self.process)
         self.ended.wait()
 
