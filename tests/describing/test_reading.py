@@ -82,6 +82,8 @@ def test_no_answer_is_a_fault(text: str) -> None:
         ("A pear, the gall bladder, in grey.", "gallbladder", None),
         ("A bright rim around the dark brain.", "fetal head ultrasound", None),
         ("A region beside the heart, in grey.", "left ventricle cardiac MRI", None),
+        ("An oval behind the testes.", "rectum pelvic MRI", "testis"),
+        ("A disc within the eye.", "brain", "eye"),
         ("A delivery of grey, reheated.", "spleen", None),
     ],
 )

@@ -85,7 +85,7 @@ def bert_sizes(folder: Path) -> None:
 
 
 def transformers_folder(folder: Path, kind: str) -> Path:
-    """A network of transformers, `clip`, `siglip` or `siglip_giant` of two widths, with its processor."""
+    """A network of transformers with its processor: `clip`, `align`, `siglip`, or `siglip_giant` of two widths."""
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     seen = {**sizes, "image_size": 32, "patch_size": 8}
@@ -101,6 +101,22 @@ def transformers_folder(folder: Path, kind: str) -> Path:
             transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), tokenizer
         )
         net = transformers.CLIPModel(config)
+    elif kind == "align":
+        read |= {"max_position_embeddings": 64, "type_vocab_size": 2}
+        convolved = {
+            "image_size": 32,
+            "width_coefficient": 0.1,
+            "depth_coefficient": 0.1,
+            "hidden_dim": 64,
+            "initializer_range": 0.5,
+        }
+        config = transformers.AlignConfig(text_config=read, vision_config=convolved, projection_dim=32)
+        bert_words(folder)
+        processor = transformers.AlignProcessor(
+            transformers.EfficientNetImageProcessor(size={"height": 32, "width": 32}),
+            transformers.AutoTokenizer.from_pretrained(folder),
+        )
+        net = transformers.AlignModel(config)
     else:
         if kind == "siglip_giant":
             seen, read = {**seen, "hidden_size": 48}, {**read, "projection_size": 48}

@@ -28,7 +28,7 @@ def load(folder: Path) -> LoadedClip:
     return load_clip(ClipConfig(name="pubmedclip", weights=str(folder)), CPU, download=False)
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip_giant"])
+@pytest.mark.parametrize("kind", ["clip", "align", "siglip", "siglip_giant"])
 def test_embeddings_are_those_of_the_library(kind: str, tmp_path: Path, transformers: Any) -> None:
     folder = transformers_folder(tmp_path / "net", kind)
     loaded = load(folder)
@@ -45,6 +45,9 @@ def test_embeddings_are_those_of_the_library(kind: str, tmp_path: Path, transfor
     views = embed_views(loaded.net, seen, ViewFit.center_crop, 4, Counters())
     np.testing.assert_allclose(ours.sentences, whole.text_embeds.numpy(), atol=1e-6)
     np.testing.assert_allclose(views, whole.image_embeds.numpy(), atol=1e-6)
+    assert loaded.logit is not None
+    factor, added = loaded.logit
+    np.testing.assert_allclose(factor * views @ ours.sentences.T + added, whole.logits_per_image.numpy(), atol=1e-4)
     assert embed_views(loaded.net, [], ViewFit.pad, 4, Counters()).shape == (0, views.shape[1])
 
 

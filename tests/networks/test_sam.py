@@ -172,6 +172,15 @@ def test_what_wraps_a_state_dict_is_taken_off_and_said(
     )
 
 
+def test_settings_are_no_network_and_another_average_beside_it_is_told(
+    tmp_path: Path, nets: Nets, small: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    net, other, path = nets[0](), nets[0](), tmp_path / "training.pth"
+    torch.save({"model": {"depth": 2}, "state_dict": net.state_dict(), "model_ema": other.state_dict()}, path)
+    assert equal(load(path).net, net)
+    assert "what it holds as 'state_dict' (and not model_ema, beside it)" in caplog.text
+
+
 @pytest.mark.fault("W5")
 def test_w5_a_checkpoint_without_a_network_is_told_from_a_state_dict(tmp_path: Path, small: Any) -> None:
     path = tmp_path / "training.pth"

@@ -162,6 +162,12 @@ def test_a_run_whose_cases_failed_is_red_and_counted(tmp_path):
     assert '<span class="bad">3 cases failed</span>' in page
 
 
+def test_of_a_run_whose_cases_all_failed_nothing_is_said_to_be_there(tmp_path):
+    row = replace(row_of(run("a", [None, None])), failed=2, n_used=2, summary={})
+    page = shown(tmp_path, a=row)
+    assert "none of 2 scored" in page and "on disk" not in page and "(2/2)" not in page
+
+
 def test_cells_of_experiments_stand_apart(tmp_path):
     row = row_of(run("a", [0.5]))
     page = shown(tmp_path, **{"a": row, "cells/x": row})

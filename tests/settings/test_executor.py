@@ -22,6 +22,9 @@ from salip_exp.errors import ConfigError
         (["executor=processes", "seeds=[1,2]", "method=unet"], "trained for each seed, by one process"),
         (["executor=processes", "executor.detach=true"], "executor.detach=true needs a queue"),
         (["executor=slurm", "executor.gpus=[0]"], "executor.gpus shares out"),
+        (["executor.workers=8"], "executor.workers=8 starts none by itself: add executor=processes"),
+        (["executor.slurm.partition=gpu"], "executor.slurm.* is for executor=slurm, and executor=serial was asked for"),
+        (["executor=slurm", "executor.ray.address=auto"], "executor.ray.* is for executor=ray, and executor=slurm"),
         (["executor.workers=0"], "executor.workers=0 is out of range"),
     ],
 )

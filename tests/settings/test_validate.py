@@ -144,6 +144,11 @@ def test_a_key_below_what_the_data_set_has_not_is_named() -> None:
         ({"area__threshold": 0}, "area.threshold=0"),
         ({"area__threshold": 40000}, "add area.unit=pixels"),
         ({"dataset__volume__window_low": 50, "dataset__volume__window_high": 50}, "must lie below"),
+        (
+            {"task": "experiment", "experiment__name": "x", "experiment__parts": ["table1"]}
+            | {"experiment__images__hc18": 5},
+            "experiment.images is of real images, and data=real was not asked for",
+        ),
         ({"dataset__limit": 3, "dataset__sample": 3}, "exclude each other"),
         ({"dataset__phantom__n": 7}, "multiple of 6"),
         ({"dataset__layout": "folder"}, "dataset.phantom has no layout folder"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from salip_exp.config import Config, ExecutorName, Task
+from salip_exp.config import Config, ExecutorConfig, ExecutorName, Task
 from salip_exp.methods.traits import METHODS
 
 AUTO = "auto"
@@ -41,6 +41,7 @@ def contradictions(config: Config) -> Iterator[str]:
             yield f"executor={executor.name} starts workers itself: drop shard={config.shard}, or the executor"
     if not serial and config.task not in _CARRIED:
         yield f"executor={executor.name} carries runs, studies and experiments, not task={config.task}: drop it"
+    yield from _unread(executor)
     far = executor.name in (ExecutorName.slurm, ExecutorName.ray)
     if far and config.task is Task.tune and config.tuning.storage is None:
         yield f"executor={executor.name} needs a database that all workers reach: add tuning.storage=postgresql://..."
@@ -50,3 +51,13 @@ def contradictions(config: Config) -> Iterator[str]:
         yield f"executor.detach=true needs a queue that goes on by itself, and executor={executor.name} has none"
     if executor.gpus and executor.name is not ExecutorName.processes:
         yield "executor.gpus shares out the GPUs of this machine to executor=processes: a queue gives out its own"
+
+
+def _unread(executor: ExecutorConfig) -> Iterator[str]:
+    """Keys that say how workers are to be, where there are none, or none of this engine."""
+    usual = ExecutorConfig()
+    if executor.name is ExecutorName.serial and executor.workers != usual.workers:
+        yield f"executor.workers={executor.workers} starts none by itself: add executor=processes, slurm or ray"
+    for name in (ExecutorName.slurm, ExecutorName.ray):
+        if name is not executor.name and getattr(executor, name.value) != getattr(usual, name.value):
+            yield f"executor.{name}.* is for executor={name}, and executor={executor.name} was asked for"

@@ -34,9 +34,11 @@ from salip_exp.config import (
     AreaUnit,
     CacheMode,
     Config,
+    Data,
     DatasetConfig,
     Doubt,
     Files,
+    Images,
     MissingMasks,
     ResizeMode,
     Sampler,
@@ -502,6 +504,8 @@ def _experiment_contradictions(config: Config) -> Iterator[str]:
         for each in getattr(chosen.failures, name):
             if each not in known:
                 yield f"experiment.failures.{name} holds {each}, which is none of {', '.join(known)}"
+    if config.data is not Data.real and chosen.images != Images():
+        yield "experiment.images is of real images, and data=real was not asked for: write dataset.limit=N"
     if definitions.FAILURES in chosen.parts and config.stress is not None:
         yield f"stress={config.stress} is for runs: experiment.failures.stress and .severities say what cells are under"
 

@@ -113,5 +113,5 @@ def stress_of(told: str) -> Stress:
         near = get_close_matches(name, CORRUPTIONS, 1, cutoff=0)
         raise ValueError(f"stress={told}: {name} is none of {', '.join(CORRUPTIONS)}: the nearest is {near[0]}")
     if severity not in map(str, _SEVERITIES):
-        raise ValueError(f"stress={told} lacks a severity from 1 to 5: write stress={name}:3")
+        raise ValueError(f"stress={told}: one corruption, and a severity from 1 to 5: write stress={name}:3")
     return Stress(name, int(severity))

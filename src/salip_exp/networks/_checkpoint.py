@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from salip_exp._files import TooLarge, open_file
-from salip_exp._wording import brief
+from salip_exp._wording import brief, some
 from salip_exp.errors import SalipError, WeightsError
 from salip_exp.networks._hub import Folder, read_folder
 from salip_exp.networks._torchscript import read_tensors
@@ -106,10 +106,12 @@ def read_state_dict(path: Path, entry: Entry) -> State:
 def _unwrapped(state: Any, path: Path, entry: Entry) -> Any:
     """The state dict in a training's checkpoint, without what wraps it; what was taken off is said in the log."""
     taken = []
-    inner = next((key for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
+    parts = [key for key, value in state.items() if _is_tensors(value)] if isinstance(state, dict) else []
+    inner = next((key for key in _WRAPPERS if key in parts), None)
     if inner is not None:
         state = state[inner]
-        taken.append(f"what it holds as {inner!r}")
+        beside = [key for key in parts if key != inner]
+        taken.append(f"what it holds as {inner!r}" + (f" (and not {some(beside)}, beside it)" if beside else ""))
     for prefix in ("module.", "_orig_mod.", "module.", "sam."):  # of DataParallel, of torch.compile, of a class around
         if isinstance(state, dict) and state and all(str(name).startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -117,6 +119,11 @@ def _unwrapped(state: Any, path: Path, entry: Entry) -> Any:
     if taken:
         _log.warning("%s: of %s were taken %s", entry.option, path, ", ".join(taken))
     return state
+
+
+def _is_tensors(value: Any) -> bool:
+    """Whether it is names to tensors, as a network's state is, and an optimiser's or settings are not."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(each, torch.Tensor) for each in value.values())
 
 
 def require_shape(shape: tuple[int, ...] | None, described: str, entry: Entry) -> None:

@@ -34,6 +34,8 @@ class LoadedClip(checkpoint.LoadedNetwork[CLIP | LibraryClip]):
         """
         net: Any = self.net.net if isinstance(self.net, LibraryClip) else self.net
         net = getattr(net, "clip", net)  # CLIPSeg has its CLIP inside
+        if hasattr(net, "temperature"):  # ALIGN divides by what others multiply with
+            return 1 / float(net.temperature), 0.0
         if not hasattr(net, "logit_scale"):
             return None
         bias = getattr(net, "logit_bias", None)
