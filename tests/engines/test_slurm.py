@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,18 @@ def test_a_stopped_crew_leaves_nothing(slurm: Any, places: Any, tmp_path: Path, 
 def test_what_slurm_refuses_is_said_in_one_line(slurm: Any, places: Any, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match=r"invalid partition.*executor\.slurm\.partition") as raised:
         begin(places, tmp_path / "logs", partition="nowhere")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_controller_that_does_not_answer_is_no_fault_of_what_was_asked(
+    slurm: Any, places: Any, tmp_path: Path
+) -> None:
+    said = (slurm.folder / "slurm.conf").read_text()
+    elsewhere = tmp_path / "slurm.conf"
+    elsewhere.write_text(re.sub(r"(?<=SlurmctldPort=)\d+", "1", said))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(EnvironmentFault, match="scontrol ping") as raised:
+        patch.setenv("SLURM_CONF", str(elsewhere))
+        begin(places, tmp_path / "logs")
     assert "\n" not in str(raised.value)
 
 

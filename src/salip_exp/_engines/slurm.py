@@ -72,11 +72,20 @@ class Slurm:
                 queue.update_parameters(**_parameters(self.config))
                 jobs = queue.map_array(_Worker(logs), [list(each) for each in commands])
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
-            raise EnvironmentFault(
-                f"SLURM takes no such jobs ({brief(str(error))}): look at executor.slurm.partition, .account, "
-                ".time_min, .mem_gb, .gpus_per_task, .cpus_per_task and .extra"
-            ) from error
+            raise EnvironmentFault(_refused(brief(str(error)))) from error
         return _Jobs({each.job_id: each.paths.stdout for each in jobs}, logs)
+
+
+def _refused(said: str) -> str:
+    """Why SLURM took no job, and what to do."""
+    if "unable to contact" in said.lower():
+        return (
+            f"SLURM's controller does not answer ({said}): nothing is queued; ask scontrol ping and try again"
+        )
+    return (
+        f"SLURM takes no such jobs ({said}): look at executor.slurm.partition, .account, .time_min, .mem_gb, "
+        ".gpus_per_task, .cpus_per_task and .extra"
+    )
 
 
 def _parameters(config: ExecutorConfig) -> dict[str, Any]:
