@@ -144,9 +144,10 @@ def test_a_controller_that_does_not_answer_is_no_fault_of_what_was_asked(
     said = (slurm.folder / "slurm.conf").read_text()
     elsewhere = tmp_path / "slurm.conf"
     elsewhere.write_text(re.sub(r"(?<=SlurmctldPort=)\d+", "1", said))
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(EnvironmentFault, match="scontrol ping") as raised:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(elsewhere))
-        begin(places, tmp_path / "logs")
+        with pytest.raises(EnvironmentFault, match="scontrol ping") as raised:
+            begin(places, tmp_path / "logs")
     assert "\n" not in str(raised.value)
 
 
