@@ -79,9 +79,7 @@ class Slurm:
 def _refused(said: str) -> str:
     """Why SLURM took no job, and what to do."""
     if "unable to contact" in said.lower():
-        return (
-            f"SLURM's controller does not answer ({said}): nothing is queued; ask scontrol ping and try again"
-        )
+        return f"SLURM's controller does not answer ({said}): nothing is queued; ask scontrol ping and try again"
     return (
         f"SLURM takes no such jobs ({said}): look at executor.slurm.partition, .account, .time_min, .mem_gb, "
         ".gpus_per_task, .cpus_per_task and .extra"
