@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from salip_exp._files import png
 from salip_exp._reports.overlays import (
     BOX,
     CAPTION,
+    INK,
     PREDICTION,
     TARGET,
     choose,
@@ -19,6 +21,8 @@ from salip_exp._reports.overlays import (
     path,
     read_chosen,
     remembering,
+    words,
+    writable,
     write_figures,
 )
 from salip_exp._runs.records import CaseRecord, fingerprint, prediction_path, sha256
@@ -89,6 +93,15 @@ def test_any_shape_can_be_drawn(fakes, shape):
     case = replace(case, image=np.zeros((*shape, 3), np.uint8), mask=np.ones(shape, bool))
     picture = draw(case, np.zeros(shape, bool), replace(record(1, 0.0), case_id=case.case_id))
     assert max(picture.size) < 800
+
+
+def test_letters_are_written_as_they_are_where_a_font_has_them():
+    assert writable("Müller_Łódź-βЖ.png") == "Müller_Łódź-βЖ.png"
+    assert writable("日本 \udce4 \x7f \u202e שלום") == "?? ? \x7f ? ????"
+    shown = [Image.new("RGB", (200, 40)) for _ in range(2)]
+    for picture, text in zip(shown, ("Łódź", "????"), strict=True):
+        words(ImageDraw.Draw(picture), 4, 4, [(text, INK)])
+    assert shown[0].tobytes() != shown[1].tobytes() and np.asarray(shown[0]).any()
 
 
 def test_an_outline_goes_round_a_mask_and_its_holes():

@@ -38,5 +38,9 @@ def test_every_executor_can_be_chosen(kind):
     assert typed(compose([f"executor={kind}"])).executor.name == kind
 
 
+def test_parts_of_a_run_are_as_many_as_workers_share():
+    assert typed(compose(["shard=auto", "executor.workers=8"])).executor.workers == 8
+
+
 def test_shards_are_counted_from_0_or_from_1():
     assert [shard_of(each) for each in ("auto", "0/4", "4/4", "03/64")] == [None, (0, 4), (4, 4), (3, 64)]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +103,37 @@ def dashed(pen: ImageDraw.ImageDraw, box: Sequence[float], factor: float) -> Non
 
 
 def words(pen: ImageDraw.ImageDraw, x: float, y: float, parts: Sequence[tuple[str, Color]], size: int = TEXT) -> None:
-    """Write words of several colours in one line; what the font lacks becomes a question mark."""
-    font = ImageFont.load_default(size)
+    """Write words of several colours in one line."""
     for text, color in parts:
-        plain = text.encode("ascii", "replace").decode()
+        font = ImageFont.load_default(size) if text.isascii() else _font_of_letters(size)
+        plain = writable(text)
         pen.text((x, y), plain, color, font)
         x += pen.textlength(plain, font)
+
+
+def writable(text: str) -> str:
+    """Text with a question mark for what DejaVu Sans lacks, or what is written from right to left.
+
+    Names of files need not be valid text.
+    """
+    return "".join(letter if letter.isascii() or _is_drawn(letter) else "?" for letter in text)
+
+
+@cache
+def _is_drawn(letter: str) -> bool:
+    if unicodedata.category(letter).startswith("C") or unicodedata.bidirectional(letter) in ("R", "AL"):
+        return False
+    font = _font_of_letters(TEXT)
+    return bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))
+
+
+@cache
+def _font_of_letters(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which lies in matplotlib, found without importing that."""
+    spec: Any = find_spec("matplotlib")
+    return ImageFont.truetype(
+        Path(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", "DejaVuSans.ttf"), size
+    )
 
 
 Entry = dict[str, Any]

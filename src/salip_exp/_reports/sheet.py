@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from salip_exp._reports.overlays import PREDICTION, TARGET, Color
+from salip_exp._reports.overlays import PREDICTION, TARGET, Color, writable
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 300
@@ -126,7 +126,7 @@ def _aspect(panel: Panel) -> float:
 def _write(figure: Figure, x: float, y: float, text: str, size: float = 7, **how: Any) -> None:
     """Text centred at a place, in inches from the lower left corner."""
     settings: dict[str, Any] = {"ha": "center", "va": "center", "color": "black"} | how
-    figure.text(x / WIDTH, y / figure.get_figheight(), _plain(text), fontsize=size, **settings)
+    figure.text(x / WIDTH, y / figure.get_figheight(), writable(text), fontsize=size, **settings)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
@@ -149,7 +149,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.score:
         box = {"boxstyle": "round,pad=0.2", "fc": (0, 0, 0, 0.65), "ec": "none"}
         place: Any = {"xy": (0, 0), "xycoords": "axes fraction", "xytext": (4, 5), "textcoords": "offset points"}
-        axes.annotate(_plain(panel.score), **place, color="white", fontsize=7, bbox=box, zorder=10)
+        axes.annotate(writable(panel.score), **place, color="white", fontsize=7, bbox=box, zorder=10)
 
 
 def _legend(figure: Figure, top: float) -> None:
@@ -165,8 +165,3 @@ def _legend(figure: Figure, top: float) -> None:
 def _shade(color: Color) -> tuple[float, float, float]:
     red, green, blue = color
     return red / 255, green / 255, blue / 255
-
-
-def _plain(text: str) -> str:
-    """Text without what the font may lack; names of files need not be valid text."""
-    return text.encode("ascii", "replace").decode()

@@ -41,7 +41,7 @@ def contradictions(config: Config) -> Iterator[str]:
             yield f"executor={executor.name} starts workers itself: drop shard={config.shard}, or the executor"
     if not serial and config.task not in _CARRIED:
         yield f"executor={executor.name} carries runs, studies and experiments, not task={config.task}: drop it"
-    yield from _unread(executor)
+    yield from _unread(executor, alone=serial and config.shard is None)
     far = executor.name in (ExecutorName.slurm, ExecutorName.ray)
     if far and config.task is Task.tune and config.tuning.storage is None:
         yield f"executor={executor.name} needs a database that all workers reach: add tuning.storage=postgresql://..."
@@ -53,10 +53,10 @@ def contradictions(config: Config) -> Iterator[str]:
         yield "executor.gpus shares out the GPUs of this machine to executor=processes: a queue gives out its own"
 
 
-def _unread(executor: ExecutorConfig) -> Iterator[str]:
+def _unread(executor: ExecutorConfig, alone: bool) -> Iterator[str]:
     """Keys that say how workers are to be, where there are none, or none of this engine."""
     usual = ExecutorConfig()
-    if executor.name is ExecutorName.serial and executor.workers != usual.workers:
+    if alone and executor.workers != usual.workers:  # beside `shard` it says how large one is
         yield f"executor.workers={executor.workers} starts none by itself: add executor=processes, slurm or ray"
     for name in (ExecutorName.slurm, ExecutorName.ray):
         if name is not executor.name and getattr(executor, name.value) != getattr(usual, name.value):
