@@ -17,7 +17,7 @@ _LONGEST = 2000  # letters of a message
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure, or the word for one that was not computed."""
-    return MISSING if value is None else f"{value:.{digits}f}"
+    return MISSING if value is None else f"{value:z.{digits}f}"
 
 
 def brief(text: str) -> str:
@@ -41,8 +41,8 @@ def interval(estimate: Mapping[str, Any], digits: int = 3) -> str:
     """`0.912 [0.901, 0.921]`; no ends where there was nothing to resample."""
     if estimate["mean"] is None:
         return MISSING
-    ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}"
-    return f"{estimate['mean']:.{digits}f} [{ends}]"
+    ends = "–" if estimate["interval"] == "none" else f"{estimate['low']:z.{digits}f}, {estimate['high']:z.{digits}f}"
+    return f"{estimate['mean']:z.{digits}f} [{ends}]"
 
 
 def spread(estimate: Mapping[str, Any], digits: int = 3) -> str:

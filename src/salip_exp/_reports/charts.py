@@ -135,7 +135,8 @@ def plot(
         lines: by class of the style sheet.
         dots: the same.
     """
-    bottom = TOP + 16 + _HEIGHT
+    top = TOP + 28  # below the name of what goes up, also where a phone's letters are larger
+    bottom = top + _HEIGHT
 
     def x(value: float) -> float:
         return _SIDE + WIDTH * across[0].share(value)
@@ -143,7 +144,7 @@ def plot(
     def y(value: float) -> float:
         return bottom - _HEIGHT * up[0].share(value)
 
-    parts = [_tick(_SIDE + WIDTH * share, bottom, text, TOP + 16) for share, text in across[0].ticks()]
+    parts = [_tick(_SIDE + WIDTH * share, bottom, text, top) for share, text in across[0].ticks()]
     for share, text in up[0].ticks():
         at = bottom - _HEIGHT * share
         grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
