@@ -23,6 +23,8 @@ NAMES = {
     "vdt.sentences=[one,two]": "2 sentences of its own",
     "dataset=folder dataset.root=x dataset.files.images=a/* vdt.file=b": "data x, dataset files images = a/*, text b",
     "dataset=folder dataset.root=/x/scans dataset.roi=lung vdt=custom vdt.file=a/b.txt": "data scans, lung, text b.txt",
+    "method=unet unet.side=96": "U-Net, unet side = 96",
+    "method=unet unet=quick unet.weights=a/unet.safetensors": "U-Net, unet weights = unet.safetensors",
     "area.threshold=0.5 view.kind=box": "area threshold = 0.5, view box",
 }
 

@@ -83,6 +83,8 @@ def _words(own: dict[str, Any]) -> list[str] | None:
         return None
     named = any(key == "vdt.name" and value != "custom" for key, _, value in found)
     skipped = _NEVER | ({"vdt.sentences", "vdt.file"} if named else {"vdt.name"})
+    if any(key == "unet.weights" for key, _, _ in found):  # what they were trained with is theirs, and no setting now
+        skipped |= {key for key, _, _ in found if key.startswith("unet.")} - {"unet.weights"}
     found = [each for each in found if each[0] not in skipped]
     said = [(key, _word(key, value)) for key, _, value in found if value != NONE or key in _SAID]
     ordered = [word for key, word in said if key not in _LAST] + [word for key, word in said if key in _LAST]
