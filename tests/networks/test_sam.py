@@ -176,9 +176,10 @@ def test_settings_are_no_network_and_another_average_beside_it_is_told(
     tmp_path: Path, nets: Nets, small: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     net, other, path = nets[0](), nets[0](), tmp_path / "training.pth"
-    torch.save({"model": {"depth": 2}, "state_dict": net.state_dict(), "model_ema": other.state_dict()}, path)
+    parts = {"model": {"depth": 2}, "state_dict": net.state_dict(), "model_ema": other.state_dict()}
+    torch.save({**parts, 7: other.state_dict()}, path)
     assert equal(load(path).net, net)
-    assert "what it holds as 'state_dict' (and not model_ema, beside it)" in caplog.text
+    assert "what it holds as 'state_dict' (and not model_ema, 7, beside it)" in caplog.text
 
 
 @pytest.mark.fault("W5")

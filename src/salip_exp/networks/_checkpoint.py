@@ -110,7 +110,7 @@ def _unwrapped(state: Any, path: Path, entry: Entry) -> Any:
     inner = next((key for key in _WRAPPERS if key in parts), None)
     if inner is not None:
         state = state[inner]
-        beside = [key for key in parts if key != inner]
+        beside = [str(key) for key in parts if key != inner]
         taken.append(f"what it holds as {inner!r}" + (f" (and not {some(beside)}, beside it)" if beside else ""))
     for prefix in ("module.", "_orig_mod.", "module.", "sam."):  # of DataParallel, of torch.compile, of a class around
         if isinstance(state, dict) and state and all(str(name).startswith(prefix) for name in state):
