@@ -17,6 +17,7 @@ from salip_exp._experiments.composing import composed, overrides_of
 from salip_exp._experiments.failures import Pool, failure_cells, pooled, worth_of
 from salip_exp._reports.failures import failures_json, lines_of, to_csv, write_failures
 from salip_exp._runs.records import CaseRecord
+from salip_exp._runs.risk import subjects_in_pool
 from salip_exp._settings.compose import compose
 from salip_exp._settings.validate import typed
 from salip_exp.config import Config, Failures
@@ -178,3 +179,17 @@ def test_cells_join_the_pool_by_what_they_were_asked(config: Config) -> None:
         for cell, chosen in ((clean, config), (nonsense, absent))
     ]
     assert [len(each) for each in (pooled(cells, []).right, pooled(cells, []).wrong)] == [1, 1]
+
+
+def test_folders_of_one_name_keep_their_patients_apart_in_a_pool(config: Config) -> None:
+    def cell(root: str, absent: bool = False) -> Finished:
+        clean, *_ = failure_cells(Failures(datasets=["hc18"]), [])
+        chosen = replace(config, dataset=replace(config.dataset, root=root, absent=absent))
+        return Finished(clean, chosen, Path(), [record(0, 0.5, 0.5)], [], lambda: None)  # type: ignore[arg-type, return-value]
+
+    pool = pooled([cell("/a/one/data"), cell("/b/one/data"), cell("/a/one/data", absent=True)], [])
+    assert [each.dataset for each in pool.right] == ["hc18 a/one/data", "hc18 b/one/data"]
+    assert [each.dataset for each in pool.wrong] == ["hc18 a/one/data"]
+    assert len(set(subjects_in_pool(pool.right) or ())) == 2
+    alone = pooled([cell("/a/one/data"), cell("/a/one/data", absent=True)], [])
+    assert {each.dataset for each in (*alone.right, *alone.wrong)} == {"hc18"}

@@ -80,16 +80,53 @@ def pooled(cells: Iterable[Finished], folders: Sequence[str]) -> Pool:
     Raises:
         DataError: a folder holds no finished run.
     """
-    right: list[CaseRecord] = []
-    wrong: list[CaseRecord] = []
-    for cell in with_reverse(list(cells)):
-        (wrong if cell.config.dataset.absent else right).extend(cell.records)
+    parts = [
+        _Part(cell.config.dataset.root, cell.config.dataset.absent, cell.records) for cell in with_reverse(list(cells))
+    ]
     for folder in folders:
         run = read_run(Path(folder).expanduser())
         if run.label is not State.finished:
             raise DataError(f"experiment.failures.runs: {folder} is no finished run ({run.why or run.label})")
-        (wrong if run.summary.get("absent") else right).extend(run.records)
+        parts.append(_Part(run.manifest["data"].get("root"), bool(run.summary.get("absent")), run.records))
+    parts = _told_apart(parts)
+    right, wrong = (
+        [each for part in parts if part.absent is absent for each in part.records] for absent in (False, True)
+    )
     return Pool(right, wrong)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The cases of one run, the folder of its images as it was named, and whether their organ is absent there."""
+
+    root: str | None
+    absent: bool
+    records: Sequence[CaseRecord]
+
+
+def _told_apart(parts: Sequence[_Part]) -> list[_Part]:
+    """Data sets of one name (`folder`) in several places get the place beside it: their `1` are two patients."""
+    places: dict[str, set[Path]] = {}
+    for part in parts:
+        for name in {each.dataset for each in part.records} if part.root else ():
+            places.setdefault(name, set()).add(_place(part.root or ""))
+    told = []
+    for part in parts:
+        names = {n: f"{n} {_tail(_place(part.root), p)}" for n, p in places.items() if part.root and len(p) > 1}
+        records = [replace(each, dataset=names.get(each.dataset, each.dataset)) for each in part.records]
+        told.append(replace(part, records=records))
+    return told
+
+
+def _place(root: str) -> Path:
+    return Path(root).expanduser().resolve()
+
+
+def _tail(place: Path, places: Iterable[Path]) -> str:
+    """The fewest last names of a place that no other ends in."""
+    others = [each.parts for each in places if each != place]
+    length = next(n for n in range(1, len(place.parts) + 1) if all(o[-n:] != place.parts[-n:] for o in others))
+    return "/".join(place.parts[-length:])
 
 
 @dataclass(frozen=True)
