@@ -298,7 +298,17 @@ def test_a_gpu_is_held_against_what_the_networks_need(config: Make, monkeypatch:
         assert found.level is level
 
 
-@pytest.mark.parametrize(("text", "told"), [('vdt.sentences=["a liver"]', True), ("vdt=lungs", False)])
-def test_a_text_that_the_embedded_clip_does_not_know_is_told(text: str, told: bool) -> None:
-    said = [each.said for each in settings_findings(typed(compose(["dataset=folder", "clip=tiny", text])))]
-    assert any("clip=tiny knows brains, fetal heads and lungs alone" in each for each in said) is told
+@pytest.mark.parametrize(
+    ("clip", "text", "told"),
+    [
+        ("tiny", 'vdt.sentences=["a liver"]', True),
+        ("tiny", "vdt=lungs", False),
+        ("tiny", "vdt=liver_ct", True),
+        ("small", "vdt=liver_ct", False),
+        ("small", 'vdt.sentences=["a pancreas"]', True),
+        ("vit_l_14", 'vdt.sentences=["a pancreas"]', False),
+    ],
+)
+def test_a_text_that_an_embedded_clip_does_not_know_is_told(clip: str, text: str, told: bool) -> None:
+    said = [each.said for each in settings_findings(typed(compose(["dataset=folder", f"clip={clip}", text])))]
+    assert any(f"clip={clip} knows brains, fetal heads" in each for each in said) is told

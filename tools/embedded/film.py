@@ -1,6 +1,7 @@
-"""Chest phantoms with air beside the trunk, as films show it below spread arms: tall, dark, and no lung.
+"""Chests harder than the phantoms': air beside the trunk, veiled and white lungs, and what lies on the film.
 
-The phantoms' own arms mostly hang, so such air is rare among them, and a CLIP that never met it takes it for a lung.
+The phantoms' own arms mostly hang, so that air below spread arms (tall, dark, and no lung) is rare among them, and a
+CLIP that never met it takes it for a lung. Their lungs are all dark: a SAM that never met a veiled one leaves it out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salip_exp.data._phantoms.chest import LABELS, ChestScene
+from tools.embedded.randomise import Image, Labels, smooth_noise
 
 Mask = NDArray[np.bool_]
 
@@ -57,3 +59,56 @@ def beside(rng: np.random.Generator, lung: Mask, sign: int) -> Mask:
     x = sign * columns[None, :]
     wedge = (depth > 0)[:, None] & (x > flank[:, None]) & (x < np.minimum(fold, outer)[:, None])
     return np.asarray(wedge & ~lung)
+
+
+def spoilt(rng: np.random.Generator, picture: Image, labels: Labels) -> Image:
+    """A film (H, W) in [0, 1] with what hides lungs: a veil on one or both in two of three, else lines and devices.
+
+    Labels hold: a lung that is not seen is a lung.
+    """
+    if rng.random() < 0.65:
+        for name in ("right_lung", "left_lung"):
+            if rng.random() < 0.75:
+                picture = veiled(rng, picture, labels == LABELS[name])
+    if rng.random() < 0.5:
+        picture = with_lines(rng, picture)
+    return picture
+
+
+def veiled(rng: np.random.Generator, picture: Image, lung: Mask) -> Image:
+    """The lung lifted towards the grey of what is around it, in patches, or from the bottom up as fluid lies."""
+    if not lung.any() or lung.all():
+        return picture
+    rows = np.flatnonzero(lung.any(1))
+    depth = (np.arange(lung.shape[0]) - rows[0]) / max(1, rows[-1] - rows[0])
+    patches = smooth_noise(rng, (lung.shape[0], lung.shape[1]), float(rng.uniform(3, 12))) + rng.uniform(-0.5, 1.5)
+    fluid = np.broadcast_to((depth - rng.uniform(0.2, 0.9))[:, None] * rng.uniform(4, 20), lung.shape)
+    gate = np.clip(patches if rng.random() < 0.6 else fluid, 0, 1) * rng.uniform(0.3, 1.0)
+    soft = cv2.GaussianBlur((gate * lung).astype(np.float32), (0, 0), float(rng.uniform(1, 4)))
+    dense = float(np.quantile(picture[~lung], rng.uniform(0.5, 0.9)))
+    return np.asarray(picture + soft * np.maximum(dense - picture, 0) * rng.uniform(0.5, 1.0), np.float32)
+
+
+def with_lines(rng: np.random.Generator, picture: Image) -> Image:
+    """Bright tubes and leads across the film, their electrodes, and at times the box of a pacemaker."""
+    height, width = picture.shape
+    drawn = np.zeros(picture.shape, np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        t = np.linspace(0, 1, 40)
+        corners = rng.uniform(-0.1, 1.1, (4, 2))
+        curve = sum(
+            c * k
+            for c, k in zip(
+                corners[:, :, None], ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3), strict=True
+            )
+        )
+        points = (curve.T * (width, height)).astype(np.int32)
+        thick, bright = int(rng.integers(1, 4)), float(rng.uniform(0.15, 0.8))
+        cv2.polylines(drawn, [points], False, bright, thick, cv2.LINE_AA)
+        if rng.random() < 0.5:
+            cv2.circle(drawn, tuple(map(int, points[-1])), int(rng.integers(2, 6)), bright, -1, cv2.LINE_AA)
+    if rng.random() < 0.2:
+        at = (int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.1, 0.4) * height))
+        axes = (int(width * rng.uniform(0.03, 0.06)), int(width * rng.uniform(0.02, 0.05)))
+        cv2.ellipse(drawn, at, axes, float(rng.uniform(0, 180)), 0, 360, 0.9, -1, cv2.LINE_AA)
+    return np.asarray(np.clip(picture + drawn * (1 - picture), 0, 1), np.float32)

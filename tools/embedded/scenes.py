@@ -1,7 +1,7 @@
 """Training scenes: pictures of phantoms with the regions that stand in them, drawn once into a bank, varied for ever.
 
-A bank is one `.npz` file per kind (brain, head, chest) with uint8 pictures and uint8 label maps; `draw` makes an
-endless, indexable sequence of training scenes of it: scene `i` of a seed is always the same.
+A bank is one `.npz` file per kind (brain, head, chest, abdomen, heart) with uint8 pictures and uint8 label maps; it
+makes an endless, indexable sequence of training scenes of it: scene `i` of a seed is always the same.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from salip_exp.data._phantoms import brain, brain_anatomy, chest, head_anatomy
 from salip_exp.data._phantoms import head as head_render
-from tools.embedded import randomise
-from tools.embedded.film import open_sides
+from tools.embedded import abdomen, heart, randomise
+from tools.embedded.film import open_sides, spoilt
 
 SIDE = 256
 SMALLEST_REGION = 48
@@ -57,9 +57,14 @@ KINDS = {
     "brain": Kind(brain_anatomy.PARTS, ("brain",)),
     "head": Kind(head_anatomy.PARTS, ("fetal_head",)),
     "chest": Kind(chest.PARTS, ("right_lung", "left_lung")),
+    "abdomen": Kind(abdomen.PARTS, ("liver", "spleen", "right_kidney", "left_kidney")),
+    "heart": Kind(heart.PARTS, ("left_ventricle",)),
 }
-SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "noise": 0.07}
-"""How often each kind is drawn; `noise` are label maps of smoothed noise. Heads are the hardest: small and faint."""
+SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "abdomen": 0.3, "heart": 0.2, "noise": 0.07}
+"""How often each kind is drawn beside others; `noise` are label maps of smoothed noise. Heads are the hardest: small
+and faint. Kinds that a bank does not hold are never drawn of it."""
+SPOILT_FILMS = 0.4
+"""Share of chests in which lungs are veiled or white, or lines and devices lie on the film."""
 OPEN_SIDES = 0.5
 """Share of chests with air beside the trunk."""
 PLAIN = 0.4
@@ -113,10 +118,20 @@ def _chest_pairs(seed: int, index: int) -> list[Pair]:
     return [(chest.render(scene, rng), scene.labels)]
 
 
+def _abdomen_pairs(seed: int, index: int) -> list[Pair]:
+    return [abdomen.abdomen(np.random.default_rng([seed, 8, index]), SIDE)]
+
+
+def _heart_pairs(seed: int, index: int) -> list[Pair]:
+    return [heart.heart(np.random.default_rng([seed, 9, index]), SIDE)]
+
+
 MAKERS: dict[str, Callable[[int, int], list[Pair]]] = {
     "brain": _brain_pairs,
     "head": _head_pairs,
     "chest": _chest_pairs,
+    "abdomen": _abdomen_pairs,
+    "heart": _heart_pairs,
 }
 
 
@@ -143,11 +158,13 @@ class Bank:
         for kind, count in counts.items():
             with np.load(folder / f"{kind}-{count}-{seed}.npz") as file:
                 self.pairs[kind] = (file["pictures"], file["labels"])
+        self._shares = {kind: share for kind, share in SHARES.items() if kind in counts or kind == "noise"}
 
     def scene(self, index: int) -> Scene:
         """Training scene number `index`."""
         rng = np.random.default_rng([self.seed, 4, index])
-        kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+        chances = np.array(list(self._shares.values()))
+        kind = str(rng.choice(list(self._shares), p=chances / chances.sum()))
         shape = _canvas(rng, kind)
         plain = kind != "noise" and rng.random() < PLAIN
         if kind == "noise":
@@ -182,12 +199,14 @@ class Bank:
             if rng.random() < 0.4:
                 painted = randomise.outline(rng, painted, labels)
             picture = (1 - share) * picture + share * painted
+        if kind == "chest" and rng.random() < SPOILT_FILMS:
+            picture = spoilt(rng, picture, labels)
         return picture.astype(np.float32), labels
 
 
 def _canvas(rng: np.random.Generator, kind: str) -> tuple[int, int]:
     """Size of the picture: longest side 256, the kind's usual aspect ratio or another."""
-    usual = {"brain": 1.0, "head": 0.675, "chest": 1.0, "noise": 1.0}[kind]
+    usual = 0.675 if kind == "head" else 1.0
     aspect = rng.choice([usual, 1.0, float(np.exp(rng.normal(0, 0.2))) * usual], p=[0.5, 0.25, 0.25])
     aspect = float(np.clip(aspect, 0.5, 2.0))
     return (round(SIDE * aspect), SIDE) if aspect <= 1 else (SIDE, round(SIDE / aspect))

@@ -25,7 +25,15 @@ class Thing:
 _TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text("utf-8"))
 TEMPLATES: tuple[str, ...] = tuple(_TEXTS["templates"])
 THINGS = {name: Thing(tuple(t["names"]), tuple(t["looks"])) for name, t in _TEXTS["things"].items()}
-_VDT = {"brain": "brain", "fetal_head": "fetal_head", "lung": "lungs"}
+_VDT = {
+    "brain": "brain",
+    "fetal_head": "fetal_head",
+    "lung": "lungs",
+    "liver": "liver_ct",
+    "spleen": "spleen_ct",
+    "kidney": "kidneys_ct",
+    "left_ventricle": "left_ventricle_mr",
+}
 
 
 def vdt_sentences() -> dict[str, list[str]]:

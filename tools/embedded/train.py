@@ -1,6 +1,7 @@
 """Train the embedded SAM and CLIP on synthetic images only, and write them into the package.
 
-python -m tools.embedded.train
+python -m tools.embedded.train                   the tiny ones
+python -m tools.embedded.train --course small    the small ones, which begin as the tiny ones of the package
 
 Phantoms are drawn into a bank, SAM learns from it, a second bank holds views of what SAM then proposes, and CLIP learns
 from that. Every stage goes on where it stopped. On a CPU every core is used; on a GPU the networks run there, longer
@@ -23,11 +24,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from salip_exp._files import cache_folder
-from salip_exp.networks._embedded.networks import build_clip, build_sam, read_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam, read_clip, read_sam
 from salip_exp.networks.packages import CLIP
 from salip_exp.networks.registry import EMBEDDED
 from tools.embedded import train_clip, train_sam
 from tools.embedded.files import save_clip, save_sam, write_sums
+from tools.embedded.growth import grow
 from tools.embedded.loop import Recipe, train
 from tools.embedded.parallel import run_on_cores
 from tools.embedded.scenes import Bank, make_bank
@@ -39,12 +41,17 @@ PER_SCENE = 16
 
 @dataclass(frozen=True)
 class Course:
-    """How much is learnt: phantoms in the bank, SAM's and CLIP's recipes, and parts of the bank of views."""
+    """How much is learnt: phantoms in the bank, SAM's and CLIP's recipes, parts of the bank of views, and the size.
+
+    `grown` networks begin as the tiny ones of the package, deeper by blocks that at first change nothing.
+    """
 
     phantoms: dict[str, int]
     sam: Recipe
     clip: Recipe
     view_parts: int
+    size: str = "tiny"
+    grown: bool = False
 
 
 COURSES = {
@@ -60,8 +67,16 @@ COURSES = {
         clip=Recipe(steps=2600, batch=32, rate=1e-3, warmup=300, average=0.998, save_every=1000),
         view_parts=150,
     ),
+    "small": Course(
+        phantoms={"brain": 60, "head": 3000, "chest": 2000, "abdomen": 3000, "heart": 2000},
+        sam=Recipe(steps=3000, batch=8, rate=5e-4, warmup=200, save_every=100),
+        clip=Recipe(steps=1600, batch=12, rate=8e-4, warmup=100, average=0.995, save_every=100),
+        view_parts=96,
+        size="small",
+        grown=True,
+    ),
 }
-"""Short: at most 90 minutes of two cores. Long: some 20 minutes of a GPU and 16 cores."""
+"""Short: at most 90 minutes of two cores. Long: some 20 minutes of a GPU and 16 cores. Small: 75 minutes of two."""
 
 
 class Steps(Dataset[Any]):
@@ -109,12 +124,12 @@ class Plan:
     @property
     def sam(self) -> Path:
         """The trained SAM."""
-        return self.work / "sam_tiny.safetensors"
+        return self.work / f"sam_{self.course.size}.safetensors"
 
     @property
     def clip(self) -> Path:
         """The trained CLIP."""
-        return self.work / "clip_tiny.safetensors"
+        return self.work / f"clip_{self.course.size}.safetensors"
 
     def bank(self) -> Bank:
         """The phantoms to learn from."""
@@ -129,7 +144,9 @@ def train_sam_stage(rank: int, world: int, plan: Plan) -> None:
     samples = train_sam.Samples(plan.bank(), recipe.steps * recipe.batch)
     make = partial(sam_batch, samples, recipe.batch // world, rank, recipe.batch)
     checkpoint = plan.sam.with_suffix(".pt")
-    net = build_sam()
+    net = build_sam(plan.course.size)
+    if plan.course.grown:
+        grow(net, read_sam(EMBEDDED / "sam_tiny.safetensors"))
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_sam.loss, checkpoint, device)
     if rank == 0:
         save_sam(mean.cpu(), plan.sam)
@@ -137,9 +154,9 @@ def train_sam_stage(rank: int, world: int, plan: Plan) -> None:
 
 def view_stage(rank: int, world: int, plan: Plan) -> None:
     """Segment CLIP's scenes with the trained SAM, as process `rank` of `world`."""
-    sam = build_sam()
+    sam = build_sam(plan.course.size)
     sam.load_state_dict(read_sam(plan.sam))
-    side = build_clip().visual.input_resolution
+    side = build_clip(plan.course.size).visual.input_resolution
     numbers = range(rank, plan.course.view_parts, world)
     make_views(plan.bank(), sam, folder_of(plan.work, plan.sam), side, numbers)
 
@@ -148,11 +165,13 @@ def train_clip_stage(rank: int, world: int, plan: Plan) -> None:
     """Train CLIP on a bank of views, as process `rank` of `world`; the first writes the weights."""
     device, workers = where()
     torch.manual_seed(plan.seed)
-    first, recipe = build_clip(), plan.course.clip
+    first, recipe = build_clip(plan.course.size), plan.course.clip
     views = ViewBank(folder_of(plan.work, plan.sam), plan.course.view_parts, plan.seed)
     make = partial(clip_batch, views, recipe.batch // world, rank, world)
     checkpoint = plan.clip.with_suffix(".pt")
     net = copy.deepcopy(first)
+    if plan.course.grown:
+        grow(net, read_clip(EMBEDDED / "clip_tiny.safetensors"))
     mean = train(net, recipe, partial(feed, make, recipe, workers), train_clip.loss, checkpoint, device)
     if rank == 0:
         save_clip(mean.cpu(), used_rows(first, mean), plan.clip)
@@ -193,7 +212,8 @@ def _scaled(course: Course, percent: float) -> Course:
     def some(count: int) -> int:
         return max(1, round(count * percent / 100))
 
-    return Course(
+    return replace(
+        course,
         phantoms={kind: some(count) for kind, count in course.phantoms.items()},
         sam=replace(course.sam, steps=some(course.sam.steps)),
         clip=replace(course.clip, steps=some(course.clip.steps)),

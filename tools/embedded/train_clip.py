@@ -39,11 +39,45 @@ SAME_BOX = 0.93
 SHARPNESS = 0.03
 """Difference in fit that makes one candidate e times as right as another of the same scene."""
 CLASSES = tuple(THINGS)
-ORGAN_CLASS = {"brain": "brain", "fetal_head": "fetal_head", "right_lung": "lung", "left_lung": "lung"}
-TISSUE_CLASS = {"brain": "mr_tissue", "head": "us_tissue", "chest": "xr_tissue", "noise": "shape"}
+ORGAN_CLASS = {
+    "brain": "brain",
+    "fetal_head": "fetal_head",
+    "right_lung": "lung",
+    "left_lung": "lung",
+    "liver": "liver",
+    "spleen": "spleen",
+    "right_kidney": "kidney",
+    "left_kidney": "kidney",
+    "left_ventricle": "left_ventricle",
+}
+TISSUE_CLASS = {
+    "brain": "mr_tissue",
+    "head": "us_tissue",
+    "chest": "xr_tissue",
+    "abdomen": "ct_tissue",
+    "heart": "heart_tissue",
+    "noise": "shape",
+}
+BEYOND_CLASS = {
+    "brain": "brain_beyond",
+    "head": "fetal_head_beyond",
+    "chest": "lung_beyond",
+    "abdomen": "abdomen_beyond",
+    "heart": "left_ventricle_beyond",
+}
 SAME, OTHER = 0.95, 0.6
 """IoU with the organ from which a candidate is wholly the organ, and below which it is not the organ at all."""
-BEYOND_PARTS = {"head", "intracranial", "sector", "lungs", "thorax", "body"}
+BEYOND_PARTS = {
+    "head",
+    "intracranial",
+    "sector",
+    "lungs",
+    "thorax",
+    "body",
+    "cavity_of_trunk",
+    "trunk",
+    "both_ventricles",
+}
 
 
 class Views(NamedTuple):
@@ -66,12 +100,13 @@ def what_it_shows(mask: Mask, scene: Scene) -> NDArray[np.float32]:
         fits = [iou(mask, r.mask) for r in organs]
         organ = organs[int(np.argmax(fits))]
         name = ORGAN_CLASS[organ.name]
-        inside = (mask & np.any([r.mask for r in organs], axis=0)).sum() / mask.sum()
+        alike = [r.mask for r in organs if ORGAN_CLASS[r.name] == name]
+        inside = (mask & np.any(alike, axis=0)).sum() / mask.sum()
         covered = (mask & organ.mask).sum() / organ.mask.sum()
         if inside > 0.75:
             other = f"{name}_part"
         elif covered > 0.6 or (inside > 0.3 and covered > 0.3):
-            other = f"{name}_beyond"
+            other = BEYOND_CLASS[scene.kind]
         share = float(np.clip((max(fits) - OTHER) / (SAME - OTHER), 0, 1))
         shares[CLASSES.index(name)] = share
     else:
@@ -89,7 +124,7 @@ def _tissue(mask: Mask, scene: Scene) -> str:
         if best.name == "outside":
             return "background"
         if best.name in BEYOND_PARTS:
-            return {"brain": "brain_beyond", "head": "fetal_head_beyond", "chest": "lung_beyond"}[scene.kind]
+            return BEYOND_CLASS[scene.kind]
     return TISSUE_CLASS[scene.kind]
 
 

@@ -1,8 +1,9 @@
 """How the embedded SAM learns: points and boxes, three masks where a point is ambiguous, honest scores.
 
 Each point is asked for every region that contains it (part, organ, whole); the three mask tokens are matched to them by
-the assignment of least loss. Each box is asked for its region, with the single-mask token. No picture is ever shown
-without a prompt, so that un-prompted SAM stays what it is in the original.
+the assignment of least loss. Each box is asked for its region, with the single-mask token. Asked nothing at all, the
+single-mask token learns what stands out, the largest thing that is not the surroundings: the original, un-prompted,
+knows no organ either.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ BOXES = 4
 """Prompts a picture: the encoder is the dear part of a step, and they share it."""
 ORGAN_WEIGHT = 3.0
 """How much more the organ counts among what a point may mean: segment-everything mode is asked for it in the end."""
+UNPROMPTED_WEIGHT = 0.2
+"""How much it counts what SAM gives where nothing is asked, which no path of the cascade uses."""
 LOW = 64
 """Side of SAM's low-resolution masks: a quarter of the input's."""
 
@@ -41,6 +44,7 @@ class Sample(NamedTuple):
     point_weights: Tensor  # float32 (P, 3), how much each target counts; 0 where there is none
     boxes: Tensor  # float32 (B, 4), x0 y0 x1 y1
     box_targets: Tensor  # uint8 (B, 64, 64)
+    foreground: Tensor  # uint8 (64, 64), what un-prompted SAM is to give
 
 
 def framed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -140,7 +144,14 @@ class Samples(Dataset[Sample]):
         return Sample(
             torch.from_numpy(framed(scene.picture)), torch.tensor(shape),
             torch.from_numpy(points), torch.from_numpy(targets), torch.from_numpy(weights), boxes, box_targets,
+            torch.from_numpy(coverage(foreground(scene.regions, shape))),
         )  # fmt: skip
+
+
+def foreground(regions: list[Region], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The largest region that is not the surroundings, bool (H, W): a head, a trunk, the fan of an ultrasound."""
+    things = [region.mask for region in regions if region.name != "outside"]
+    return max(things, key=np.count_nonzero, default=np.zeros(shape, bool))
 
 
 def _box_prompts(rng: np.random.Generator, regions: list[Region]) -> tuple[Tensor, Tensor]:
@@ -175,6 +186,19 @@ def decode(net: Sam, embeddings: Tensor, points: Tensor, boxes: Tensor) -> tuple
         dense_prompt_embeddings=embeddings.repeat_interleave(each, dim=0) + dense[:1],
     )  # fmt: skip
     return masks.float().unflatten(0, (-1, each)), scores.float().unflatten(0, (-1, each))
+
+
+def unprompted(net: Sam, embeddings: Tensor) -> Tensor:
+    """Logits (S, 64, 64) of the single-mask token for S pictures about which nothing is asked."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        sparse, dense = net.prompt_encoder(points=None, boxes=None, masks=None)
+        position = net.prompt_encoder.get_dense_pe()
+    masks, _ = net.mask_decoder.predict_masks(
+        image_embeddings=torch.zeros_like(embeddings[:1]), image_pe=position,
+        sparse_prompt_embeddings=sparse.expand(len(embeddings), -1, -1), dense_prompt_embeddings=embeddings + dense,
+    )  # fmt: skip
+    alone: Tensor = masks[:, 0].float()
+    return alone
 
 
 def mask_loss(logits: Tensor, target: Tensor, cells: Tensor) -> Tensor:
@@ -222,4 +246,5 @@ def loss(net: Sam, batch: Sample) -> Tensor:
     )  # fmt: skip
     single, sure = logits[:, POINTS:, 0], scores[:, POINTS:, 0]
     honest = F.mse_loss(sure, overlap(single, boxed, cells).detach())
-    return pointed + mask_loss(single, boxed, cells).mean() + honest
+    alone = mask_loss(unprompted(net, embeddings), batch.foreground.float() / 255, cells[:, 0])
+    return pointed + mask_loss(single, boxed, cells).mean() + honest + UNPROMPTED_WEIGHT * alone.mean()

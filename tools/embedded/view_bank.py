@@ -62,15 +62,22 @@ def make_part(bank: Bank, sam: Sam, number: int, side: int) -> Part:
         masks = candidates(sam, rng, scene, VIEWS)
         pixels += [as_bytes(picture_of(rng, scene.picture, mask, side)) for mask in masks]
         shares += [what_it_shows(mask, scene) for mask in masks]
-        fits += [fits_of(mask, scene) for mask in masks]
-        organs.append(next((CLASSES.index(ORGAN_CLASS[r.name]) for r in scene.regions if r.organ), 0))
+        asked = organ_asked(rng, scene)
+        fits += [fits_of(mask, scene, asked) for mask in masks]
+        organs.append(CLASSES.index(asked) if asked else 0)
         counts.append(len(masks))
     return Part(np.stack(pixels), np.stack(shares), np.stack(fits), np.array(organs), np.array(counts))
 
 
-def fits_of(mask: NDArray[np.bool_], scene: Scene) -> NDArray[np.float32]:
-    """Fit of a mask to each organ of its scene, float32 (2,), 0 where there is none."""
-    fits = [fit(mask, r.mask) for r in scene.regions if r.organ]
+def organ_asked(rng: np.random.Generator, scene: Scene) -> str | None:
+    """The class of one of the organs that a scene shows, for which its candidates are ranked; None without an organ."""
+    shown = sorted({ORGAN_CLASS[r.name] for r in scene.regions if r.organ})
+    return str(rng.choice(shown)) if shown else None
+
+
+def fits_of(mask: NDArray[np.bool_], scene: Scene, asked: str | None) -> NDArray[np.float32]:
+    """Fit of a mask to each organ of a class in its scene (two lungs), float32 (2,), 0 where there is none."""
+    fits = [fit(mask, r.mask) for r in scene.regions if r.organ and ORGAN_CLASS[r.name] == asked]
     return np.array([*fits, 0.0, 0.0][:2], np.float32)
 
 

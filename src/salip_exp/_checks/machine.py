@@ -16,7 +16,7 @@ from salip_exp.cascade.options import crop_boxes, most_candidates
 from salip_exp.config import CacheMode, Config, ExecutorName
 from salip_exp.errors import EnvironmentFault, SalipError
 from salip_exp.methods.traits import METHODS, Chooser
-from salip_exp.networks.registry import entry_of
+from salip_exp.networks.registry import EMBEDDED_NAMES, entry_of
 
 _DEVICE = "device"
 
@@ -32,7 +32,7 @@ def device_findings(config: Config) -> Iterator[Finding]:
     networks = METHODS[config.method].networks
     if not networks:
         return
-    official = [name for name in networks if getattr(config, name).name != "tiny"]
+    official = [name for name in networks if getattr(config, name).name not in EMBEDDED_NAMES]
     if config.device == "cpu" or (config.device == "auto" and shutil.which("nvidia-smi") is None):
         why = "device=cpu" if config.device == "cpu" else "device=auto finds no GPU"
         if official:
@@ -104,7 +104,7 @@ FOLDERS = "folders"
 
 RECORD = 60_000  # bytes that a case leaves in the run folder: record, prediction, its share of pictures
 _FEATURES = {
-    "tiny": 256 * 16 * 16 * 4,
+    **dict.fromkeys(EMBEDDED_NAMES, 256 * 16 * 16 * 4),
     "sam_hq_vit_b": (256 + 768) * 64 * 64 * 4,
     **{f"sam2_1_{size}": 3 * 256 * 64 * 64 * 4 for size in ("tiny", "small", "base_plus", "large")},
     "sam3": 3 * 256 * 72 * 72 * 4,

@@ -13,8 +13,21 @@ from urllib.parse import urlsplit
 from salip_exp._checks.finding import Finding, fine, warning
 from salip_exp.config import Config, TrackerMode, TrackerName
 from salip_exp.methods.traits import METHODS
+from salip_exp.networks.registry import EMBEDDED_NAMES
 
 SETTINGS = "settings"
+
+_KNOWN = {
+    "tiny": (
+        "brains, fetal heads and lungs",
+        ("custom", "liver_ct", "spleen_ct", "kidneys_ct", "left_ventricle_mr"),
+    ),
+    "small": (
+        "brains, fetal heads, lungs, livers, spleens and kidneys in CT slices, and left ventricles in MR slices",
+        ("custom",),
+    ),
+}
+"""What the embedded CLIPs have words for, and the texts of `conf/vdt` that may be of something else."""
 
 
 def settings_findings(config: Config) -> Iterator[Finding]:
@@ -26,18 +39,19 @@ def settings_findings(config: Config) -> Iterator[Finding]:
             "tuning.score_tuning_images=true: images that settings are tuned on are scored too, and every table says "
             "so; false leaves them out",
         )
-    embedded = [name for name, part in (("sam", config.sam), ("clip", config.clip)) if part.name == "tiny"]
+    networks = (("sam", config.sam), ("clip", config.clip))
+    embedded = [f"{kind}={part.name}" for kind, part in networks if part.name in EMBEDDED_NAMES]
     if embedded and config.dataset.phantom is None:
-        chosen = " and ".join(f"{name}=tiny" for name in embedded)
+        chosen = " and ".join(embedded)
         yield warning(
             SETTINGS,
             f"{chosen} on real images: embedded weights are trained on synthetic images only, and every table says so; "
             "sam=vit_h clip=vit_l_14 are the paper's",
         )
-    if config.clip.name == "tiny" and METHODS[config.method].clip and config.vdt.name == "custom":
+    known, strange = _KNOWN.get(config.clip.name, ("", ()))
+    if METHODS[config.method].clip and config.vdt.name in strange:
         yield warning(
-            SETTINGS,
-            "clip=tiny knows brains, fetal heads and lungs alone: for the text of another organ take clip=vit_l_14",
+            SETTINGS, f"clip={config.clip.name} knows {known} alone: for the text of another organ take clip=vit_l_14"
         )
     if config.max_failed > 0:
         yield warning(SETTINGS, f"max_failed={config.max_failed}: so large a share of cases may fail with exit code 0")

@@ -31,6 +31,7 @@ from salip_exp.evaluation.metrics import Overlap
 from salip_exp.evaluation.scores import Mean, Score, means, scores
 from salip_exp.evaluation.statistics import Bounds, Estimate, Gap, estimate, gap_between
 from salip_exp.methods.traits import METHODS
+from salip_exp.networks.registry import EMBEDDED_NAMES
 
 VERSION = 2
 USES_TARGET = "given the target"
@@ -105,7 +106,7 @@ def is_whole(part: Mapping[str, Any]) -> bool:
 
 def are_embedded(networks: Mapping[str, str]) -> bool:
     """Whether one of the networks, by their names or labels, is an embedded one."""
-    return any(each.partition(":")[0] == "tiny" for each in networks.values())
+    return any(each.partition(":")[0] in EMBEDDED_NAMES for each in networks.values())
 
 
 def notes(records: Sequence[CaseRecord], config: Config, networks: Mapping[str, str]) -> list[str]:

@@ -145,6 +145,20 @@ def require_shape(shape: tuple[int, ...] | None, described: str, entry: Entry) -
     raise WeightsError(f"{entry.option} was asked for, but {entry.path or entry.file} holds {holds}; {todo}")
 
 
+def with_depth(
+    shape: tuple[int, ...], described: str, state: State, block: str, entry: Entry
+) -> tuple[tuple[int, ...], str]:
+    """A shape and its description with the number of blocks, by which alone the sizes of embedded networks differ.
+
+    Args:
+        block: what the names of a block's tensors begin with, before its number.
+    """
+    if not entry.embedded:
+        return shape, described
+    depth = len({name.removeprefix(block).partition(".")[0] for name in state if name.startswith(block)})
+    return (*shape, depth), f"{described}, {depth} blocks"
+
+
 def require_finite(tensors: Mapping[str, torch.Tensor], named: str) -> None:
     """Refuse weights that are no numbers: a network of them answers with nothing, which would read as a score of zero.
 

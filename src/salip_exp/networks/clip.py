@@ -21,6 +21,7 @@ from salip_exp.networks.registry import Entry
 
 _PATCHES = "visual.conv1.weight"
 _POSITIONS = "visual.positional_embedding"
+_BLOCK = "visual.transformer.resblocks."
 
 
 class LoadedClip(checkpoint.LoadedNetwork[CLIP | LibraryClip]):
@@ -126,7 +127,7 @@ def _require_variant(state: checkpoint.State, entry: Entry) -> None:
         width, patch = patches.shape[0], patches.shape[-1]
         side = patch * round((positions.shape[0] - 1) ** 0.5)
         described = f"a CLIP of vision width {width}, patch {patch}, input {side}"
-        checkpoint.require_shape((width, patch, side), described, entry)
+        checkpoint.require_shape(*checkpoint.with_depth((width, patch, side), described, state, _BLOCK, entry), entry)
     else:
         other = "SAM weights" if any(name.startswith("image_encoder.") for name in state) else "no CLIP transformer"
         checkpoint.require_shape(None, other, entry)

@@ -36,8 +36,9 @@ class Entry:
         name: option of that group, e.g. `vit_b`.
         file: file name in the cache or the package.
         sha256: of the whole file, lower-case hexadecimal.
-        shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP. Of a
-            folder, that of a file of SAM's own classes that may take its place; empty where none may.
+        shape: what the tensors must show: (encoder width,) of SAM; (vision width, patch, input side) of CLIP; of the
+            embedded ones, whose sizes differ by nothing else, the blocks of the encoder last. Of a folder, that of a
+            file of SAM's own classes that may take its place; empty where none may.
         url: where it is fetched from; None for files that are not fetched.
         size: bytes, for people; what decides is the hash.
         path: where the file lies if not in the cache.
@@ -87,6 +88,11 @@ def _clip(name: str, file: str, size: int, shape: tuple[int, int, int], sha256: 
     return Entry("clip", name, file, sha256, shape, f"{_OPENAI}/{sha256}/{file}", size)
 
 
+def _packed(network: Network, size: str, shape: tuple[int, ...]) -> Entry:
+    file = f"{network}_{size}.safetensors"
+    return Entry(network, size, file, "", shape, path=EMBEDDED / file)
+
+
 def _hub(network: Network, name: str, repo: str, shape: tuple[int, ...] = ()) -> Entry:
     return Entry(network, name, repo.rpartition("/")[2], "", shape, folder=True, repo=repo)
 
@@ -131,7 +137,8 @@ TABLE: tuple[Entry, ...] = (
         for size in ("tiny", "small", "base_plus", "large")
     ),
     _hub("sam", "sam3", "facebook/sam3"),
-    Entry("sam", "tiny", "sam_tiny.safetensors", "", (192,), path=EMBEDDED / "sam_tiny.safetensors"),
+    _packed("sam", "tiny", (192, 6)),
+    _packed("sam", "small", (192, 8)),
     _clip(
         "vit_b_32",
         "ViT-B-32.pt",
@@ -146,7 +153,8 @@ TABLE: tuple[Entry, ...] = (
         (1024, 14, 224),
         "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
     ),
-    Entry("clip", "tiny", "clip_tiny.safetensors", "", (128, 8, 64), path=EMBEDDED / "clip_tiny.safetensors"),
+    _packed("clip", "tiny", (128, 8, 64, 4)),
+    _packed("clip", "small", (128, 8, 64, 6)),
     _hub("clip", "biomedclip", "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"),
     _hub("clip", "siglip2", "timm/ViT-B-16-SigLIP2"),
     _hub("clip", "mobileclip", "apple/MobileCLIP-S1-OpenCLIP"),
@@ -157,6 +165,9 @@ TABLE: tuple[Entry, ...] = (
     _hub("clip", "sam3", "facebook/sam3"),
     Entry("clip", "fetalclip", "FetalCLIP", "", (), folder=True),
 )
+
+EMBEDDED_NAMES = frozenset(entry.name for entry in TABLE if entry.embedded)
+"""What the networks are called that travel with the package: tiny, small."""
 
 HUB = re.compile(r"(?P<of>hf|open_clip):(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 """A network of the hub by its address there, or by how a library calls it, in place of a registered name."""

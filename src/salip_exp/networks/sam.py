@@ -19,6 +19,7 @@ from salip_exp.networks.registry import Entry
 
 _WIDTH_OF = ("image_encoder.patch_embed.proj.weight", "image_encoder.patch_embed.seq.2.c.weight")
 """Of SAM's encoder, and of MobileSAM's."""
+_BLOCK = "image_encoder.blocks."
 
 
 class LoadedSam(checkpoint.LoadedNetwork[Sam | SamOfTransformers]):
@@ -65,7 +66,9 @@ def read_sam(entry: Entry, path: Path) -> checkpoint.State:
 def _require_variant(state: checkpoint.State, entry: Entry) -> None:
     embedding = next((state[name] for name in _WIDTH_OF if name in state), None)
     if embedding is not None and embedding.ndim == 4:
-        checkpoint.require_shape((embedding.shape[0],), f"a SAM encoder of width {embedding.shape[0]}", entry)
+        width = embedding.shape[0]
+        shape, described = checkpoint.with_depth((width,), f"a SAM encoder of width {width}", state, _BLOCK, entry)
+        checkpoint.require_shape(shape, described, entry)
     else:
         other = "CLIP weights" if "token_embedding.weight" in state else "no SAM weights"
         checkpoint.require_shape(None, other, entry)
@@ -85,7 +88,7 @@ def _mobile_sam() -> Sam:
 def _build(state: checkpoint.State, entry: Entry) -> Sam:
     builders = {**segment_anything.sam_model_registry, "mobile_sam": _mobile_sam}
     name = entry.name if entry.name in builders else str(registry.named_by_shape("sam", entry.shape))
-    net: Sam = build_sam() if entry.embedded else builders[name]()
+    net: Sam = build_sam(entry.name) if entry.embedded else builders[name]()
     try:
         net.load_state_dict(state)
     except RuntimeError as fault:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.embedded import scenes, train_clip, train_sam
+from tools.embedded import abdomen, scenes, train_clip, train_sam, view_bank
 
-COUNTS = {"brain": 1, "head": 2, "chest": 2}
+COUNTS = {"brain": 1, "head": 2, "chest": 2, "abdomen": 4, "heart": 3}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_bank_is_drawn_once(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     scenes.make_bank(folder, COUNTS, 7, 1)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert len(before) == 3
+    assert len(before) == len(COUNTS)
 
 
 def test_scenes_repeat_by_number_and_differ_between_numbers(folder: Path, bank: scenes.Bank) -> None:
@@ -38,7 +38,7 @@ def test_scenes_repeat_by_number_and_differ_between_numbers(folder: Path, bank: 
 
 
 def test_every_kind_appears_and_phantoms_show_their_organ(bank: scenes.Bank) -> None:
-    drawn = [bank.scene(index) for index in range(40)]
+    drawn = [bank.scene(index) for index in range(80)]
     assert {scene.kind for scene in drawn} == set(scenes.SHARES)
     assert all(max(scene.picture.shape) == scenes.SIDE for scene in drawn)
     assert all(region.mask.sum() >= scenes.SMALLEST_REGION for scene in drawn for region in scene.regions)
@@ -78,3 +78,34 @@ def test_a_candidate_is_the_organ_the_more_it_overlaps_it() -> None:
     assert share(half, "fetal_head_part") == 1
     assert share(np.ones_like(organ), "fetal_head_beyond") == 1
     assert share(~organ, "background") == 1
+
+
+def test_a_bank_gives_no_scene_of_a_kind_that_it_does_not_hold(tmp_path: Path) -> None:
+    scenes.make_bank(tmp_path, {"head": 1}, 7, 1)
+    drawn = {scenes.Bank(tmp_path, {"head": 1}, 7).scene(index).kind for index in range(40)}
+    assert drawn == {"head", "noise"}
+
+
+def test_each_organ_of_a_trunk_is_told_from_the_others_and_only_the_one_that_is_asked_for_is_ranked(
+    bank: scenes.Bank,
+) -> None:
+    scene = next(s for s in map(bank.scene, range(200)) if {"liver", "left_kidney"} <= {r.name for r in s.regions})
+    organs = {r.name: r.mask for r in scene.regions if r.organ}
+    for name, mask in organs.items():
+        shares = train_clip.what_it_shows(mask, scene)
+        assert shares[train_clip.CLASSES.index(train_clip.ORGAN_CLASS[name])] == 1
+    assert view_bank.fits_of(organs["liver"], scene, "liver").tolist() == [1, 0]
+    assert view_bank.fits_of(organs["liver"], scene, "kidney").max() < 0.7
+    asked = {view_bank.organ_asked(np.random.default_rng(seed), scene) for seed in range(60)}
+    assert asked == {train_clip.ORGAN_CLASS[name] for name in organs}
+
+
+@pytest.mark.parametrize("kind", ["abdomen", "heart"])
+def test_what_stands_in_a_drawn_slice_is_named_and_its_organs_are_seen(bank: scenes.Bank, kind: str) -> None:
+    pictures, labels = bank.pairs[kind]
+    named = {number for part in scenes.KINDS[kind].parts.values() for number in part}
+    for picture, numbers in zip(pictures, labels, strict=True):
+        assert picture.std() > 10
+        organs = [np.isin(numbers, scenes.KINDS[kind].parts[name]) for name in scenes.KINDS[kind].organs]
+        assert any(0.005 < organ.mean() < 0.5 for organ in organs)
+        assert set(np.unique(numbers)) - {0, abdomen.LABELS["table"] if kind == "abdomen" else 0} <= named

@@ -25,6 +25,6 @@ def test_no_wording_belongs_to_two_classes() -> None:
 
 def test_organ_classes_learn_the_sentences_of_the_configuration() -> None:
     vdt = texts.vdt_sentences()
-    assert set(vdt) == {"brain", "fetal_head", "lung"}
+    assert set(vdt) == {"brain", "fetal_head", "lung", "liver", "spleen", "kidney", "left_ventricle"}
     drawn = {texts.draw(np.random.default_rng(seed), "lung", vdt) for seed in range(300)}
     assert len(drawn & set(vdt["lung"])) > len(vdt["lung"]) / 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from salip_exp.networks._embedded.networks import read_clip, read_sam
+from salip_exp.networks._embedded.networks import build_clip, build_sam, read_clip, read_sam
 from salip_exp.networks.registry import read_sums
 from tools.embedded import train
 from tools.embedded.scenes import Bank, make_bank
@@ -46,19 +46,24 @@ def test_a_course_in_percent_keeps_a_little_of_everything() -> None:
     small = train._scaled(train.COURSES["short"], 0.01)
     assert set(small.phantoms.values()) == {1}
     assert (small.sam.steps, small.clip.steps, small.view_parts) == (1, 1, 1)
-    assert train._scaled(train.COURSES["long"], 100) == train.COURSES["long"]
+    for course in train.COURSES.values():
+        assert train._scaled(course, 100) == course
 
 
 @pytest.mark.slow
-def test_the_whole_script_writes_weights_and_has_nothing_left_to_do_the_second_time(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "tools.embedded.train", "--course", "short", "--percent", "0.01"]
+@pytest.mark.parametrize(("course", "size"), [("short", "tiny"), ("small", "small")])
+def test_the_whole_script_writes_weights_and_has_nothing_left_to_do_the_second_time(
+    tmp_path: Path, course: str, size: str
+) -> None:
+    script = [sys.executable, "-m", "tools.embedded.train", "--course", course, "--percent", "0.01"]
     command = [*script, "--work", str(tmp_path / "work"), "--into", str(tmp_path)]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=600)
     first = {file.name: file.read_bytes() for file in tmp_path.glob("*.safetensors")}
-    assert set(first) == set(read_sums(tmp_path)) == {"sam_tiny.safetensors", "clip_tiny.safetensors"}
-    read_sam(tmp_path / "sam_tiny.safetensors")
-    read_clip(tmp_path / "clip_tiny.safetensors")
-    steps = [torch.load(tmp_path / "work" / f"{name}_tiny.pt")["step"] for name in ("sam", "clip")]
+    sam, clip = (f"{network}_{size}.safetensors" for network in ("sam", "clip"))
+    assert set(first) == set(read_sums(tmp_path)) == {sam, clip}
+    build_sam(size).load_state_dict(read_sam(tmp_path / sam))
+    build_clip(size).load_state_dict(read_clip(tmp_path / clip))
+    steps = [torch.load(tmp_path / "work" / f"{network}_{size}.pt")["step"] for network in ("sam", "clip")]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=600)
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.safetensors")} == first
     assert steps == [1, 1]

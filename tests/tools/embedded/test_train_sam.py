@@ -139,3 +139,28 @@ def test_many_pictures_at_once_are_decoded_as_one_by_one() -> None:
                 wanted = net.mask_decoder.predict_masks(embedding[None], position, sparse, dense)
                 torch.testing.assert_close(masks[i, p], wanted[0][0], rtol=1e-4, atol=1e-4)
                 torch.testing.assert_close(scores[i, p], wanted[1][0], rtol=1e-4, atol=1e-4)
+
+
+def test_what_stands_out_is_the_largest_thing_that_is_not_the_surroundings() -> None:
+    around = Region(~disc(200, 100, 100, 90), "outside", organ=False)
+    assert (train_sam.foreground([around, *nested()], (200, 200)) == disc(200, 100, 100, 90)).all()
+    assert not train_sam.foreground([around], (200, 200)).any()
+
+
+def test_sam_is_trained_on_what_it_gives_unprompted() -> None:
+    torch.manual_seed(0)
+    net = build_sam("tiny")
+    with torch.no_grad():
+        embeddings = net.image_encoder(torch.randn(2, 3, 256, 256))
+        given_one_by_one = [
+            net.mask_decoder(
+                image_embeddings=each[None], image_pe=net.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=net.prompt_encoder(points=None, boxes=None, masks=None)[0],
+                dense_prompt_embeddings=net.prompt_encoder(points=None, boxes=None, masks=None)[1],
+                multimask_output=False,
+            )[0][0, 0]
+            for each in embeddings
+        ]  # fmt: skip
+        torch.testing.assert_close(
+            train_sam.unprompted(net, embeddings), torch.stack(given_one_by_one), rtol=1e-4, atol=1e-4
+        )

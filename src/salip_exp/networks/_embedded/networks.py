@@ -1,4 +1,4 @@
-"""The two small networks that travel with the package: built from the classes of the official ones, read from files."""
+"""The small networks that travel with the package: built from the classes of the official ones, read from files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ _PATCH = 16
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
+SAM_DEPTHS = {"tiny": 6, "small": 8}
+"""Blocks of each size's image encoder."""
+CLIP_DEPTHS = {"tiny": 4, "small": 6}
+"""Blocks of each size's tower for pictures."""
 
-def build_sam() -> Sam:
+
+def build_sam(size: str = "tiny") -> Sam:
     """SAM for 256-pixel input with random weights: embeddings 128 x 16 x 16, low-resolution masks 64 x 64."""
     parts, width, grid = segment_anything.modeling, 128, _SIDE // _PATCH
     encoder = parts.ImageEncoderViT(
         img_size=_SIDE,
         patch_size=_PATCH,
         embed_dim=192,
-        depth=6,
+        depth=SAM_DEPTHS[size],
         num_heads=6,
         mlp_ratio=3,
         out_chans=width,
@@ -52,12 +57,12 @@ def build_sam() -> Sam:
     return Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD)).eval()
 
 
-def build_clip() -> CLIP:
+def build_clip(size: str = "tiny") -> CLIP:
     """CLIP for 64-pixel views with random weights: joint space of 128 dimensions, the official vocabulary."""
     return CLIP(
         embed_dim=128,
         image_resolution=64,
-        vision_layers=4,
+        vision_layers=CLIP_DEPTHS[size],
         vision_width=128,
         vision_patch_size=8,
         context_length=77,
