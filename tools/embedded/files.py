@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from salip_exp._files import write_bytes
-from salip_exp.networks._embedded.networks import IDS, ROWS, TABLE, State
+from salip_exp.networks._embedded.networks import IDS, ROWS, WORDS, State
 from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.registry import SUMS
 
@@ -43,7 +43,7 @@ def save_clip(net: CLIP, ids: torch.Tensor, path: Path) -> None:
         ValueError: ids repeat or leave the vocabulary, or a tensor does not fit float16.
     """
     state = net.state_dict()
-    table = state.pop(TABLE)
+    table = state.pop(WORDS)
     ids = ids.detach().cpu().to(torch.int64)
     if ids.ndim != 1 or len(torch.unique(ids)) != len(ids) or not bool(((ids >= 0) & (ids < len(table))).all()):
         raise ValueError(f"ids must be distinct row numbers below {len(table)}")

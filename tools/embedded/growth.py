@@ -11,7 +11,7 @@ import re
 import torch
 from torch import nn
 
-from salip_exp.networks._embedded.networks import TABLE, State
+from salip_exp.networks._embedded.networks import WORDS, State
 
 _BLOCK = re.compile(r"(?P<tower>image_encoder\.blocks|visual\.transformer\.resblocks)\.(?P<number>\d+)\.(?P<rest>.+)")
 _LAST = ("attn.proj", "mlp.lin2", "attn.out_proj", "mlp.c_proj")
@@ -35,7 +35,7 @@ def grow(net: nn.Module, trained: State) -> None:
 
 
 def _begin(name: str, own: torch.Tensor, trained: State, last: int) -> torch.Tensor:
-    if name == TABLE:
+    if name == WORDS:
         return torch.where(trained[name].any(dim=1, keepdim=True), trained[name], own)
     found = _BLOCK.fullmatch(name)
     if found is None or int(found["number"]) <= last:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from salip_exp.networks._embedded.networks import IDS, ROWS, TABLE, build_sam, read_clip, read_sam
+from salip_exp.networks._embedded.networks import IDS, ROWS, WORDS, build_sam, read_clip, read_sam
 from salip_exp.networks.packages import CLIP, Sam
 from salip_exp.networks.registry import SUMS, read_sums
 from tools.embedded.files import save_clip, save_sam, write_sums
@@ -31,11 +31,11 @@ def test_clip_keeps_trained_rows_and_zeroes_the_others(random_clip: CLIP, tmp_pa
     save_clip(random_clip, ids, path)
     state = read_clip(path)
     assert state.keys() == random_clip.state_dict().keys()
-    table = random_clip.state_dict()[TABLE]
-    assert torch.equal(state[TABLE][ids], table[ids].half().float())
-    assert int(state[TABLE].any(dim=1).sum()) == 3
+    table = random_clip.state_dict()[WORDS]
+    assert torch.equal(state[WORDS][ids], table[ids].half().float())
+    assert int(state[WORDS].any(dim=1).sum()) == 3
     with safe_open(path, "pt") as stored:
-        assert TABLE not in stored.keys()  # noqa: SIM118
+        assert WORDS not in stored.keys()  # noqa: SIM118
         assert (stored.get_tensor(IDS).dtype, stored.get_tensor(ROWS).dtype) == (torch.int32, torch.float16)
     assert path.stat().st_size < table.numel()  # the whole table alone would take twice as much
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from salip_exp.networks._embedded.networks import TABLE, build_clip, build_sam
+from salip_exp.networks._embedded.networks import WORDS, build_clip, build_sam
 from tools.embedded.growth import grow
 
 
@@ -38,11 +38,11 @@ def test_a_grown_network_answers_as_the_smaller_one_and_every_block_of_it_can_le
 def test_words_that_were_never_trained_keep_the_row_they_begin_with() -> None:
     trained, grown = build_clip("tiny"), build_clip("small")
     state = trained.state_dict()
-    state[TABLE][1:] = 0
-    own = grown.state_dict()[TABLE].clone()
+    state[WORDS][1:] = 0
+    own = grown.state_dict()[WORDS].clone()
     grow(grown, state)
-    torch.testing.assert_close(grown.state_dict()[TABLE][0], state[TABLE][0], rtol=0, atol=0)
-    torch.testing.assert_close(grown.state_dict()[TABLE][1:], own[1:], rtol=0, atol=0)
+    torch.testing.assert_close(grown.state_dict()[WORDS][0], state[WORDS][0], rtol=0, atol=0)
+    torch.testing.assert_close(grown.state_dict()[WORDS][1:], own[1:], rtol=0, atol=0)
 
 
 def test_networks_of_another_kind_are_refused() -> None:

@@ -13,15 +13,16 @@ from salip_exp._files import TooLarge
 from salip_exp.errors import WeightsError
 from salip_exp.networks._checkpoint import require_small_header
 from salip_exp.networks.packages import CLIP, Sam, segment_anything
+from salip_exp.networks.registry import TABLE
 
 _SIDE = 256
 _PATCH = 16
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
-SAM_DEPTHS = {"tiny": 6, "small": 8}
+SAM_DEPTHS = {entry.name: entry.shape[-1] for entry in TABLE if entry.embedded and entry.network == "sam"}
 """Blocks of each size's image encoder."""
-CLIP_DEPTHS = {"tiny": 4, "small": 6}
+CLIP_DEPTHS = {entry.name: entry.shape[-1] for entry in TABLE if entry.embedded and entry.network == "clip"}
 """Blocks of each size's tower for pictures."""
 
 
@@ -73,7 +74,7 @@ def build_clip(size: str = "tiny") -> CLIP:
     ).eval()
 
 
-TABLE = "token_embedding.weight"
+WORDS = "token_embedding.weight"
 IDS = "token_embedding.ids"
 ROWS = "token_embedding.rows"
 
@@ -103,7 +104,7 @@ def read_clip(path: Path, vocabulary: int = 49408) -> State:
         raise WeightsError(f"{path}: {IDS} does not fit {ROWS} and a vocabulary of {vocabulary}; train it again")
     table = torch.zeros(vocabulary, rows.shape[1])
     table[ids] = rows
-    return {**{name: tensor.float() for name, tensor in state.items()}, TABLE: table}
+    return {**{name: tensor.float() for name, tensor in state.items()}, WORDS: table}
 
 
 def _read(path: Path) -> State:
