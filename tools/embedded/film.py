@@ -61,8 +61,8 @@ def beside(rng: np.random.Generator, lung: Mask, sign: int) -> Mask:
     return np.asarray(wedge & ~lung)
 
 
-def spoilt(rng: np.random.Generator, picture: Image, labels: Labels) -> Image:
-    """A film (H, W) in [0, 1] with what hides lungs: a veil on one or both in two of three, else lines and devices.
+def obscured(rng: np.random.Generator, picture: Image, labels: Labels) -> Image:
+    """A film (H, W) in [0, 1] with what hides lungs: a veil on one or both (two of three), lines and devices (half).
 
     Labels hold: a lung that is not seen is a lung.
     """

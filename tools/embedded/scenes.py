@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from salip_exp.data._phantoms import brain, brain_anatomy, chest, head_anatomy
 from salip_exp.data._phantoms import head as head_render
 from tools.embedded import abdomen, heart, randomise
-from tools.embedded.film import open_sides, spoilt
+from tools.embedded.film import obscured, open_sides
 
 SIDE = 256
 SMALLEST_REGION = 48
@@ -63,7 +63,7 @@ KINDS = {
 SHARES = {"brain": 0.27, "head": 0.38, "chest": 0.28, "abdomen": 0.3, "heart": 0.2, "noise": 0.07}
 """How often each kind is drawn beside others; `noise` are label maps of smoothed noise. Heads are the hardest: small
 and faint. Kinds that a bank does not hold are never drawn of it."""
-SPOILT_FILMS = 0.4
+OBSCURED_FILMS = 0.4
 """Share of chests in which lungs are veiled or white, or lines and devices lie on the film."""
 OPEN_SIDES = 0.5
 """Share of chests with air beside the trunk."""
@@ -199,8 +199,8 @@ class Bank:
             if rng.random() < 0.4:
                 painted = randomise.outline(rng, painted, labels)
             picture = (1 - share) * picture + share * painted
-        if kind == "chest" and rng.random() < SPOILT_FILMS:
-            picture = spoilt(rng, picture, labels)
+        if kind == "chest" and rng.random() < OBSCURED_FILMS:
+            picture = obscured(rng, picture, labels)
         return picture.astype(np.float32), labels
 
 
